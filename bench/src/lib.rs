@@ -1,0 +1,2 @@
+#![forbid(unsafe_code)]
+//! Benchmarks of Untorn beside its peers.

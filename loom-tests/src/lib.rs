@@ -1,0 +1,1 @@
+//! Model checking of the real code with loom.

@@ -1,0 +1,2 @@
+#![forbid(unsafe_code)]
+//! Transactions that many threads use at once.
