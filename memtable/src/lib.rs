@@ -1,5 +1,13 @@
 //! A sharded, lock-free, epoch-reclaimed concurrent skiplist memtable.
 #![allow(missing_docs, unused_variables, clippy::missing_safety_doc)]
+mod mutant;
+mod reclaim;
+mod sync;
+#[cfg(untorn_loom)]
+#[doc(hidden)]
+#[path = "model.rs"]
+pub mod __model;
+
 use bytes::Bytes;
 use std::ops::{Deref, RangeBounds};
 
