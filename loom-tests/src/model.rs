@@ -64,7 +64,7 @@ where
     let mut builder = Builder::new();
     builder.preemption_bound = Some(preemptions);
     builder.max_branches = MAX_BRANCHES;
-    builder.check({
+    let repetition = {
         let (iterations, threads) = (Arc::clone(&iterations), Arc::clone(&threads));
         move || {
             iterations.fetch_add(1, Ordering::Relaxed);
@@ -75,24 +75,30 @@ where
             threads.fetch_max(THREADS.get(), Ordering::Relaxed);
             assert_eq!(internals::live_records(), 0, "records leaked");
         }
-    });
+    };
+    // What loom says of each step, for LOOM_LOG=trace (and LOOM_LOCATION=1 for the places in the code).
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_env("LOOM_LOG"))
+        .with_test_writer()
+        .without_time()
+        .finish();
+    tracing::subscriber::with_default(log, || builder.check(repetition));
 
     let iterations = iterations.load(Ordering::Relaxed);
     let threads = threads.load(Ordering::Relaxed);
+    let bounds = format!("{name} {threads} {preemptions}");
+    if !planted {
+        assert!(
+            iterations >= min_iterations,
+            "{name}: {iterations} iterations, fewer than {min_iterations}"
+        );
+        assert!(
+            MODELS.lines().any(|listed| listed == bounds),
+            "`{bounds}` is not in loom-tests/MODELS"
+        );
+    }
     println!(
         "MODEL {name} threads={threads} preemptions={preemptions} iterations={iterations} complete=true"
-    );
-    if planted {
-        return;
-    }
-    assert!(
-        iterations >= min_iterations,
-        "{name}: {iterations} iterations, fewer than {min_iterations}"
-    );
-    let line = format!("{name} {threads} {preemptions}");
-    assert!(
-        MODELS.lines().any(|listed| listed == line),
-        "`{line}` is not in loom-tests/MODELS"
     );
 }
 

@@ -4,6 +4,8 @@
 #[cfg(untorn_loom)]
 mod collector;
 #[cfg(untorn_loom)]
+mod harness;
+#[cfg(untorn_loom)]
 mod mutants;
 
 #[cfg(not(untorn_loom))]
