@@ -79,6 +79,11 @@ mod std_only {
         *pointer.get_mut()
     }
 
+    /// The value, if this was the last owner.
+    pub(crate) fn into_inner<T>(arc: Arc<T>) -> Option<T> {
+        Arc::into_inner(arc)
+    }
+
     /// Stands for the plain bytes of the record that it is a part of. Nothing at all outside of models.
     #[derive(Debug, Default)]
     pub(crate) struct Checked;
@@ -127,6 +132,11 @@ pub(crate) mod under_loom {
     /// The pointer in an atomic that nobody else can reach.
     pub(crate) fn exclusive<T>(pointer: &mut atomic::AtomicPtr<T>) -> *mut T {
         pointer.with_mut(|pointer| *pointer)
+    }
+
+    /// The value, if this was the last owner.
+    pub(crate) fn into_inner<T>(arc: Arc<T>) -> Option<T> {
+        Arc::try_unwrap(arc).ok()
     }
 
     const ALIVE: u32 = 0xA11F_E001;

@@ -11,8 +11,8 @@ fn s27_two_removers_of_one_key() {
     model("s27_two_removers_of_one_key", 3, 100, || {
         let table = table(&[("k", "v")]);
         let there = Arc::clone(&table);
-        let other = spawn(move || there.remove("k"));
-        let mine = table.remove("k");
+        let other = spawn(move || there.remove("k").unwrap());
+        let mine = table.remove("k").unwrap();
         let theirs = other.join().unwrap();
         assert!(mine.is_some() != theirs.is_some(), "one remover wins");
         assert_eq!(&*mine.or(theirs).unwrap().value, b"v");
@@ -26,8 +26,8 @@ fn s27_insert_remove_insert_with_remove() {
     model("s27_insert_remove_insert_with_remove", 2, 100, || {
         let table = table(&[("k", "0")]);
         let there = Arc::clone(&table);
-        let other = spawn(move || there.remove("k"));
-        let mine = table.remove("k");
+        let other = spawn(move || there.remove("k").unwrap());
+        let mine = table.remove("k").unwrap();
         table.insert("k", "1").unwrap();
         let theirs = other.join().unwrap();
         let value = |entry: &untorn_memtable::Entry| entry.value[0];
@@ -48,7 +48,7 @@ fn s27_insert_remove_insert_with_insert() {
         let other = spawn(move || {
             there.insert("k", "2").unwrap();
         });
-        let mine = table.remove("k").expect("nobody else removes it");
+        let mine = table.remove("k").unwrap().expect("nobody else removes it");
         table.insert("k", "1").unwrap();
         other.join().unwrap();
         let last = table.get("k").unwrap();
@@ -67,7 +67,7 @@ fn s9_remove_under_a_scan() {
     model("s9_remove_under_a_scan", 2, 100, || {
         let table = table(&[("a", "1"), ("b", "2"), ("c", "3")]);
         let there = Arc::clone(&table);
-        let other = spawn(move || there.remove("b").is_some());
+        let other = spawn(move || there.remove("b").unwrap().is_some());
         let seen = forward(&table);
         let keys: String = seen
             .iter()
@@ -85,7 +85,7 @@ fn s9_remove_with_insert_beside() {
     model("s9_remove_with_insert_beside", 2, 100, || {
         let table = table(&[("b", "2")]);
         let there = Arc::clone(&table);
-        let other = spawn(move || there.remove("b").is_some());
+        let other = spawn(move || there.remove("b").unwrap().is_some());
         table.insert("a", "1").unwrap();
         assert!(other.join().unwrap());
         assert_exact(&table, &[("a", "1")]);
@@ -99,7 +99,7 @@ fn s27_remove_and_insert_with_get() {
         let table = table(&[("k", "0")]);
         let there = Arc::clone(&table);
         let other = spawn(move || {
-            assert_eq!(&*there.remove("k").unwrap().value, b"0");
+            assert_eq!(&*there.remove("k").unwrap().unwrap().value, b"0");
             there.insert("k", "1").unwrap();
         });
         let first = table.get("k");
@@ -127,7 +127,7 @@ fn s27_remove_under_a_snapshot() {
         let snapshot = table.snapshot();
         let there = Arc::clone(&table);
         let other = spawn(move || {
-            assert!(there.remove("k").is_some());
+            assert!(there.remove("k").unwrap().is_some());
             there.insert("l", "1").unwrap();
         });
         assert_eq!(snapshot.get("k").as_deref(), Some(&b"0"[..]));
