@@ -135,9 +135,7 @@ fn retiring_works_after_the_threads_participant_is_gone() {
     let late = Late(Arc::clone(&alive), Arc::clone(&dropped));
     std::thread::spawn(move || {
         // Thread-locals go in the reverse order of their first use: this one outlives the participant.
-        LATE.with(|slot| slot.replace(Some(late)).is_none())
-            .then_some(())
-            .unwrap();
+        LATE.set(Some(late));
         drop(pin());
     })
     .join()
