@@ -62,7 +62,7 @@ impl Drop for Stage {
         // A loop, since nesting has no limit but the call stack has.
         let mut outer = self.outer.take();
         while let Some(stage) = outer {
-            outer = Arc::into_inner(stage).and_then(|mut stage| stage.outer.take());
+            outer = sync::into_inner(stage).and_then(|mut stage| stage.outer.take());
         }
     }
 }

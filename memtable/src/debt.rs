@@ -113,7 +113,9 @@ impl Debtors {
     }
 
     fn push_item(&self, item: Item) -> Result<(), DebtorList> {
-        let mut newest = self.newest.load(Ordering::Relaxed);
+        // Acquire, here and below: whoever finds the list closed sees the clock's step that came before, so that he does
+        // not look for the same stage again.
+        let mut newest = self.newest.load(Ordering::Acquire);
         let node = Box::into_raw(Box::new(Debtor {
             item,
             next: ptr::null_mut(),
@@ -129,7 +131,7 @@ impl Debtors {
             // Release: who takes the list sees the node.
             match self
                 .newest
-                .compare_exchange(newest, node, Ordering::Release, Ordering::Relaxed)
+                .compare_exchange(newest, node, Ordering::Release, Ordering::Acquire)
             {
                 Ok(_) => return Ok(()),
                 Err(now) => newest = now,

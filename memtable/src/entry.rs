@@ -181,13 +181,14 @@ impl<'g> EntryRef<'g> {
     pub(crate) fn try_trim(&self) -> Option<TrimFlag<'g>> {
         let hold = self.get().hold.load(Ordering::Relaxed);
         // Acquire: the chain as the last holder left it.
-        (hold & TRIMMING == 0
+        let won = hold & TRIMMING == 0
             && self
                 .get()
                 .hold
                 .compare_exchange(hold, hold | TRIMMING, Ordering::Acquire, Ordering::Relaxed)
-                .is_ok())
-        .then_some(TrimFlag { entry: *self })
+                .is_ok();
+        // Made only if it was won: a `TrimFlag` that is dropped gives the flag back, whoever has it.
+        won.then(|| TrimFlag { entry: *self })
     }
 
     /// A list of debts names the entry from now on.

@@ -5,7 +5,7 @@
 //!
 //! A version is needed
 //!
-//! * if it is the head, pending or not: heads are never popped, so that a head never returns to an old pointer;
+//! * if it is the head: heads are never popped, so that a head never returns to an old pointer;
 //! * if it is the newest in effect: everybody sees it now;
 //! * if an open stage began between it and the next newer one in effect: a rollback would bring it back;
 //! * if a registered snapshot is between the two, or, for one that was rolled back, between it and the rollback;
@@ -17,6 +17,7 @@
 use crate::clock::{Clock, View};
 use crate::debt::Payment;
 use crate::entry::{EntryRef, Head};
+use crate::mutant::planted;
 use crate::reclaim::Guard;
 use crate::registry::Registry;
 use crate::sync;
@@ -114,6 +115,11 @@ impl Trimmer<'_> {
         let Head::Live(head) = entry.head() else {
             return Trimmed::Done(Payment::Paid);
         };
+        // Decided before it is judged: a stamp that came in the middle would make a new version look like nothing. And before
+        // the view is read, so that no stamp of the chain is above it.
+        if !planted("judge-pending-head") {
+            self.clock.settle(head, guard);
+        }
         let view = self.clock.now(guard);
         // The view before the registry (R1). The flag's exchange was the last write, so nothing is in the store buffer.
         sync::fence_after_rmw();
