@@ -173,7 +173,8 @@ impl<'g> EntryRef<'g> {
                 .hold
                 .compare_exchange(hold, hold | TRIMMING, Ordering::Acquire, Ordering::Relaxed)
                 .is_ok())
-        .then_some(TrimFlag { entry: *self })
+        // Not `then_some`: a flag that was made and dropped would give back that of its holder.
+        .then(|| TrimFlag { entry: *self })
     }
 
     /// A list of debts names the entry from now on.
