@@ -322,7 +322,9 @@ impl Table {
     ) -> bool {
         loop {
             let view = self.clock.now(guard);
-            if let Some(stage) = view.stage_of(segment) {
+            // Holes first: a stage outside may be open still, but its closer knows nothing of the hole.
+            let hole = view.rolled_back(segment).map(|hole| hole.record.clone());
+            if let (None, Some(stage)) = (&hole, view.stage_of(segment)) {
                 let named = matches!(below, Some(Stamp::At(below)) if below >= stage.first);
                 if named {
                     entry.settle_debt();
@@ -335,12 +337,6 @@ impl Table {
                 }
             }
             // Closed meanwhile: rolled back, or released into no stage.
-            let hole = view
-                .holes
-                .iter()
-                .filter(|hole| hole.contains(segment))
-                .min_by_key(|hole| hole.at);
-            let hole = hole.map(|hole| hole.record.clone());
             if let Some(hole) = &hole {
                 hole.expect_batch();
             }

@@ -68,9 +68,9 @@ impl<'g> Judge<'_, 'g> {
             Stamp::Pending { .. } => true,
             Stamp::Void => false,
             Stamp::Discarded => carries_bits,
-            Stamp::At(segment) => match self.rolled_back_at(segment) {
-                Some(at) => {
-                    let shown = self.registry.any_within(segment, at);
+            Stamp::At(segment) => match self.view.rolled_back(segment) {
+                Some(hole) => {
+                    let shown = self.registry.any_within(segment, hole.at);
                     self.blocked |= shown;
                     if carries_bits && !shown {
                         version.decide(stamp, Stamp::Discarded);
@@ -92,15 +92,6 @@ impl<'g> Judge<'_, 'g> {
             },
         }
     }
-
-    /// When the segment was rolled back for the first time.
-    fn rolled_back_at(&self, segment: u64) -> Option<u64> {
-        let holes = self.view.holes.iter();
-        holes
-            .filter(|hole| hole.contains(segment))
-            .map(|hole| hole.at)
-            .min()
-    }
 }
 
 impl Trimmer<'_> {
@@ -114,6 +105,9 @@ impl Trimmer<'_> {
         let Head::Live(head) = entry.head() else {
             return Trimmed::Done(Payment::Paid);
         };
+        // Before the view is read: so no stamp in the chain is above it. One that is, may lie in a stage that the view does not
+        // know, and its rollback needs what lies below.
+        self.clock.settle(head, guard);
         let view = self.clock.now(guard);
         // The view before the registry (R1). The flag's exchange was the last write, so nothing is in the store buffer.
         sync::fence_after_rmw();
