@@ -174,9 +174,9 @@ impl Table {
             plus,
         };
         let staged = current.view.stages.is_some();
-        if staged {
-            entry.owe();
-        }
+        // One debt for the list of the stage, one for the burial.
+        let debts = usize::from(staged) + usize::from(role == Role::Remover);
+        (0..debts).for_each(|_| entry.owe());
         let turns = current.view.turns;
         let stamp = Stamp::Pending { turns };
         let new = NewVersion::new(stamp, state, tag, &value, current.head.as_ptr(), delta);
@@ -185,8 +185,11 @@ impl Table {
         claim.announce(version);
         if !entry.push(current.head, version) {
             claim.retract();
-            if staged {
-                entry.settle_debt();
+            drop(claim);
+            if debts > 0 {
+                // Whoever was ahead may have left a burial to us, since the entry was in debt.
+                (1..debts).for_each(|_| entry.settle_debt());
+                self.trim(entry, Role::Remover, guard);
             }
             // SAFETY: never published, but announced: a `stats()` may still look at it (A1).
             unsafe {
@@ -298,12 +301,14 @@ impl Table {
     ) -> Attempt {
         let Stamp::At(segment) = self.clock.settle_own(version, guard) else {
             claim.retract();
+            version.mark_booked();
             if owed {
                 entry.settle_debt();
             }
             return Attempt::Again;
         };
         claim.fold(delta, segment, &self.clock.now(guard), guard);
+        version.mark_booked();
         drop(claim);
         let staged = owed && self.enlist(entry, segment, below, guard);
         Attempt::Done(Written {
@@ -380,11 +385,12 @@ impl Table {
                 self.unlink(entry, guard);
                 Payment::Paid
             }
-            Trimmed::Done(Payment::Blocked) if role == Role::Remover => {
-                self.debts.add(DebtorList::single(entry.slot()), None);
-                Payment::Blocked
+            Trimmed::Done(payment) => {
+                if role == Role::Remover && !matches!(payment, Payment::Paid) {
+                    self.debts.add(DebtorList::single(entry.slot()), None);
+                }
+                payment
             }
-            Trimmed::Done(payment) => payment,
         }
     }
 
