@@ -10,7 +10,7 @@
 //! * if an open stage began between it and the next newer one in effect: a rollback would bring it back;
 //! * if a registered snapshot is between the two, or, for one that was rolled back, between it and the rollback;
 //! * if it is the newest that happened at all and carries persistent bits, or hides those of an older one;
-//! * if it is not booked: a stripe of the account may still name it.
+//! * if it is not booked, since a stripe of the account may still name it, or lies below such a one.
 //!
 //! The order is always: unlink, then retire. A version that was unlinked keeps its own `previous`, so a reader who stands on it
 //! still finds what was needed when he came.
@@ -59,13 +59,19 @@ struct Judge<'t, 'g> {
     blocked: bool,
     /// Something is kept since its writer is not done with it.
     unbooked: bool,
+    below_unbooked: bool,
+    is_head: bool,
 }
 
 impl<'g> Judge<'_, 'g> {
     fn needs(&mut self, version: VersionRef<'g>) -> bool {
         let booked = version.is_booked();
+        let needed = self.shows(version, booked) || !booked || self.below_unbooked;
         self.unbooked |= !booked;
-        self.shows(version, booked) || !booked
+        // What is kept needs what a reader who stands on it may look for below. The head has it by the rules above.
+        self.below_unbooked |= !booked && !self.is_head;
+        self.is_head = false;
+        needed
     }
 
     fn shows(&mut self, version: VersionRef<'g>, booked: bool) -> bool {
@@ -140,6 +146,8 @@ impl Trimmer<'_> {
             top_passed: false,
             blocked: false,
             unbooked: false,
+            below_unbooked: false,
+            is_head: true,
         };
         let head_needed = judge.needs(head);
         let alive = judge.newer.is_some() && head_needed && head.state() != State::Gone;
