@@ -188,6 +188,8 @@ fn after_grace(record: &Arc<HoleRecord>, flag: fn(&HoleRecord) -> &AtomicBool, g
     let token = Box::into_raw(Box::new(Token(record.clone(), flag)));
     // SAFETY: nobody else knows the token; it only sets a flag in a counted record and frees memory.
     unsafe { guard.retire(token.cast(), spend, size_of::<Token>()) };
+    // Every reader looks through the holes, so a hole must not wait until this thread has retired a batch.
+    guard.flush();
 }
 
 /// Items that belong together.
