@@ -23,7 +23,13 @@ pub struct WaitEdge {
 
 impl fmt::Display for WaitEdge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} waits for {} on \"{}\"", self.waiter, self.holder, DisplayKey(&self.key))
+        write!(
+            f,
+            "{} waits for {} on \"{}\"",
+            self.waiter,
+            self.holder,
+            DisplayKey(&self.key)
+        )
     }
 }
 
