@@ -3,6 +3,7 @@
 
 mod key_display;
 pub mod lock;
+mod sync;
 
 pub use key_display::{DisplayKey, MAX_PRINTED};
 pub use lock::{LockError, LockTable};
