@@ -16,7 +16,7 @@ use super::waiter::{Ended, Failure, Limit, Outcome, Waiter};
 use crate::sync::{Mutex, current, park_until, spin};
 
 /// How often a blocking call looks at its word before it parks: a few microseconds, about what a wake-up costs.
-const SPINS: u32 = 100;
+const SPINS: u32 = if cfg!(untorn_loom) { 0 } else { 100 };
 /// How often a search starts again because what it found was gone, before it makes way for others.
 const ROUNDS: u32 = 64;
 /// When a search that made way goes on.
