@@ -1,6 +1,8 @@
 //! Threads against each other, with checks that hold at every instant and exact checks at rest. Bounded, seeded; set
 //! `STRESS_SEED` to repeat a seed and `STRESS_MILLIS` to run longer.
 
+#![allow(clippy::unwrap_used)]
+
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::borrow::Cow;
