@@ -110,7 +110,7 @@ impl Room {
         self.reserved.fetch_sub(bytes, Ordering::SeqCst);
         Hold {
             held: if limits.bounded() { bytes } else { 0 },
-            shrink: 0,
+            ..Hold::default()
         }
     }
 
