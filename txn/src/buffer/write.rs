@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::flags::{FlagOp, KeyFlags};
 use std::borrow::Cow;
 use std::sync::atomic::Ordering;
-use untorn_memtable::Update;
+use untorn_memtable::{Kind, Update};
 
 /// What a write does to the content of its key.
 #[derive(Clone, Copy)]
@@ -151,6 +151,7 @@ impl Inner {
             let old = item.map_or(Tag::default(), |item| Tag(item.tag));
             let new = old.after(value_len.is_some(), ops, staged.is_some());
             flags = new.flags();
+            let has_content = item.is_some_and(|item| item.kind != Kind::TagOnly);
             if bounded {
                 let before = item.map_or(0, |item| key.len() + item.value.len());
                 let kept = item.map_or(0, |item| item.value.len());
@@ -166,7 +167,8 @@ impl Inner {
                     tag: new.0,
                 },
                 Content::Tombstone => Update::Tombstone { tag: new.0 },
-                Content::Keep if item.is_some() && new == old => Update::Keep,
+                // A flags-only key may be alive for its lock alone; now it is on its own account.
+                Content::Keep if has_content && new == old => Update::Keep,
                 Content::Keep => Update::Tag(new.0),
             }
         });
