@@ -110,6 +110,7 @@ mod limits;
 mod range;
 mod read;
 mod reserve;
+mod seam;
 mod snapshot;
 mod stage;
 mod tag;
@@ -130,6 +131,7 @@ use arc_swap::ArcSwap;
 use builder::Options;
 use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard};
 use limits::Room;
+use seam::Seam;
 use stage::Stages;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError};
@@ -148,6 +150,7 @@ struct Inner {
     /// Writers pass shared, what changes their rules passes exclusively. Made by the first of them.
     gate: OnceLock<ShardedLock<Rules>>,
     room: Room,
+    seam: Seam,
     dirty: AtomicBool,
     options: Options,
 }

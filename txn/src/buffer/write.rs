@@ -5,6 +5,7 @@
 //! but for those that do not fit into a bounded buffer.
 
 use super::limits::Hold;
+use super::seam::Moment;
 use super::tag::Tag;
 use super::{Inner, MemBuffer, Rules};
 use crate::error::Error;
@@ -161,6 +162,7 @@ impl Inner {
                     return Update::Keep;
                 }
             }
+            self.seam.reached(Moment::Decided);
             match content {
                 Content::Value(value) => Update::Put {
                     value: Cow::Borrowed(value),
@@ -172,6 +174,7 @@ impl Inner {
                 Content::Keep => Update::Tag(new.0),
             }
         });
+        self.seam.reached(Moment::Published);
         if bounded {
             self.room
                 .settle(hold, written.is_ok_and(|written| written.changed));
@@ -206,6 +209,11 @@ fn from_table(error: untorn_memtable::Error, key: usize, value: Option<usize>) -
             size: key + value.unwrap_or(0),
             limit: key + limit,
         },
-        _ => Error::StageOrder,
+        _ => Error::OptionConflict {
+            reason: "the table takes no such write",
+        },
     }
 }
+
+#[cfg(test)]
+mod tests;
