@@ -115,10 +115,15 @@ fn of_writes_that_race_with_the_close_those_that_were_taken_are_there_and_no_oth
             for writer in 0..WRITERS {
                 let (buffer, taken) = (&buffer, taken.clone());
                 scope.spawn(move || {
-                    let mut number = 0u32;
-                    while buffer.set(key(writer, number), round.to_be_bytes()).is_ok() {
-                        taken.send(key(writer, number)).unwrap();
-                        number += 1;
+                    // Bounded, so that a buffer that never closes fails the test and does not hang it.
+                    for number in 0..100_000 {
+                        if buffer
+                            .set(key(writer, number), round.to_be_bytes())
+                            .is_err()
+                        {
+                            return;
+                        }
+                        taken.send(()).unwrap();
                     }
                 });
             }
