@@ -1,6 +1,7 @@
 //! The transaction buffer.
 
 mod entry;
+mod layer;
 mod limits;
 mod range;
 mod read;
@@ -13,7 +14,7 @@ mod write;
 pub use entry::Entry;
 pub use limits::{Limits, MAX_KEY_LEN};
 pub use range::{Range, RangeWithFlags};
-pub use snapshot::{BufferSnapshot, SnapshotRange};
+pub use snapshot::BufferSnapshot;
 pub use stage::{Stage, StageOrder};
 pub use union::Union;
 pub use untorn_memtable::Stats;

@@ -1,59 +1,51 @@
 //! Views of the buffer that do not change.
 
 use super::{Entry, MemBuffer};
-use bytes::Bytes;
-use std::ops::RangeBounds;
 use std::sync::Arc;
 use untorn_memtable::{Memtable, Snapshot};
 
-/// The buffer as it was at one instant; answers the same for as long as it lives, whatever happens
-/// to the buffer, `reset` included.
+/// The buffer as it was at one instant, for every key the same instant.
+///
+/// Answers the same for as long as it lives, whatever happens to the buffer, `reset` included.
+/// Cheap to clone. While it lives, the versions that it shows are kept.
 #[derive(Clone)]
 pub struct BufferSnapshot {
-    _view: Arc<Snapshot<Arc<Memtable>>>,
-}
-
-/// Values and tombstones of a snapshot in key order; made by [`BufferSnapshot::range`].
-pub struct SnapshotRange {
-    _view: BufferSnapshot,
+    view: Arc<Snapshot<Arc<Memtable>>>,
 }
 
 impl MemBuffer {
     /// The buffer as it was when the outermost open stage began, or now if none is open: the view
-    /// for a statement that must not see its own writes.
+    /// for a statement that must not see its own writes. O(1).
     pub fn snapshot(&self) -> BufferSnapshot {
-        todo!()
+        let table = self.inner.table.load_full();
+        BufferSnapshot {
+            view: Arc::new(Snapshot::before_stages(table)),
+        }
     }
 
-    /// The buffer as it is now, staged writes included.
+    /// The buffer as it is now, staged writes included: all of a stage or nothing of it. O(1).
     pub fn snapshot_now(&self) -> BufferSnapshot {
-        todo!()
+        let table = self.inner.table.load_full();
+        BufferSnapshot {
+            view: Arc::new(Snapshot::new(table)),
+        }
     }
 }
 
 impl BufferSnapshot {
-    /// What the key held.
+    /// What the key held; `None` if it was absent or had flags only.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Entry> {
-        let _ = key;
-        todo!()
+        let entry = self.view.entry(key)?;
+        Entry::of(entry.kind, entry.value)
     }
 
-    /// Values and tombstones within `bounds`, in order, from either end.
-    pub fn range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> SnapshotRange {
-        let _ = bounds;
-        todo!()
+    pub(super) fn view(&self) -> &Snapshot<Arc<Memtable>> {
+        &self.view
     }
 }
 
-impl Iterator for SnapshotRange {
-    type Item = (Bytes, Entry);
-    fn next(&mut self) -> Option<Self::Item> {
-        todo!()
-    }
-}
-
-impl DoubleEndedIterator for SnapshotRange {
-    fn next_back(&mut self) -> Option<Self::Item> {
-        todo!()
+impl std::fmt::Debug for BufferSnapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BufferSnapshot").finish_non_exhaustive()
     }
 }

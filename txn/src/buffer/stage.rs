@@ -1,7 +1,8 @@
 //! Nested stages: writes that can be taken back as one.
 
-use super::{Inner, MemBuffer};
+use super::{Inner, MemBuffer, Rules};
 use crate::error::Error;
+use crossbeam_utils::sync::ShardedLockWriteGuard;
 use std::sync::atomic::{AtomicBool, Ordering};
 use untorn_memtable::StageId;
 
@@ -153,28 +154,71 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        if !self.closed && !self.buffer.inner.close_stage(self.number, End::Cleanup) {
-            self.buffer.inner.doom_stage(self.number);
+        if !self.closed {
+            self.buffer.inner.drop_stage(self.number);
         }
     }
 }
 
 impl Inner {
-    fn doom_stage(&self, number: u64) {
+    /// False, and nothing done, if `number` is not the innermost open stage.
+    fn close_stage(&self, number: u64, end: End) -> bool {
         let mut rules = self.exclusive();
-        if let Some(stage) = rules
+        let innermost = rules
+            .stages
+            .top()
+            .is_some_and(|stage| stage.number == number);
+        if innermost {
+            self.close_innermost(&mut rules, end);
+        }
+        innermost
+    }
+
+    /// Cleans the stage up if it is the innermost open one, else dooms it.
+    fn drop_stage(&self, number: u64) {
+        let mut rules = self.exclusive();
+        let Some(place) = rules
             .stages
             .open
-            .iter_mut()
-            .find(|stage| stage.number == number)
-        {
-            stage.doomed = true;
+            .iter()
+            .position(|stage| stage.number == number)
+        else {
+            return;
+        };
+        if place + 1 == rules.stages.open.len() {
+            self.close_innermost(&mut rules, End::Cleanup);
+        } else {
+            rules.stages.open[place].doomed = true;
         }
     }
 
-    /// False, and nothing done, if `number` is not the innermost open stage.
-    fn close_stage(&self, number: u64, end: End) -> bool {
-        let _ = (number, end);
-        todo!()
+    /// Closes the innermost open stage and the doomed ones around it, at one instant for readers.
+    fn close_innermost(&self, rules: &mut ShardedLockWriteGuard<'_, Rules>, mut end: End) {
+        const AGREE: &str = "the stack and the table agree on the innermost stage";
+        let table = self.table.load();
+        while let Some(stage) = rules.stages.open.pop() {
+            if rules.stages.top().is_some_and(|outer| outer.doomed) {
+                // Released, which no reader sees, it goes with the doomed one in a single step.
+                table.release_stage(stage.table).expect(AGREE);
+                end = End::Cleanup;
+                continue;
+            }
+            match end {
+                End::Cleanup => {
+                    table.cleanup_stage(stage.table).expect(AGREE);
+                    self.recount(rules);
+                }
+                End::Release => {
+                    table.release_stage(stage.table).expect(AGREE);
+                    if stage.wrote.into_inner() {
+                        match rules.stages.top() {
+                            Some(outer) => outer.mark_written(),
+                            None => self.mark_dirty(),
+                        }
+                    }
+                }
+            }
+            return;
+        }
     }
 }
