@@ -16,7 +16,6 @@ pub use mem::MemStore;
 pub use oracle::{COUNTER_BITS, Timestamp};
 pub use request::{ForUpdate, LockKey, Locked, Mutation, MutationOp, Pairs, ScanRequest};
 
-use crate::Error;
 use bytes::Bytes;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -28,15 +27,15 @@ use crate::lock::Wait;
 ///
 /// A transaction is named by its start timestamp. Every request may be repeated: a repeated one has the
 /// effect of one. After [`commit`](Store::commit) or [`rollback`](Store::rollback) the transaction is
-/// forgotten, and whatever is asked in its name is [`Error::TransactionClosed`].
+/// forgotten, and whatever is asked in its name is [`Error::TransactionClosed`](crate::Error::TransactionClosed).
 pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Opens a transaction: a fresh start timestamp, or the given one. Data that is visible at it is kept
     /// until the transaction ends.
     ///
     /// # Errors
     ///
-    /// For a given one [`Error::InvalidTimestamp`] where it is zero, out of range, in the future or names a
-    /// transaction that is open, and [`Error::SnapshotTooOld`].
+    /// For a given one [`Error::InvalidTimestamp`](crate::Error::InvalidTimestamp) where it is zero, out of range, in the future or names a
+    /// transaction that is open, and [`Error::SnapshotTooOld`](crate::Error::SnapshotTooOld).
     fn begin(&self, given: Option<Timestamp>) -> Answer<'_, Timestamp>;
 
     /// A timestamp above every one given out before.
@@ -46,7 +45,7 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     ///
     /// # Errors
     ///
-    /// [`Error::SnapshotTooOld`] where it is no longer kept.
+    /// [`Error::SnapshotTooOld`](crate::Error::SnapshotTooOld) where it is no longer kept.
     fn get<'a>(&'a self, key: &'a [u8], at: Timestamp) -> Answer<'a, Option<Bytes>>;
 
     /// The first keys of a range with their values, as they were at a timestamp: in order, or from the back.
@@ -61,9 +60,9 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     ///
     /// # Errors
     ///
-    /// [`Error::LockWaitTimeout`], [`Error::LockNotAvailable`], [`Error::Deadlock`],
-    /// [`Error::DeadlineExceeded`], [`Error::WriteConflict`] and [`Error::InvalidTimestamp`] (for
-    /// [`ForUpdate::At`]), [`Error::KeyExists`] where the key was presumed absent.
+    /// [`Error::LockWaitTimeout`](crate::Error::LockWaitTimeout), [`Error::LockNotAvailable`](crate::Error::LockNotAvailable), [`Error::Deadlock`](crate::Error::Deadlock),
+    /// [`Error::DeadlineExceeded`](crate::Error::DeadlineExceeded), [`Error::WriteConflict`](crate::Error::WriteConflict) and [`Error::InvalidTimestamp`](crate::Error::InvalidTimestamp) (for
+    /// [`ForUpdate::At`]), [`Error::KeyExists`](crate::Error::KeyExists) where the key was presumed absent.
     fn lock(&self, start: Timestamp, request: LockKey) -> Answer<'_, Locked>;
 
     /// Gives back the lock that was taken on `key` under `attempt`, and no other. It takes effect before any
@@ -79,7 +78,7 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     ///
     /// # Errors
     ///
-    /// [`Error::WriteConflict`], [`Error::KeyExists`], those of a lock wait, [`Error::EntryTooLarge`]. The
+    /// [`Error::WriteConflict`](crate::Error::WriteConflict), [`Error::KeyExists`](crate::Error::KeyExists), those of a lock wait, [`Error::EntryTooLarge`](crate::Error::EntryTooLarge). The
     /// transaction must then be rolled back.
     fn prewrite<'a>(
         &'a self,
@@ -94,7 +93,7 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     ///
     /// # Errors
     ///
-    /// [`Error::TransactionClosed`] where it was ended before.
+    /// [`Error::TransactionClosed`](crate::Error::TransactionClosed) where it was ended before.
     fn commit(&self, start: Timestamp) -> Answer<'_, Timestamp>;
 
     /// Takes back everything that was put down, releases every lock, and ends the transaction. Nothing

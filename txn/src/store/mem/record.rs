@@ -89,7 +89,8 @@ pub(crate) fn old_key(key: &[u8], time: Timestamp) -> Vec<u8> {
 }
 
 /// When the version under this key of the history table was committed.
-pub(crate) fn old_time(old_key: &[u8]) -> Timestamp {
+#[cfg(test)]
+fn old_time(old_key: &[u8]) -> Timestamp {
     let (_, inverted) = old_key.split_at(old_key.len().saturating_sub(TIMESTAMP));
     !split_timestamp(inverted).0
 }
