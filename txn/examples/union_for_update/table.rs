@@ -1,6 +1,6 @@
 //! The table to lock: where its rows come from, and what is wrong with a file that is not one.
 
-use crate::tpcc;
+use super::tpcc;
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
