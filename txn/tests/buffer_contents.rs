@@ -1,4 +1,5 @@
 //! What a key holds: values, tombstones, flags, their counts, and the dirty mark.
+#![allow(clippy::unwrap_used)]
 
 use untorn_txn::buffer::Stats;
 use untorn_txn::{Entry, Error, FlagOp, KeyFlags, MemBuffer};

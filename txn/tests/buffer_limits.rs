@@ -1,4 +1,5 @@
 //! Limits: what is refused, in which order, and that a refusal changes nothing.
+#![allow(clippy::unwrap_used)]
 
 use untorn_txn::buffer::MAX_KEY_LEN;
 use untorn_txn::{Error, FlagOp, KeyFlags, MemBuffer};

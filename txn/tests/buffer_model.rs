@@ -4,6 +4,7 @@
 //! key holds is found by replaying the log: content and write-owned flags from the writes that are
 //! left, persistent flags from all of them, and the constraint check's implicit clear only from the
 //! writes that are left.
+#![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
 use std::collections::BTreeMap;

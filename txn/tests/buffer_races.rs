@@ -2,6 +2,7 @@
 //!
 //! Each test prints its seed; `UNTORN_SEED=<number>` runs it again with that one. Threads wait for
 //! each other through barriers and counters, never by the clock.
+#![allow(clippy::unwrap_used)]
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};

@@ -1,4 +1,5 @@
 //! Ranges and unions: order, bounds, both ends, writes on the way.
+#![allow(clippy::unwrap_used)]
 
 use bytes::Bytes;
 use std::ops::Bound;

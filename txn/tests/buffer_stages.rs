@@ -1,4 +1,5 @@
 //! Stages: nesting, order, dropped handles, and what a rollback leaves.
+#![allow(clippy::unwrap_used)]
 
 use untorn_txn::buffer::StageOrder;
 use untorn_txn::{Entry, Error, FlagOp, KeyFlags, MemBuffer};
