@@ -8,6 +8,7 @@ pub mod flags;
 mod key_display;
 pub mod lock;
 pub mod store;
+mod sync;
 pub mod transaction;
 
 pub use buffer::{Entry, MemBuffer};

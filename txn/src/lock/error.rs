@@ -23,7 +23,13 @@ pub struct WaitEdge {
 
 impl fmt::Display for WaitEdge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} waits for {} on \"{}\"", self.waiter, self.holder, DisplayKey(&self.key))
+        write!(
+            f,
+            "{} waits for {} on \"{}\"",
+            self.waiter,
+            self.holder,
+            DisplayKey(&self.key)
+        )
     }
 }
 
@@ -90,6 +96,9 @@ pub enum LockError {
         /// How long the call waited.
         waited: Duration,
     },
+    /// [`Acquire::wait`](super::Acquire::wait) on a future that had told its outcome before.
+    #[error("the outcome of this call was told before")]
+    AlreadyTold,
     /// The operating system refused the table's timer thread, without which a wait could not end by itself.
     /// Only [`LockTable::acquire`](super::LockTable::acquire) needs that thread.
     #[error("the lock table's timer thread could not be started: {reason}")]
@@ -108,7 +117,7 @@ impl LockError {
             | Self::Deadlock { key, .. }
             | Self::Cancelled { key }
             | Self::DeadlineExceeded { key, .. } => Some(key),
-            Self::TimerUnavailable { .. } => None,
+            Self::AlreadyTold | Self::TimerUnavailable { .. } => None,
         }
     }
 }

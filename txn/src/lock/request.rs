@@ -59,19 +59,30 @@ pub struct LockRequest {
 
 impl Default for LockRequest {
     fn default() -> Self {
-        Self { wait: Wait::For(Duration::from_secs(50)), deadline: None, attempt: 0 }
+        Self {
+            wait: Wait::For(Duration::from_secs(50)),
+            deadline: None,
+            attempt: 0,
+        }
     }
 }
 
 impl LockRequest {
     /// The default terms under another attempt number.
     pub fn attempt(attempt: u64) -> Self {
-        Self { attempt, ..Self::default() }
+        Self {
+            attempt,
+            ..Self::default()
+        }
     }
 
     /// Ask once, do not wait.
     pub fn no_wait(attempt: u64) -> Self {
-        Self { wait: Wait::NoWait, deadline: None, attempt }
+        Self {
+            wait: Wait::NoWait,
+            deadline: None,
+            attempt,
+        }
     }
 }
 

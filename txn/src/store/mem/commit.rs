@@ -1,6 +1,6 @@
 //! The two phases of a commit, and the way back. The protocol is told in the module of the store.
 
-use super::collect::Superseded;
+use super::collect::{Superseded, removed};
 use super::decision::Verdict;
 use super::record::{Record, encode_old, old_key};
 use super::{MemStore, Open};
@@ -208,7 +208,7 @@ impl MemStore {
             match (written.what, written.replaced) {
                 (What::Touch, _) => {}
                 (_, None) => {
-                    self.newest.remove(&written.key);
+                    removed(&self.newest, &written.key);
                 }
                 (_, Some(time)) => {
                     let old = old_key(&written.key, time);
@@ -227,7 +227,7 @@ impl MemStore {
                     let restored = self.write_newest(&written.key, record);
                     debug_assert!(restored.is_ok(), "a record of this size was there before");
                     drop(pinned);
-                    self.history.remove(&old);
+                    removed(&self.history, &old);
                 }
             }
         }
