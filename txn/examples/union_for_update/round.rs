@@ -123,7 +123,7 @@ fn one(
             })
             .collect();
         // The rival holds its rows until a branch really waits for one, so that every round has a wait.
-        while store.locks().stats().waits == waits_before
+        while store.locks().waiting().is_empty()
             && !threads.iter().all(|thread| thread.is_finished())
         {
             thread::yield_now();
