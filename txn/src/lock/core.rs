@@ -190,7 +190,7 @@ impl Core {
         } else {
             Failure::TimedOut
         };
-        self.fail(waiter, |queue| why(queue.blockers_of(waiter)));
+        self.fail(waiter, |queue| why(queue.reported_blockers_of(waiter)));
     }
 
     /// Withdraws a call; false if its wait had ended before.

@@ -102,6 +102,8 @@ mod claims;
 mod core;
 mod error;
 mod queue;
+#[cfg(all(test, not(untorn_loom)))]
+mod queue_model;
 mod request;
 mod shards;
 mod stats;

@@ -180,13 +180,26 @@ impl KeyQueue {
             .map_or(0, |waits| waits.lane.len() + waits.queue.len())
     }
 
-    /// Whom a call that is not in here would wait for: what a refused call reports.
+    /// What a call that is refused without having waited reports: whom it would have waited for.
     pub(crate) fn blockers(&self, owner: OwnerId, mode: LockMode) -> Vec<OwnerId> {
         let mut blockers = self.claims.excluding(owner, mode);
         if let (Some(waits), None) = (&self.waits, self.mode_of(owner)) {
             waits.ahead(i64::MAX, owner, mode, |entry| blockers.push(entry.owner));
         }
-        each_once(blockers)
+        self.or_holders(owner, each_once(blockers))
+    }
+
+    /// What a call reports that gives up waiting.
+    pub(crate) fn reported_blockers_of(&self, waiter: &Arc<Waiter>) -> Vec<OwnerId> {
+        self.or_holders(waiter.owner, self.blockers_of(waiter))
+    }
+
+    /// A call that nobody excludes stands behind a call of its own owner, which the holders exclude.
+    fn or_holders(&self, owner: OwnerId, blockers: Vec<OwnerId>) -> Vec<OwnerId> {
+        if !blockers.is_empty() {
+            return blockers;
+        }
+        self.claims.excluding(owner, LockMode::Exclusive)
     }
 
     /// Everybody whom a call waits for; nobody if it does not wait.

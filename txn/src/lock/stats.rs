@@ -115,7 +115,7 @@ impl Counters {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(untorn_loom)))]
 mod tests {
     use super::*;
 

@@ -221,6 +221,11 @@ impl Ended {
         self.0.push(waiter);
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Wakes them all, in the order in which their waits ended.
     pub(crate) fn wake(self) {
         for waiter in self.0 {
