@@ -5,14 +5,14 @@
 //!
 //! 1. a write that grows its key adds the growth to `charged` *before* the table publishes it, in
 //!    the very closure that the table calls with the item that the write replaces. If the table
-//!    calls again because that item changed, the amount is corrected first;
+//!    calls again because that item changed, what is missing is added first;
 //! 2. a write that shrinks its key takes the difference off *after* the table published it;
-//! 3. a write that is not published gives back what it added.
+//! 3. what was added and not used goes back at the end of the write.
 //!
 //! So `charged >= size` at every instant, and growth is only added where the sum stays within the
 //! limit: `size <= charged <= limit`. The word is kept only while a limit is set; it is computed
 //! anew from the table, with every writer shut out, when a limit is set and after a stage is
-//! cleaned up.
+//! cleaned up. Room reserved ahead of its writes is part of it.
 //!
 //! `charged` may be too high for a moment (2 and 3), so a write that does not fit is tried once
 //! more with the other writers shut out: what is refused then is refused for what is really there.
@@ -74,19 +74,55 @@ impl Limits {
 #[derive(Debug, Default)]
 pub(super) struct Room {
     charged: AtomicUsize,
+    /// Reserved ahead of the writes that will use it; part of `charged`.
+    reserved: AtomicUsize,
 }
 
 /// What one write has added to `charged` and not yet published.
 #[derive(Debug, Default)]
 pub(super) struct Hold {
     held: usize,
+    /// What the write will add, and what it will take away: of the item it was last shown.
+    growth: usize,
     shrink: usize,
 }
 
 impl Room {
     /// Sets `charged`; only with all writers shut out.
     pub(super) fn recount(&self, size: usize) {
-        self.charged.store(size, Ordering::SeqCst);
+        self.charged.store(
+            size + self.reserved.load(Ordering::SeqCst),
+            Ordering::SeqCst,
+        );
+    }
+
+    /// Reserves bytes for later writes.
+    pub(super) fn reserve(&self, bytes: usize, limits: &Limits) -> Result<(), Error> {
+        if limits.bounded() && bytes != 0 {
+            self.charge(bytes, limits.buffer)?;
+        }
+        self.reserved.fetch_add(bytes, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Takes bytes out of what is reserved, for a write that begins now.
+    pub(super) fn draw(&self, bytes: usize, limits: &Limits) -> Hold {
+        self.reserved.fetch_sub(bytes, Ordering::SeqCst);
+        Hold {
+            held: if limits.bounded() { bytes } else { 0 },
+            ..Hold::default()
+        }
+    }
+
+    /// Gives reserved bytes back.
+    pub(super) fn unreserve(&self, bytes: usize, limits: &Limits) {
+        let hold = self.draw(bytes, limits);
+        self.settle(hold, false);
+    }
+
+    #[cfg(test)]
+    pub(super) fn charged(&self) -> usize {
+        self.charged.load(Ordering::SeqCst)
     }
 
     /// Makes `hold` fit a write that takes its key from `before` bytes to `after`. The error holds
@@ -98,34 +134,33 @@ impl Room {
         after: usize,
         limit: usize,
     ) -> Result<(), Error> {
-        let growth = after.saturating_sub(before);
+        hold.growth = after.saturating_sub(before);
         hold.shrink = before.saturating_sub(after);
-        if growth <= hold.held {
-            self.give(hold.held - growth);
-            hold.held = growth;
-            return Ok(());
+        if hold.growth > hold.held {
+            self.charge(hold.growth - hold.held, limit)?;
+            hold.held = hold.growth;
         }
-        let missing = growth - hold.held;
-        let taken = self
-            .charged
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |charged| {
-                charged.checked_add(missing).filter(|sum| *sum <= limit)
-            });
-        match taken {
-            Ok(_) => {
-                hold.held = growth;
-                Ok(())
-            }
-            Err(charged) => Err(Error::TxnTooLarge {
-                size: charged.saturating_add(missing),
-                limit,
-            }),
-        }
+        Ok(())
     }
 
-    /// Ends a hold: the growth now belongs to the table, or goes back if nothing was published.
+    fn charge(&self, bytes: usize, limit: usize) -> Result<(), Error> {
+        let sum = |charged: usize| charged.saturating_add(bytes);
+        self.charged
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |charged| {
+                Some(sum(charged)).filter(|sum| *sum <= limit)
+            })
+            .map_err(|charged| Error::TxnTooLarge {
+                size: sum(charged),
+                limit,
+            })?;
+        Ok(())
+    }
+
+    /// Ends a hold: growth that was published now belongs to the table, the rest goes back, and so
+    /// does what a published write took away.
     pub(super) fn settle(&self, hold: Hold, published: bool) {
-        self.give(if published { hold.shrink } else { hold.held });
+        self.give(hold.held - if published { hold.growth } else { 0 });
+        self.give(if published { hold.shrink } else { 0 });
     }
 
     fn give(&self, bytes: usize) {

@@ -110,6 +110,7 @@ mod layer;
 mod limits;
 mod range;
 mod read;
+mod reserve;
 mod snapshot;
 mod stage;
 mod tag;

@@ -15,7 +15,7 @@ use untorn_memtable::Update;
 
 /// What a write does to the content of its key.
 #[derive(Clone, Copy)]
-enum Content<'v> {
+pub(super) enum Content<'v> {
     Value(&'v [u8]),
     Tombstone,
     Keep,
@@ -106,22 +106,30 @@ impl MemBuffer {
 
 impl Inner {
     fn write(&self, key: &[u8], content: Content<'_>, ops: &[FlagOp]) -> Result<(), Error> {
-        let refused = self.attempt(&self.shared(), key, content, ops);
+        let refused = self.attempt(&self.shared(), key, content, ops, None);
         match refused {
             // The room may only be held by a sibling for the moment: decide it alone.
-            Err(Error::TxnTooLarge { .. }) => self.attempt(&self.exclusive(), key, content, ops),
+            Err(Error::TxnTooLarge { .. }) => {
+                self.attempt(&self.exclusive(), key, content, ops, None)
+            }
             other => other,
         }
     }
 
-    fn attempt(
+    /// One write under the given rules. `reserved` is room that it brings along: then no limit is
+    /// asked, and what it does not need goes back.
+    pub(super) fn attempt(
         &self,
         rules: &Rules,
         key: &[u8],
         content: Content<'_>,
         ops: &[FlagOp],
+        reserved: Option<Hold>,
     ) -> Result<(), Error> {
+        let is_reserved = reserved.is_some();
+        let mut hold = reserved.unwrap_or_default();
         if let Some(state) = rules.closed {
+            self.room.settle(hold, false);
             return Err(Error::TransactionClosed { state });
         }
         let value_len = match content {
@@ -130,11 +138,12 @@ impl Inner {
             Content::Tombstone => Some(0),
             Content::Keep => None,
         };
-        rules.limits.admit(key.len(), value_len)?;
+        if !is_reserved {
+            rules.limits.admit(key.len(), value_len)?;
+        }
 
         let staged = rules.stages.top();
         let bounded = rules.limits.bounded();
-        let mut hold = Hold::default();
         let mut refused = None;
         let mut flags = KeyFlags::empty();
         let written = self.table.load().update(key, |item| {
