@@ -119,6 +119,7 @@ mod write;
 
 pub use builder::Builder;
 pub use entry::Entry;
+pub(crate) use reserve::Reservation;
 pub use limits::{Limits, MAX_KEY_LEN};
 pub use range::{Range, RangeWithFlags};
 pub use snapshot::BufferSnapshot;

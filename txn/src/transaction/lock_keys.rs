@@ -18,6 +18,7 @@ use super::Core;
 use super::budget::Budget;
 use super::options::{LockOptions, LockOutcome, Mode};
 use super::register::{Hold, Known, Next};
+use crate::buffer::Reservation;
 use crate::error::Error;
 use crate::flags::{FlagOp, KeyFlags};
 use crate::store::{Answer, LockKey};
@@ -53,11 +54,12 @@ impl Core {
         let mut keys = given.clone();
         keys.sort_unstable();
         keys.dedup();
-        self.has_room(&keys)?;
+        let room = self.buffer.reserve(&keys);
+        let room = room.map_err(|error| self.as_of_now(error))?;
         let outcomes = if self.options.mode == Mode::Optimistic {
-            self.mark_keys(&keys, &options).await
+            self.mark_keys(&keys, &options, room).await
         } else {
-            self.lock_sorted(&keys, &options).await
+            self.lock_sorted(&keys, &options, room).await
         };
         let outcomes = outcomes.map_err(|error| self.as_of_now(error))?;
         if keys == given {
@@ -69,39 +71,12 @@ impl Core {
             .collect())
     }
 
-    /// Whether the keys that are not live yet fit into the buffer.
-    fn has_room(&self, keys: &[Bytes]) -> Result<(), Error> {
-        let limits = self.buffer.limits();
-        for key in keys {
-            if key.len() > limits.key {
-                return Err(Error::KeyTooLarge {
-                    size: key.len(),
-                    limit: limits.key,
-                });
-            }
-        }
-        if limits.buffer != usize::MAX {
-            let new: usize = keys
-                .iter()
-                .filter(|key| self.buffer.get_flags(key).is_none())
-                .map(Bytes::len)
-                .sum();
-            let size = self.buffer.stats().size + new;
-            if new > 0 && size > limits.buffer {
-                return Err(Error::TxnTooLarge {
-                    size,
-                    limit: limits.buffer,
-                });
-            }
-        }
-        Ok(())
-    }
-
     /// Optimistic: the store is not asked, commit checks.
     async fn mark_keys(
         &self,
         keys: &[Bytes],
         options: &LockOptions,
+        mut room: Reservation,
     ) -> Result<Vec<LockOutcome>, Error> {
         let mut outcomes = Vec::with_capacity(keys.len());
         for key in keys {
@@ -122,7 +97,7 @@ impl Core {
         let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         self.life.check_open()?;
         for key in keys {
-            self.buffer.update_flags(key, [FlagOp::SetLocked])?;
+            room.update_flags(key, [FlagOp::SetLocked])?;
         }
         Ok(outcomes)
     }
@@ -144,6 +119,7 @@ impl Core {
         &self,
         keys: &[Bytes],
         options: &LockOptions,
+        room: Reservation,
     ) -> Result<Vec<LockOutcome>, Error> {
         let budget = Budget::new(
             options.wait.unwrap_or(self.options.lock_wait),
@@ -191,7 +167,7 @@ impl Core {
         for (key, known) in keys.iter().zip(&mut known) {
             self.look(key, options, known).await?;
         }
-        self.publish(&call, &known)?;
+        self.publish(&call, &known, room)?;
         std::mem::forget(call);
         Ok(known
             .into_iter()
@@ -257,33 +233,30 @@ impl Core {
         Ok(())
     }
 
-    /// Flags first, then the register: as long as the claims stand no sibling gives the keys back.
-    fn publish(&self, call: &Call<'_>, known: &[Found]) -> Result<(), Error> {
+    /// Flags first, then the register: as long as the claims stand no sibling gives the keys back. The room for
+    /// them is reserved, so nothing can stop it halfway.
+    fn publish(
+        &self,
+        call: &Call<'_>,
+        found: &[Found],
+        mut room: Reservation,
+    ) -> Result<(), Error> {
         let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         self.life.check_open()?;
-        for (at, (key, known)) in call.keys.iter().zip(known).enumerate() {
-            if known.kept && !known.checked && self.is_flagged(key) {
+        for (key, found) in call.keys.iter().zip(found) {
+            if found.kept && !found.checked && self.is_flagged(key) {
                 continue;
             }
             let mut ops = vec![FlagOp::SetLocked];
-            match known.hold.map(|hold| hold.known) {
+            match found.hold.map(|hold| hold.known) {
                 Some(Known::Exists) => ops.push(FlagOp::SetLockedValueExists),
                 Some(Known::Absent) => ops.push(FlagOp::SetLockedValueNotExists),
                 Some(Known::Unknown) | None => {}
             }
-            if known.checked {
+            if found.checked {
                 ops.push(FlagOp::ClearNeedCheckExists);
             }
-            if let Err(refused) = self.buffer.update_flags(key, ops) {
-                // A sibling took the room meanwhile. Flags of keys that go back with this call go too.
-                for key in &call.keys[..at] {
-                    if self.register.is_claimed_once(key) {
-                        let off = [FlagOp::ClearLocked, FlagOp::SetLockedValueNotExists];
-                        drop(self.buffer.update_flags(key, off));
-                    }
-                }
-                return Err(refused);
-            }
+            room.update_flags(key, ops)?;
         }
         self.register.keep(call.keys);
         Ok(())

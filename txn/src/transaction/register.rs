@@ -252,14 +252,6 @@ impl Register {
         }
     }
 
-    /// Whether nobody but the one call that asks has to do with the key.
-    pub(super) fn is_claimed_once(&self, key: &Bytes) -> bool {
-        lock(&self.keys)
-            .map
-            .get(key)
-            .is_some_and(|key| key.claims == 1 && !key.kept)
-    }
-
     /// A call has failed: its claims go. The locks told are to be given back, then [`returned`](Self::returned).
     pub(super) fn withdraw(&self, keys: &[Bytes]) -> Vec<(Bytes, u64)> {
         let mut returning = Vec::new();
