@@ -100,14 +100,12 @@ fn collecting_a_touch_does_not_take_the_version_under_a_writer_along() {
         .lock_keys(["k"], LockOptions::default())
         .unwrap();
     toucher.blocking().commit().unwrap();
-    let start = begin(&db).start_ts();
     let writer = untorn_txn::store::Mutation {
         key: "k".into(),
         op: untorn_txn::store::MutationOp::Put("next".into()),
         check_conflict: false,
     };
-    // The transaction was dropped: open one by hand to stop between the phases.
-    drop(start);
+    // By hand, to stop between the phases.
     let start = ready(store.begin(None)).unwrap();
     let wait = untorn_txn::lock::Wait::NoWait;
     ready(store.prewrite(start, &[writer], wait, None)).unwrap();
