@@ -51,7 +51,10 @@ fn transfer(db: &Db, options: BeginOptions, rng: &mut Xoshiro256PlusPlus) -> Res
             continue;
         }
         let mates = accounts.iter().filter(|other| *other == account).count() as i64;
-        let gains = accounts[..2].iter().filter(|other| *other == account).count() as i64;
+        let gains = accounts[..2]
+            .iter()
+            .filter(|other| *other == account)
+            .count() as i64;
         let change = amount * (gains - (mates - gains));
         let new = value.map_or(0, |value| balance(&value)) + change;
         if new == 0 {
@@ -157,7 +160,9 @@ fn a_transaction_begun_after_a_commit_returned_sees_all_of_it() {
                             txn.blocking()
                                 .get(key.to_be_bytes())
                                 .unwrap()
-                                .map_or(0, |value| u64::from_be_bytes(value[..].try_into().unwrap()))
+                                .map_or(0, |value| {
+                                    u64::from_be_bytes(value[..].try_into().unwrap())
+                                })
                         })
                         .collect();
                     assert!(rounds.iter().all(|round| *round == rounds[0]), "{rounds:?}");

@@ -7,9 +7,7 @@ use std::pin::pin;
 use std::sync::{Arc, Barrier};
 use std::task::{Context, Waker};
 use std::thread;
-use untorn_txn::{
-    BeginOptions, Db, Error, LockOptions, MemStore, OnDrop, Transaction, TxnState,
-};
+use untorn_txn::{BeginOptions, Db, Error, LockOptions, MemStore, OnDrop, Transaction, TxnState};
 
 fn in_memory() -> (Arc<MemStore>, Db) {
     let store = Arc::new(MemStore::new());
@@ -260,12 +258,11 @@ fn writers_and_lockers_that_race_with_the_end_are_in_it_or_refused() {
                     scope.spawn(move || {
                         let mut acknowledged = Vec::new();
                         for i in 0_u16.. {
-                            let key = [n, (i >> 8) as u8, i as u8];
+                            let key = [n, (i >> 8) as u8, i as u8, 0];
                             let done = if n % 2 == 0 {
                                 txn.put(key, "x")
                             } else {
-                                let shared = [9, n, (i % 7) as u8];
-                                let keys = [key, shared];
+                                let keys = (0..24).map(|m| [key[0], key[1], key[2], m]);
                                 txn.blocking()
                                     .lock_keys(keys, LockOptions::default())
                                     .map(drop)
@@ -306,6 +303,11 @@ fn writers_and_lockers_that_race_with_the_end_are_in_it_or_refused() {
         assert!(store.locks().is_empty(), "seed {seed}");
         for key in &acknowledged {
             assert!(txn.buffer().get_flags(key).is_some());
+        }
+        // A lock call is published whole or not at all.
+        for (key, ..) in txn.buffer().range_with_flags::<&[u8]>(..) {
+            let call = [key[0], key[1], key[2], 0];
+            assert!(acknowledged.contains(&call), "{key:?}, seed {seed}");
         }
         let reader = begin(&db);
         let found = reader.blocking().range::<&[u8]>(..).count();

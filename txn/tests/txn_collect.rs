@@ -58,13 +58,19 @@ fn an_open_transaction_holds_back_what_it_can_see_and_no_longer() {
         put(&db, "k", &n.to_string());
     }
     store.collect();
-    assert_eq!(old.blocking().get("k").unwrap().as_deref(), Some(&b"old"[..]));
+    assert_eq!(
+        old.blocking().get("k").unwrap().as_deref(),
+        Some(&b"old"[..])
+    );
     assert_eq!(old.blocking().range::<&str>(..).count(), 2);
     assert!(store.stats().safe_point <= old.start_ts());
     drop(old);
     store.collect();
     let stats = store.stats();
-    assert_eq!((stats.keys, stats.old_versions, stats.uncollected), (1, 0, 0));
+    assert_eq!(
+        (stats.keys, stats.old_versions, stats.uncollected),
+        (1, 0, 0)
+    );
 }
 
 #[test]
@@ -94,6 +100,7 @@ fn deleted_keys_and_committed_locks_leave_nothing_behind() {
 fn collecting_a_touch_does_not_take_the_version_under_a_writer_along() {
     let (store, db) = in_memory();
     put(&db, "k", "value");
+    let old = begin(&db);
     let toucher = begin(&db);
     toucher
         .blocking()
@@ -103,12 +110,15 @@ fn collecting_a_touch_does_not_take_the_version_under_a_writer_along() {
     let writer = untorn_txn::store::Mutation {
         key: "k".into(),
         op: untorn_txn::store::MutationOp::Put("next".into()),
-        check_conflict: false,
+        check_conflict: true,
     };
     // By hand, to stop between the phases.
     let start = ready(store.begin(None)).unwrap();
     let wait = untorn_txn::lock::Wait::NoWait;
     ready(store.prewrite(start, &[writer], wait, None)).unwrap();
+    // Only now the touch can be collected.
+    assert_eq!(store.stats().uncollected, 1);
+    drop(old);
     store.collect();
     let now = ready(store.timestamp()).unwrap();
     let read = ready(store.get(b"k", now)).unwrap();
@@ -135,7 +145,10 @@ fn a_given_start_timestamp_must_be_kept_free_and_past() {
     let between = db.blocking().timestamp().unwrap();
     put(&db, "k", "2");
     let back = begin_at(&db, between).unwrap();
-    assert_eq!(back.blocking().get("k").unwrap().as_deref(), Some(&b"1"[..]));
+    assert_eq!(
+        back.blocking().get("k").unwrap().as_deref(),
+        Some(&b"1"[..])
+    );
     let newest = db.blocking().timestamp().unwrap();
     for invalid in [0, between, newest + (1 << 30), u64::MAX] {
         let failed = begin_at(&db, invalid).map(drop);
@@ -148,8 +161,10 @@ fn a_given_start_timestamp_must_be_kept_free_and_past() {
     put(&db, "k", "3");
     store.collect();
     let failed = begin_at(&db, between).map(drop);
-    assert!(matches!(failed, Err(Error::SnapshotTooOld { start_ts, safe_point })
-        if start_ts == between && safe_point > between));
+    assert!(
+        matches!(failed, Err(Error::SnapshotTooOld { start_ts, safe_point })
+        if start_ts == between && safe_point > between)
+    );
     let failed = ready(store.get(b"k", between));
     assert!(matches!(failed, Err(Error::SnapshotTooOld { .. })));
 }
@@ -177,14 +192,19 @@ fn requests_that_come_twice_or_late_do_no_harm() {
             })
         )
     };
-    assert!(is_closed(ready(store.prewrite(start, &mutations, wait, None))));
+    assert!(is_closed(ready(
+        store.prewrite(start, &mutations, wait, None)
+    )));
     assert!(is_closed(ready(store.commit(start)).map(drop)));
     ready(store.rollback(start)).unwrap();
     store.unlock(start, b"k", 1);
     store.stop_locking(start);
     let now = ready(store.timestamp()).unwrap();
     assert!(now > time);
-    assert_eq!(ready(store.get(b"k", now)).unwrap().as_deref(), Some(&b"1"[..]));
+    assert_eq!(
+        ready(store.get(b"k", now)).unwrap().as_deref(),
+        Some(&b"1"[..])
+    );
     let failed = ready(store.get(b"k", now + (1 << 30)));
     assert!(matches!(failed, Err(Error::InvalidTimestamp { .. })));
     assert!(store.locks().is_empty());

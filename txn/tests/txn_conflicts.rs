@@ -166,7 +166,10 @@ fn an_insert_looks_at_own_writes_and_at_what_a_lock_knows() {
     put(&db, "there", "x");
     let txn = begin(&db);
     txn.put("own", "1").unwrap();
-    assert!(matches!(txn.insert("own", "2"), Err(Error::KeyExists { .. })));
+    assert!(matches!(
+        txn.insert("own", "2"),
+        Err(Error::KeyExists { .. })
+    ));
 
     let asked = LockOptions {
         check_existence: true,
@@ -177,7 +180,10 @@ fn an_insert_looks_at_own_writes_and_at_what_a_lock_knows() {
         outcomes.iter().map(|o| o.exists).collect::<Vec<_>>(),
         [Some(true), Some(false)]
     );
-    assert!(matches!(txn.insert("there", "2"), Err(Error::KeyExists { .. })));
+    assert!(matches!(
+        txn.insert("there", "2"),
+        Err(Error::KeyExists { .. })
+    ));
     txn.insert("free", "2").unwrap();
 
     txn.delete("there").unwrap();
@@ -197,7 +203,11 @@ fn a_key_locked_without_a_question_is_asked_again_when_it_is_presumed_absent() {
     let txn = begin(&db);
     let plain = LockOptions::default();
     let outcomes = txn.blocking().lock_keys(["free", "there"], plain).unwrap();
-    assert!(outcomes.iter().all(|o| o.exists.is_none() && !o.already_locked));
+    assert!(
+        outcomes
+            .iter()
+            .all(|o| o.exists.is_none() && !o.already_locked)
+    );
     txn.insert("free", "1").unwrap();
     txn.insert("there", "1").unwrap();
     let outcome = &txn.blocking().lock_keys(["free"], plain).unwrap()[0];

@@ -61,7 +61,11 @@ fn a_round_over_the_bundled_table_passes_every_check() {
     let json = File::new("report.json", b"");
     let ran = run(&["--branches", "4", "--rows", "500", "--json", json.path()]);
     assert_eq!(ran.code, 0, "{}", ran.errors);
-    assert!(ran.out.contains("checks              all passed"), "{}", ran.out);
+    assert!(
+        ran.out.contains("checks              all passed"),
+        "{}",
+        ran.out
+    );
     let report: serde_json::Value =
         serde_json::from_slice(&std::fs::read(&json.0).unwrap()).unwrap();
     assert_eq!(report["final_len"], 500);
@@ -73,17 +77,28 @@ fn a_round_over_the_bundled_table_passes_every_check() {
 
 #[test]
 fn a_table_of_ones_own_may_be_small_and_of_uneven_keys() {
-    let file = File::new("own.tsv", b"k\tone\nlonger key\ttwo\twith a tab\r\na\tthree\n");
+    let file = File::new(
+        "own.tsv",
+        b"k\tone\nlonger key\ttwo\twith a tab\r\na\tthree\n",
+    );
     let ran = run(&["--input", file.path(), "--branches", "5"]);
     assert_eq!(ran.code, 0, "{}", ran.errors);
-    assert!(ran.out.contains("final size          12 (counted: 12)"), "{}", ran.out);
+    assert!(
+        ran.out.contains("final size          12 (counted: 12)"),
+        "{}",
+        ran.out
+    );
 }
 
 #[test]
 fn a_file_that_is_missing_is_named() {
     let ran = run(&["--input", "no/such/table.tsv"]);
     assert_eq!(ran.code, 2);
-    assert!(ran.errors.contains("cannot read no/such/table.tsv"), "{}", ran.errors);
+    assert!(
+        ran.errors.contains("cannot read no/such/table.tsv"),
+        "{}",
+        ran.errors
+    );
 }
 
 #[test]
@@ -101,14 +116,20 @@ fn a_malformed_line_is_named_by_its_number() {
         (b"a\tb\n\xff\tc\n", "line 2", "not UTF-8"),
     ] {
         let errors = refused("malformed.tsv", content);
-        assert!(errors.contains(line) && errors.contains(problem), "{errors}");
+        assert!(
+            errors.contains(line) && errors.contains(problem),
+            "{errors}"
+        );
     }
 }
 
 #[test]
 fn a_duplicate_key_is_named_with_both_lines() {
     let errors = refused("twice.tsv", b"a\t1\nb\t2\na\t3\n");
-    assert!(errors.contains("line 3") && errors.contains("\"a\" is already on line 1"), "{errors}");
+    assert!(
+        errors.contains("line 3") && errors.contains("\"a\" is already on line 1"),
+        "{errors}"
+    );
 }
 
 #[test]
@@ -116,7 +137,11 @@ fn more_rows_than_the_file_has_are_refused() {
     let file = File::new("short.tsv", b"a\t1\n");
     let ran = run(&["--input", file.path(), "--rows", "2"]);
     assert_eq!(ran.code, 2);
-    assert!(ran.errors.contains("has 1 rows, 2 were asked for"), "{}", ran.errors);
+    assert!(
+        ran.errors.contains("has 1 rows, 2 were asked for"),
+        "{}",
+        ran.errors
+    );
 }
 
 #[test]
@@ -140,7 +165,10 @@ fn wrong_options_are_refused() {
 fn the_bundled_customers_follow_the_rules_of_the_specification() {
     let bundled = include_str!("../examples/union_for_update/customers.tsv");
     let file = File::new("written.tsv", b"");
-    assert_eq!(run(&["--rows", "3000", "--write-table", file.path()]).code, 0);
+    assert_eq!(
+        run(&["--rows", "3000", "--write-table", file.path()]).code,
+        0
+    );
     assert!(std::fs::read_to_string(&file.0).unwrap() == bundled);
 
     let rows: Vec<Vec<&str>> = bundled
@@ -152,7 +180,10 @@ fn the_bundled_customers_follow_the_rules_of_the_specification() {
     assert_eq!(rows[0][0], "BARBARBAR");
     assert_eq!(rows[371][0], "PRICALLYOUGHT");
     assert_eq!(rows[999][0], "EINGEINGEING");
-    assert_eq!(rows.iter().filter(|columns| columns[10] == "BC").count(), 300);
+    assert_eq!(
+        rows.iter().filter(|columns| columns[10] == "BC").count(),
+        300
+    );
     for columns in &rows {
         assert!((8..=16).contains(&columns[1].len()));
         assert_eq!(columns[2], "OE");
@@ -167,5 +198,10 @@ fn the_bundled_customers_follow_the_rules_of_the_specification() {
     assert_eq!(more.code, 0);
     let more = std::fs::read_to_string(&file.0).unwrap();
     assert!(more.starts_with(bundled));
-    assert!(more.lines().next_back().unwrap().starts_with("customer/0001/02/0001\t"));
+    assert!(
+        more.lines()
+            .next_back()
+            .unwrap()
+            .starts_with("customer/0001/02/0001\t")
+    );
 }

@@ -6,9 +6,7 @@ use rand::{RngExt, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use untorn_txn::lock::Wait;
-use untorn_txn::{
-    BeginOptions, Db, Error, LockOptions, MemStore, Mode, OnDrop, Transaction,
-};
+use untorn_txn::{BeginOptions, Db, Error, LockOptions, MemStore, Mode, OnDrop, Transaction};
 
 type Key = u8;
 type Value = Option<u32>;
@@ -214,7 +212,10 @@ fn run(seed: u64, steps: usize) {
                 let own = txns[slot].as_mut().unwrap();
                 let result = own.txn.blocking().get_for_update(name);
                 if taken {
-                    assert!(matches!(result, Err(Error::LockNotAvailable { .. })), "{at}");
+                    assert!(
+                        matches!(result, Err(Error::LockNotAvailable { .. })),
+                        "{at}"
+                    );
                     continue;
                 }
                 let seen = if own.is_optimistic() {

@@ -46,10 +46,7 @@ fn own_writes_come_before_the_store() {
     assert_eq!(get(&txn, "a").as_deref(), Some("own"));
     assert_eq!(get(&txn, "b"), None);
     let values = txn.blocking().batch_get(["b", "a", "c", "a"]).unwrap();
-    assert_eq!(
-        values,
-        [None, Some("own".into()), None, Some("own".into())]
-    );
+    assert_eq!(values, [None, Some("own".into()), None, Some("own".into())]);
     assert_eq!(get(&begin(&db), "a").as_deref(), Some("1"));
 }
 
@@ -109,7 +106,10 @@ fn a_range_merges_the_buffer_over_the_store_in_both_directions() {
     reversed.reverse();
     assert_eq!(pairs(txn.blocking().range::<&str>(..).rev()), reversed);
     assert_eq!(pairs(txn.blocking().range("b".."e")), all[1..3]);
-    assert_eq!(pairs(txn.blocking().range("b"..="e").rev()), ["e=1", "c=own", "b=own"]);
+    assert_eq!(
+        pairs(txn.blocking().range("b"..="e").rev()),
+        ["e=1", "c=own", "b=own"]
+    );
     let inside = (Bound::Excluded("a"), Bound::Excluded("f"));
     assert_eq!(pairs(txn.blocking().range::<&str>(inside)), all[1..4]);
     assert_eq!(pairs(txn.blocking().range("e".."b")), [""; 0]);

@@ -13,9 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use txn_held_store::HeldStore;
 use untorn_txn::lock::Wait;
-use untorn_txn::{
-    BeginOptions, Db, Entry, Error, KeyFlags, LockOptions, MemStore, Transaction,
-};
+use untorn_txn::{BeginOptions, Db, Entry, Error, KeyFlags, LockOptions, MemStore, Transaction};
 
 fn begin(db: &Db) -> Transaction {
     db.blocking().begin(BeginOptions::default()).unwrap()
@@ -206,7 +204,11 @@ fn a_no_wait_call_asks_beside_its_sibling_and_a_grant_serves_both() {
     assert_eq!(store.sent("k"), 2);
     let held = store.inner.locks().held();
     let k = held.iter().find(|lock| lock.key == "k").unwrap();
-    assert_eq!(k.holders[0].attempts.len(), 1, "the surplus grant went back");
+    assert_eq!(
+        k.holders[0].attempts.len(),
+        1,
+        "the surplus grant went back"
+    );
     txn.blocking().commit().unwrap();
     assert!(store.inner.locks().is_empty());
 }
@@ -247,7 +249,10 @@ fn a_failed_call_leaves_the_locks_of_earlier_calls_and_the_buffer_as_they_were()
     let Err(Error::LockWaitTimeout { key, holders, .. }) = failed else {
         panic!("{failed:?}");
     };
-    assert_eq!((&key[..], &holders[..]), (&b"c"[..], &[rival.start_ts()][..]));
+    assert_eq!(
+        (&key[..], &holders[..]),
+        (&b"c"[..], &[rival.start_ts()][..])
+    );
     assert_eq!(held_by(&store, &txn), ["a"]);
     assert_eq!(txn.stats(), before);
     let flags = txn.buffer().get_flags("b").unwrap();
@@ -292,12 +297,18 @@ fn keys_that_do_not_fit_into_the_buffer_are_refused_before_any_lock() {
     let failed = txn
         .blocking()
         .lock_keys(["abc", "def"], LockOptions::default());
-    assert!(matches!(failed, Err(Error::TxnTooLarge { size: 6, limit: 5 })));
+    assert!(matches!(
+        failed,
+        Err(Error::TxnTooLarge { size: 6, limit: 5 })
+    ));
     let long = vec![0; 70_000];
     let failed = txn
         .blocking()
         .lock_keys([&b"a"[..], &long], LockOptions::default());
-    assert!(matches!(failed, Err(Error::KeyTooLarge { size: 70_000, .. })));
+    assert!(matches!(
+        failed,
+        Err(Error::KeyTooLarge { size: 70_000, .. })
+    ));
     assert!(store.locks().is_empty());
     assert_eq!(txn.len(), 0);
     lock(&txn, &["abcde"]).unwrap();
@@ -367,7 +378,10 @@ fn of_two_transactions_in_a_circle_the_younger_gets_the_deadlock_and_may_go_on()
         assert!(retryable);
         assert_eq!(cycle.len(), 2);
         assert_eq!(cycle[0].waiter, younger.start_ts());
-        assert_eq!((&cycle[0].key[..], &cycle[1].key[..]), (&b"a"[..], &b"b"[..]));
+        assert_eq!(
+            (&cycle[0].key[..], &cycle[1].key[..]),
+            (&b"a"[..], &b"b"[..])
+        );
         assert_eq!(held_by(&store, &younger), ["b"]);
         younger.blocking().rollback().unwrap();
         elder.join().unwrap().unwrap();
@@ -390,8 +404,9 @@ fn random_calls_of_siblings_and_rivals_leave_register_flags_and_lock_table_in_ag
                     (0..3_u64)
                         .map(|n| {
                             let txn = txns[t as usize].clone();
-                            let mut rng =
-                                Xoshiro256PlusPlus::seed_from_u64(seed ^ (round * 100 + t * 10 + n));
+                            let mut rng = Xoshiro256PlusPlus::seed_from_u64(
+                                seed ^ (round * 100 + t * 10 + n),
+                            );
                             scope.spawn(move || {
                                 let mut promised = BTreeSet::new();
                                 for _ in 0..25 {

@@ -47,6 +47,18 @@ impl Oracle {
         }
     }
 
+    /// As if timestamps up to this one had been given out.
+    #[cfg(test)]
+    pub(crate) fn forward(&self, to: Timestamp) {
+        self.newest.fetch_max(to, Ordering::AcqRel);
+    }
+
+    /// As if the timestamps after this one had not been given out yet.
+    #[cfg(test)]
+    pub(crate) fn back(&self, to: Timestamp) {
+        self.newest.store(to, Ordering::Release);
+    }
+
     /// The newest timestamp given out; 0 before the first.
     pub(crate) fn newest(&self) -> Timestamp {
         self.newest.load(Ordering::Acquire)

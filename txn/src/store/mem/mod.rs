@@ -69,6 +69,8 @@ mod live;
 mod locks;
 mod read;
 mod record;
+#[cfg(test)]
+mod tests;
 
 use super::oracle::{LARGEST, Oracle};
 use super::{Answer, ForUpdate, LockKey, Locked, Mutation, Pairs, ScanRequest, Store, Timestamp};
