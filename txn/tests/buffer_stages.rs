@@ -211,6 +211,21 @@ fn a_persistent_flag_that_was_cleared_again_keeps_nothing_alive() {
 }
 
 #[test]
+fn a_flag_update_without_effect_keeps_a_key_that_lived_by_its_lock() {
+    let buffer = MemBuffer::new();
+    let stage = buffer.stage();
+    buffer
+        .set_with_flags("key", "value", [FlagOp::SetLocked])
+        .unwrap();
+    stage.cleanup().unwrap();
+    buffer.update_flags("key", []).unwrap();
+    let stage = buffer.stage();
+    buffer.update_flags("key", [FlagOp::ClearLocked]).unwrap();
+    stage.cleanup().unwrap();
+    assert_eq!(buffer.get_flags("key"), Some(KeyFlags::empty()));
+}
+
+#[test]
 fn a_write_that_is_taken_back_gives_the_constraint_check_back() {
     let buffer = MemBuffer::new();
     buffer

@@ -1,6 +1,7 @@
 //! What is chosen before a buffer is made.
 
 use super::limits::{Limits, MAX_KEY_LEN, Room};
+use super::seam::Seam;
 use super::{Inner, MemBuffer, empty_table};
 use arc_swap::ArcSwap;
 use std::sync::atomic::AtomicBool;
@@ -60,6 +61,7 @@ impl Builder {
                 table: ArcSwap::from_pointee(empty_table()),
                 gate: OnceLock::new(),
                 room: Room::default(),
+                seam: Seam::default(),
                 dirty: AtomicBool::new(false),
                 options: self.options,
             }),

@@ -58,11 +58,10 @@
 //! | operation | consistency | cost, waiting |
 //! |---|---|---|
 //! | `set`, `delete`, `update_flags`, `.._with_flags` | linearizable; value and flags as one; belongs to the stage that is innermost then | one lookup and one update of the table; waits for a stage operation under way, never for another write. A write that would pass the buffer limit is decided with other writers shut out |
-//! | `get`, `get_flags` | linearizable | one lookup; `get` copies or shares the value; never waits |
+//! | `get`, `get_flags` | linearizable | one lookup; `get` copies the value; never waits |
 //! | `batch_get` | each key for itself | one lookup a key |
 //! | `range`, `range_with_flags`, `union` | each step for itself, newest at that instant; strict order, no key twice, settled keys exactly once | one descent a step; never waits |
-//! | `len`, `size` | as the table's own: exact at rest, never torn | never waits |
-//! | `stats` | linearizable: both of one instant | as the table's own |
+//! | `len`, `size`, `stats` | linearizable; `stats` gives both of one instant | a few loads for each stripe of the table's counters; never waits |
 //! | `is_dirty` | linearizable | one load once true; before that waits for the writes under way |
 //! | `stage`, `release`, `cleanup` | linearizable; a rollback is one instant for every reader, `stats` included | O(1), whatever was written; waits for the writes under way. With a buffer limit, `cleanup` counts anew by `stats` |
 //! | `snapshot`, `snapshot_now` | every key at one instant, for ever | O(1); a step or get like those of the buffer |
@@ -111,6 +110,7 @@ mod limits;
 mod range;
 mod read;
 mod reserve;
+mod seam;
 mod snapshot;
 mod stage;
 mod tag;
@@ -132,6 +132,7 @@ use arc_swap::ArcSwap;
 use builder::Options;
 use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard};
 use limits::Room;
+use seam::Seam;
 use stage::Stages;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError};
@@ -150,6 +151,7 @@ struct Inner {
     /// Writers pass shared, what changes their rules passes exclusively. Made by the first of them.
     gate: OnceLock<ShardedLock<Rules>>,
     room: Room,
+    seam: Seam,
     dirty: AtomicBool,
     options: Options,
 }

@@ -9,8 +9,10 @@ use std::collections::BTreeMap;
 impl MemBuffer {
     /// What the key holds; `None` if it is absent or has flags only. Linearizable.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Entry> {
-        let entry = self.inner.table.load().entry(key)?;
-        Entry::of(entry.kind, entry.value)
+        let table = self.inner.table.load();
+        let pinned = table.pin();
+        let item = pinned.entry(key)?;
+        Entry::of(item.kind, Bytes::copy_from_slice(item.value))
     }
 
     /// The flags of a live key, possibly empty; `None` if it is absent. Linearizable: persistent
@@ -35,7 +37,8 @@ impl MemBuffer {
             .collect()
     }
 
-    /// Number of live keys: values, tombstones and flags-only.
+    /// Number of live keys: values, tombstones and flags-only. Linearizable; costs as much as
+    /// [`stats`](Self::stats).
     pub fn len(&self) -> usize {
         self.inner.table.load().len()
     }
@@ -45,12 +48,14 @@ impl MemBuffer {
         self.len() == 0
     }
 
-    /// Sum of key length and current value length over the live keys.
+    /// Sum of key length and current value length over the live keys, in bytes. Linearizable; costs
+    /// as much as [`stats`](Self::stats).
     pub fn size(&self) -> usize {
         self.inner.table.load().size()
     }
 
-    /// Number and size at one instant. Linearizable.
+    /// Number and size at one instant. Linearizable, and never waits for a writer. At rest a few
+    /// loads for each stripe of the table's counters.
     pub fn stats(&self) -> Stats {
         self.inner.table.load().stats()
     }

@@ -5,13 +5,14 @@
 //! but for those that do not fit into a bounded buffer.
 
 use super::limits::Hold;
+use super::seam::Moment;
 use super::tag::Tag;
 use super::{Inner, MemBuffer, Rules};
 use crate::error::Error;
 use crate::flags::{FlagOp, KeyFlags};
 use std::borrow::Cow;
 use std::sync::atomic::Ordering;
-use untorn_memtable::Update;
+use untorn_memtable::{Kind, Update};
 
 /// What a write does to the content of its key.
 #[derive(Clone, Copy)]
@@ -151,6 +152,7 @@ impl Inner {
             let old = item.map_or(Tag::default(), |item| Tag(item.tag));
             let new = old.after(value_len.is_some(), ops, staged.is_some());
             flags = new.flags();
+            let has_content = item.is_some_and(|item| item.kind != Kind::TagOnly);
             if bounded {
                 let before = item.map_or(0, |item| key.len() + item.value.len());
                 let kept = item.map_or(0, |item| item.value.len());
@@ -160,16 +162,19 @@ impl Inner {
                     return Update::Keep;
                 }
             }
+            self.seam.reached(Moment::Decided);
             match content {
                 Content::Value(value) => Update::Put {
                     value: Cow::Borrowed(value),
                     tag: new.0,
                 },
                 Content::Tombstone => Update::Tombstone { tag: new.0 },
-                Content::Keep if item.is_some() && new == old => Update::Keep,
+                // A flags-only key may be alive for its lock alone; now it is on its own account.
+                Content::Keep if has_content && new == old => Update::Keep,
                 Content::Keep => Update::Tag(new.0),
             }
         });
+        self.seam.reached(Moment::Published);
         if bounded {
             self.room
                 .settle(hold, written.is_ok_and(|written| written.changed));
@@ -204,6 +209,11 @@ fn from_table(error: untorn_memtable::Error, key: usize, value: Option<usize>) -
             size: key + value.unwrap_or(0),
             limit: key + limit,
         },
-        _ => Error::StageOrder,
+        _ => Error::OptionConflict {
+            reason: "the table takes no such write",
+        },
     }
 }
+
+#[cfg(test)]
+mod tests;
