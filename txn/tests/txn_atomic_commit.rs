@@ -1,4 +1,5 @@
 //! A commit is seen whole or not at all, by every reader, at every moment.
+#![allow(clippy::unwrap_used)]
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};

@@ -1,4 +1,5 @@
 //! How transactions end, and what happens to those who are still at work then (S18; rules 20 to 24, 36).
+#![allow(clippy::unwrap_used)]
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};

@@ -1,4 +1,5 @@
 //! Who fails when two transactions want the same key.
+#![allow(clippy::unwrap_used)]
 
 use untorn_txn::lock::Wait;
 use untorn_txn::store::ForUpdate;

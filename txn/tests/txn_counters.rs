@@ -1,4 +1,5 @@
 //! Concurrent increments lose nothing, whichever way conflicts are found.
+#![allow(clippy::unwrap_used)]
 
 use std::thread;
 use untorn_txn::{BeginOptions, Db, Transaction};

@@ -1,4 +1,5 @@
 //! The example `union_for_update`: that it passes its own checks, and what it says to bad input.
+#![allow(clippy::unwrap_used)]
 
 #[allow(dead_code)] // its `main` is not called from here
 #[path = "../examples/union_for_update/main.rs"]

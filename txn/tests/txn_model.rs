@@ -1,5 +1,6 @@
 //! Several transactions, one step at a time, against a model that is obviously right: a list of committed
 //! changes, and for each transaction the position at which it began and its own writes.
+#![allow(clippy::unwrap_used)]
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};

@@ -1,4 +1,5 @@
 //! What a transaction reads: its own writes, then the store as it was when it began.
+#![allow(clippy::unwrap_used)]
 
 use bytes::Bytes;
 use std::ops::Bound;

@@ -1,4 +1,5 @@
 //! Lock calls of one transaction beside each other (rules 30 to 36, 39, 40).
+#![allow(clippy::unwrap_used)]
 
 mod txn_held_store;
 

@@ -295,7 +295,7 @@ impl fmt::Debug for MemStore {
 
 /// The largest timestamp that may be asked for.
 fn in_range(at: Timestamp) -> bool {
-    at <= LARGEST - 1
+    at < LARGEST
 }
 
 /// As of when a lock sees its key, if that is a timestamp that a transaction begun at `start` may name.
