@@ -1,8 +1,8 @@
 //! Ranges: the buffer over the store.
 //!
 //! The store's part is as of the start timestamp and comes in batches; the buffer is asked anew for each item,
-//! for its first key behind the last one yielded. The smaller of the two heads is next, the buffer's where both are
-//! the same key, and its tombstones hide. So an item is never an old value that was overwritten or deleted here
+//! for its first write behind the last key yielded and up to the store's next one. That write is next if there is one,
+//! in place of the store's where both are the same key, and a tombstone hides; else the store's is. So an item is never an old value that was overwritten or deleted here
 //! before its `next` began, order is strict, and what is written behind the cursor is not seen.
 
 use super::{Transaction, owned};
@@ -77,28 +77,22 @@ impl Range {
         loop {
             self.txn.core.life.check_open()?;
             self.fill().await?;
-            let own = self.own();
+            // Up to the store's key and no further: keys that are only locked lie in the buffer too, and what lies
+            // behind that key is looked at again in a later step.
             let stored = self.ahead.front().map(|(key, _)| key);
-            let own_comes_first = match (&own, stored) {
-                (None, None) => return Ok(None),
-                (None, Some(_)) => false,
-                (Some(_), None) => true,
-                (Some((own, _)), Some(stored)) if self.reverse => own >= stored,
-                (Some((own, _)), Some(stored)) => own <= stored,
-            };
-            let item = if own_comes_first {
-                let own = own.map(|(key, entry)| (key, entry.into_value()));
-                if own.as_ref().map(|(key, _)| key) == stored {
-                    self.ahead.pop_front();
+            let own = self.own(stored);
+            let is_over_stored = own.as_ref().is_some_and(|(own, _)| Some(own) == stored);
+            let (key, value) = match own {
+                Some((key, entry)) => {
+                    if is_over_stored {
+                        self.ahead.pop_front();
+                    }
+                    (key, entry.into_value())
                 }
-                own
-            } else {
-                self.ahead
-                    .pop_front()
-                    .map(|(key, value)| (key, Some(value)))
-            };
-            let Some((key, value)) = item else {
-                return Ok(None);
+                None => match self.ahead.pop_front() {
+                    Some((key, value)) => (key, Some(value)),
+                    None => return Ok(None),
+                },
             };
             let passed = Bound::Excluded(key.clone());
             if self.reverse {
@@ -112,17 +106,16 @@ impl Range {
         }
     }
 
-    /// The first of the buffer's own writes ahead.
-    fn own(&self) -> Option<(Bytes, Entry)> {
-        let mut own = self
-            .txn
-            .core
-            .buffer
-            .range((self.lower.clone(), self.upper.clone()));
+    /// The first of the buffer's own writes ahead, up to the key `last` where there is one.
+    fn own(&self, last: Option<&Bytes>) -> Option<(Bytes, Entry)> {
+        let last = last.map(|key| Bound::Included(key.clone()));
+        let buffer = &self.txn.core.buffer;
         if self.reverse {
-            own.next_back()
+            let lower = last.unwrap_or_else(|| self.lower.clone());
+            buffer.range((lower, self.upper.clone())).next_back()
         } else {
-            own.next()
+            let upper = last.unwrap_or_else(|| self.upper.clone());
+            buffer.range((self.lower.clone(), upper)).next()
         }
     }
 
@@ -131,7 +124,8 @@ impl Range {
         if !self.ahead.is_empty() {
             return Ok(());
         }
-        let Some((lower, upper)) = self.more.take() else {
+        // Left in place until the answer is there: this future may be dropped and called again.
+        let Some((lower, upper)) = self.more.clone() else {
             return Ok(());
         };
         let request = ScanRequest {
@@ -143,16 +137,17 @@ impl Range {
         };
         let pairs = self.txn.core.store.scan(&request).await;
         let pairs = pairs.map_err(|error| self.txn.core.as_of_now(error))?;
-        if pairs.len() == BATCH
-            && let Some((last, _)) = pairs.last()
-        {
-            let passed = Bound::Excluded(last.clone());
-            self.more = Some(if self.reverse {
-                (request.lower, passed)
-            } else {
-                (passed, request.upper)
-            });
-        }
+        self.more = match pairs.last() {
+            Some((last, _)) if pairs.len() == BATCH => {
+                let passed = Bound::Excluded(last.clone());
+                Some(if self.reverse {
+                    (request.lower, passed)
+                } else {
+                    (passed, request.upper)
+                })
+            }
+            _ => None,
+        };
         self.ahead = pairs.into();
         Ok(())
     }
