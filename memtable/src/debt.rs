@@ -113,7 +113,9 @@ impl Debtors {
     }
 
     fn push_item(&self, item: Item) -> Result<(), DebtorList> {
-        let mut newest = self.newest.load(Ordering::Relaxed);
+        // Acquire, here and below: whoever finds the list closed sees the clock's step that came before, so that he does
+        // not look for the same stage again.
+        let mut newest = self.newest.load(Ordering::Acquire);
         let node = Box::into_raw(Box::new(Debtor {
             item,
             next: ptr::null_mut(),
@@ -129,7 +131,7 @@ impl Debtors {
             // Release: who takes the list sees the node.
             match self
                 .newest
-                .compare_exchange(newest, node, Ordering::Release, Ordering::Relaxed)
+                .compare_exchange(newest, node, Ordering::Release, Ordering::Acquire)
             {
                 Ok(_) => return Ok(()),
                 Err(now) => newest = now,
@@ -186,6 +188,8 @@ fn after_grace(record: &Arc<HoleRecord>, flag: fn(&HoleRecord) -> &AtomicBool, g
     let token = Box::into_raw(Box::new(Token(record.clone(), flag)));
     // SAFETY: nobody else knows the token; it only sets a flag in a counted record and frees memory.
     unsafe { guard.retire(token.cast(), spend, size_of::<Token>()) };
+    // Every reader looks through the holes, so a hole must not wait until this thread has retired a batch.
+    guard.flush();
 }
 
 /// Items that belong together.

@@ -17,6 +17,8 @@
 mod epoch;
 #[cfg(untorn_loom)]
 pub(crate) mod oracle;
+#[cfg(all(test, not(untorn_loom)))]
+mod tests;
 
 #[cfg(not(untorn_loom))]
 #[allow(unused_imports)]

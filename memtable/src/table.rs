@@ -180,9 +180,9 @@ impl Table {
             plus,
         };
         let staged = current.view.stages.is_some();
-        if staged {
-            entry.owe();
-        }
+        // One debt for the list of the stage, one for the burial.
+        let debts = usize::from(staged) + usize::from(role == Role::Remover);
+        (0..debts).for_each(|_| entry.owe());
         let turns = current.view.turns;
         let stamp = Stamp::Pending { turns };
         let new = NewVersion::new(stamp, state, tag, &value, current.head.as_ptr(), delta);
@@ -191,8 +191,11 @@ impl Table {
         claim.announce(version);
         if !entry.push(current.head, version) {
             claim.retract();
-            if staged {
-                entry.settle_debt();
+            drop(claim);
+            if debts > 0 {
+                // Whoever was ahead may have left a burial to us, since the entry was in debt.
+                (1..debts).for_each(|_| entry.settle_debt());
+                self.trim(entry, Role::Remover, guard);
             }
             // SAFETY: never published, but announced: a `stats()` may still look at it (A1).
             unsafe {
@@ -300,12 +303,14 @@ impl Table {
     ) -> Attempt {
         let Stamp::At(segment) = self.clock.settle_own(version, guard) else {
             claim.retract();
+            version.mark_booked();
             if owed {
                 entry.settle_debt();
             }
             return Attempt::Again;
         };
         claim.fold(delta, segment, &self.clock.now(guard), guard);
+        version.mark_booked();
         drop(claim);
         let staged = owed && self.enlist(entry, segment, below, guard);
         Attempt::Done(Written {
@@ -324,7 +329,9 @@ impl Table {
     ) -> bool {
         loop {
             let view = self.clock.now(guard);
-            if let Some(stage) = view.stage_of(segment) {
+            // Holes first: a stage outside may be open still, but its closer knows nothing of the hole.
+            let hole = view.rolled_back(segment).map(|hole| hole.record.clone());
+            if let (None, Some(stage)) = (&hole, view.stage_of(segment)) {
                 let named = matches!(below, Some(Stamp::At(below)) if below >= stage.first);
                 if named {
                     entry.settle_debt();
@@ -337,12 +344,6 @@ impl Table {
                 }
             }
             // Closed meanwhile: rolled back, or released into no stage.
-            let hole = view
-                .holes
-                .iter()
-                .filter(|hole| hole.contains(segment))
-                .min_by_key(|hole| hole.at);
-            let hole = hole.map(|hole| hole.record.clone());
             if let Some(hole) = &hole {
                 hole.expect_batch();
             }
@@ -386,11 +387,12 @@ impl Table {
                 self.unlink(entry, guard);
                 Payment::Paid
             }
-            Trimmed::Done(Payment::Blocked) if role == Role::Remover => {
-                self.debts.add(DebtorList::single(entry.slot()), None);
-                Payment::Blocked
+            Trimmed::Done(payment) => {
+                if role == Role::Remover && !matches!(payment, Payment::Paid) {
+                    self.debts.add(DebtorList::single(entry.slot()), None);
+                }
+                payment
             }
-            Trimmed::Done(payment) => payment,
         }
     }
 

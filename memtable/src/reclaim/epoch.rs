@@ -130,6 +130,12 @@ fn pin_late() -> crossbeam_epoch::Guard {
     COLLECTOR.get_or_init(Collector::new).register().pin()
 }
 
+/// Whether the current thread is that far in its end.
+#[cfg(test)]
+pub(super) fn participant_is_gone() -> bool {
+    PARTICIPANT.try_with(|_| ()).is_err()
+}
+
 impl Guard {
     /// Frees `object` by `destroy` once no guard that is active now is left. `bytes` is what it holds in all.
     ///

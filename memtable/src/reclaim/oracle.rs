@@ -133,7 +133,7 @@ impl Guard {
     /// # Safety
     ///
     /// As for the collector of the normal build.
-    pub(crate) unsafe fn retire(&self, object: *mut u8, destroy: unsafe fn(*mut u8), bytes: usize) {
+    pub unsafe fn retire(&self, object: *mut u8, destroy: unsafe fn(*mut u8), bytes: usize) {
         ORACLE.bump();
         let mut state = ORACLE.state();
         let twice = state
