@@ -748,7 +748,7 @@ fn s22_writes_that_fit_together_are_never_refused() {
             let (buffer, done, writing) = (&buffer, &done, &writing);
             scope.spawn(move || {
                 let key = [thread as u8];
-                for length in (1..=VALUE).rev().cycle().take(2_000) {
+                for length in (1..=VALUE).rev().cycle().take(800) {
                     buffer.set(key, vec![1; length]).unwrap();
                 }
                 if writing.fetch_sub(1, SeqCst) == 1 {
@@ -797,4 +797,53 @@ fn s22_room_that_a_shrink_freed_is_seen_by_whoever_sees_the_shrink() {
         });
     });
     assert_eq!(refused.load(SeqCst), 0);
+}
+
+#[test]
+fn resets_under_writes_stages_and_scans_leave_a_sound_buffer() {
+    let seed = seed("reset");
+    let keys = shuffled_keys(40, &mut rng(seed, 0));
+    let buffer = MemBuffer::builder().buffer_limit(2_000).build();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for writer in 1..3 {
+            let (buffer, keys, done) = (&buffer, &keys, &done);
+            scope.spawn(move || {
+                let _done = Done(done);
+                let mut rng = rng(seed, writer);
+                while !done.load(SeqCst) {
+                    let stage = rng.random_bool(0.3).then(|| buffer.stage());
+                    let key = &keys[rng.random_range(0..keys.len())];
+                    // Refused where the buffer is full: the reset makes room.
+                    let answer = buffer.set_with_flags(key, key, [FlagOp::SetLocked]);
+                    assert!(matches!(answer, Ok(()) | Err(Error::TxnTooLarge { .. })));
+                    // Closed by a reset or with another writer's stage inside: both are refused.
+                    drop(stage.map(|stage| stage.release()));
+                }
+            });
+        }
+        scope.spawn(|| {
+            let _done = Done(&done);
+            while !done.load(SeqCst) {
+                let seen: Vec<_> = buffer.range::<&[u8]>(..).collect();
+                assert!(seen.is_sorted_by(|left, right| left.0 < right.0));
+                assert!(
+                    seen.iter()
+                        .all(|(key, entry)| *entry == Entry::Value(key.clone()))
+                );
+            }
+        });
+        let _done = Done(&done);
+        for _ in 0..200 {
+            buffer.reset().unwrap();
+            thread::yield_now();
+        }
+    });
+    exact_at_rest(&buffer);
+    buffer.reset().unwrap();
+    assert_eq!(
+        (buffer.len(), buffer.size(), buffer.open_stages()),
+        (0, 0, 0)
+    );
+    assert!(!buffer.is_dirty());
 }

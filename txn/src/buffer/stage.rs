@@ -19,6 +19,8 @@ pub(super) struct Stages {
 pub(super) struct OpenStage {
     number: u64,
     table: StageId,
+    /// Something was written under it and is still there.
+    touched: AtomicBool,
     /// A value or tombstone was written under it and is still there.
     wrote: AtomicBool,
     /// Its handle was dropped while a stage inside it was open.
@@ -38,11 +40,19 @@ impl Stages {
 }
 
 impl OpenStage {
-    /// Notes that a value or tombstone was written under it.
-    pub(super) fn mark_written(&self) {
-        if !self.wrote.load(Ordering::Relaxed) {
-            self.wrote.store(true, Ordering::Relaxed);
+    /// Notes that something was written under it, and whether that was a value or tombstone.
+    pub(super) fn mark(&self, content: bool) {
+        set(&self.touched);
+        if content {
+            set(&self.wrote);
         }
+    }
+}
+
+/// Sets a flag that is read with the writers shut out, and dirties its line only once.
+fn set(flag: &AtomicBool) {
+    if !flag.load(Ordering::Relaxed) {
+        flag.store(true, Ordering::Relaxed);
     }
 }
 
@@ -100,6 +110,7 @@ impl MemBuffer {
         stages.open.push(OpenStage {
             number,
             table: self.inner.table.load().open_stage(),
+            touched: AtomicBool::new(false),
             wrote: AtomicBool::new(false),
             doomed: false,
         });
@@ -197,28 +208,26 @@ impl Inner {
         const AGREE: &str = "the stack and the table agree on the innermost stage";
         let table = self.table.load();
         while let Some(stage) = rules.stages.open.pop() {
-            if rules.stages.top().is_some_and(|outer| outer.doomed) {
-                // Released, which no reader sees, it goes with the doomed one in a single step.
-                table.release_stage(stage.table).expect(AGREE);
-                end = End::Cleanup;
-                continue;
+            let (touched, wrote) = (stage.touched.into_inner(), stage.wrote.into_inner());
+            let outer = rules.stages.top();
+            // A stage around it that is doomed takes it along, in a single step for readers. One
+            // without writes has nothing to take back; released, it leaves no trace in the table.
+            let falls_with_outer = outer.is_some_and(|outer| outer.doomed);
+            if end == End::Cleanup && touched && !falls_with_outer {
+                table.cleanup_stage(stage.table).expect(AGREE);
+                self.recount(rules);
+                return;
             }
-            match end {
-                End::Cleanup => {
-                    table.cleanup_stage(stage.table).expect(AGREE);
-                    self.recount(rules);
-                }
-                End::Release => {
-                    table.release_stage(stage.table).expect(AGREE);
-                    if stage.wrote.into_inner() {
-                        match rules.stages.top() {
-                            Some(outer) => outer.mark_written(),
-                            None => self.mark_dirty(),
-                        }
-                    }
-                }
+            table.release_stage(stage.table).expect(AGREE);
+            match outer {
+                Some(outer) if touched => outer.mark(wrote),
+                None if wrote => self.mark_dirty(),
+                _ => {}
             }
-            return;
+            if !falls_with_outer {
+                return;
+            }
+            end = End::Cleanup;
         }
     }
 }

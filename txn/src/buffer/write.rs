@@ -184,11 +184,11 @@ impl Inner {
             (None, Err(error)) => return Err(from_table(error, key.len(), value_len)),
             (None, Ok(_)) => {}
         }
-        match staged {
-            None => self.mark_dirty(),
-            Some(_) if flags.intersects(KeyFlags::PERSISTENT) => self.mark_dirty(),
-            Some(stage) if value_len.is_some() => stage.mark_written(),
-            Some(_) => {}
+        if let Some(stage) = staged {
+            stage.mark(value_len.is_some());
+        }
+        if staged.is_none() || flags.intersects(KeyFlags::PERSISTENT) {
+            self.mark_dirty();
         }
         Ok(())
     }

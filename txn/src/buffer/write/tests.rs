@@ -3,6 +3,7 @@
 use super::*;
 use crate::buffer::Entry;
 use crate::buffer::seam::Moment;
+use crate::error::TxnState;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
@@ -102,4 +103,43 @@ fn a_stage_opened_during_a_write_does_not_contain_it() {
     });
     buffer.set("key", "value").unwrap();
     assert!(answers.recv().unwrap());
+}
+
+#[test]
+fn of_writes_that_race_with_the_close_those_that_were_taken_are_there_and_no_other() {
+    const WRITERS: usize = 3;
+    for round in 0..50u32 {
+        let buffer = MemBuffer::new();
+        let (taken, takes) = channel();
+        thread::scope(|scope| {
+            for writer in 0..WRITERS {
+                let (buffer, taken) = (&buffer, taken.clone());
+                scope.spawn(move || {
+                    // Bounded, so that a buffer that never closes fails the test and does not hang it.
+                    for number in 0..100_000 {
+                        if buffer
+                            .set(key(writer, number), round.to_be_bytes())
+                            .is_err()
+                        {
+                            return;
+                        }
+                        taken.send(()).unwrap();
+                    }
+                });
+            }
+            for _ in 0..=round {
+                takes.recv().unwrap();
+            }
+            buffer.close(TxnState::Committing, false).unwrap();
+            let at_close = buffer.range::<&[u8]>(..).count();
+            assert_eq!(buffer.len(), at_close);
+        });
+        drop(taken);
+        let taken = takes.iter().count() + round as usize + 1;
+        assert_eq!(buffer.len(), taken);
+    }
+}
+
+fn key(writer: usize, number: u32) -> Vec<u8> {
+    [&[writer as u8][..], &number.to_be_bytes()].concat()
 }
