@@ -17,7 +17,6 @@ mod plain {
     use std::time::Instant;
 
     pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
-    pub(crate) use std::thread::{Thread, current};
 
     /// `std`'s mutex without poison.
     #[derive(Debug, Default)]
@@ -33,13 +32,37 @@ mod plain {
         }
     }
 
-    /// Parks until unparked, or until `instant` if there is one; may return for no reason.
-    pub(crate) fn park_until(instant: Option<Instant>) {
-        match instant {
-            None => std::thread::park(),
-            Some(instant) => {
-                std::thread::park_timeout(instant.saturating_duration_since(Instant::now()));
+    /// Puts the thread that made it to sleep.
+    #[derive(Debug)]
+    pub(crate) struct Parker(std::thread::Thread);
+
+    /// Wakes the thread of one [`Parker`].
+    #[derive(Debug)]
+    pub(crate) struct Unparker(std::thread::Thread);
+
+    impl Parker {
+        pub(crate) fn new() -> Self {
+            Self(std::thread::current())
+        }
+
+        pub(crate) fn unparker(&self) -> Unparker {
+            Unparker(self.0.clone())
+        }
+
+        /// Sleeps until woken, or until `instant` if there is one; may return for no reason.
+        pub(crate) fn park_until(&self, instant: Option<Instant>) {
+            match instant {
+                None => std::thread::park(),
+                Some(instant) => {
+                    std::thread::park_timeout(instant.saturating_duration_since(Instant::now()));
+                }
             }
+        }
+    }
+
+    impl Unparker {
+        pub(crate) fn unpark(self) {
+            self.0.unpark();
         }
     }
 
@@ -51,10 +74,10 @@ mod plain {
 
 #[cfg(untorn_loom)]
 mod modelled {
+    use std::sync::{Arc, PoisonError};
     use std::time::Instant;
 
     pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
-    pub(crate) use loom::thread::{Thread, current};
 
     /// Loom's mutex without poison.
     #[derive(Debug, Default)]
@@ -73,9 +96,42 @@ mod modelled {
         }
     }
 
-    /// Time does not pass in a model: parks until unparked.
-    pub(crate) fn park_until(_: Option<Instant>) {
-        loom::thread::park();
+    /// Made of a mutex and a condition variable: loom's `unpark` also wakes a thread that waits for something else.
+    #[derive(Debug)]
+    pub(crate) struct Parker(Arc<(loom::sync::Mutex<bool>, loom::sync::Condvar)>);
+
+    #[derive(Debug)]
+    pub(crate) struct Unparker(Arc<(loom::sync::Mutex<bool>, loom::sync::Condvar)>);
+
+    impl Parker {
+        pub(crate) fn new() -> Self {
+            Self(Arc::new((
+                loom::sync::Mutex::new(false),
+                loom::sync::Condvar::new(),
+            )))
+        }
+
+        pub(crate) fn unparker(&self) -> Unparker {
+            Unparker(self.0.clone())
+        }
+
+        /// Time does not pass in a model: sleeps until woken.
+        pub(crate) fn park_until(&self, _: Option<Instant>) {
+            let (woken, bell) = &*self.0;
+            let mut woken = woken.lock().unwrap_or_else(PoisonError::into_inner);
+            while !*woken {
+                woken = bell.wait(woken).unwrap_or_else(PoisonError::into_inner);
+            }
+            *woken = false;
+        }
+    }
+
+    impl Unparker {
+        pub(crate) fn unpark(self) {
+            let (woken, bell) = &*self.0;
+            *woken.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            bell.notify_one();
+        }
     }
 
     pub(crate) fn spin() {

@@ -13,10 +13,10 @@ use super::stats::{Counters, Refusal};
 use super::timer::Timer;
 use super::wait_graph::WaitGraph;
 use super::waiter::{Ended, Failure, Limit, Outcome, Waiter};
-use crate::sync::{Mutex, current, park_until, spin};
+use crate::sync::{Mutex, Parker, spin};
 
 /// How often a blocking call looks at its word before it parks: a few microseconds, about what a wake-up costs.
-const SPINS: u32 = 100;
+const SPINS: u32 = if cfg!(untorn_loom) { 0 } else { 100 };
 /// How often a search starts again because what it found was gone, before it makes way for others.
 const ROUNDS: u32 = 64;
 /// When a search that made way goes on.
@@ -150,7 +150,8 @@ impl Core {
             }
             spin();
         }
-        waiter.wake_thread(current());
+        let parker = Parker::new();
+        waiter.wake_thread(parker.unparker());
         let first = waiter.since.checked_add(self.deadlock_delay);
         let mut next = earlier(first, waiter.ends);
         loop {
@@ -161,7 +162,7 @@ impl Core {
             if !cfg!(untorn_loom) && next.is_some_and(|next| next <= Instant::now()) {
                 next = self.look_after(waiter);
             } else {
-                park_until(next);
+                parker.park_until(next);
             }
         }
     }

@@ -20,6 +20,7 @@ pub(crate) trait Slot: Default {
 /// A key that says which stripe counts it. Any choice is right; an even one is fast.
 pub(crate) trait Striped {
     /// Only the low bits are used.
+    #[cfg_attr(untorn_loom, allow(dead_code))]
     fn stripe(&self) -> usize;
 }
 
@@ -178,12 +179,12 @@ mod with_one_mutex {
     use std::borrow::Borrow;
     use std::collections::BTreeMap;
 
-    use super::{Hash, Slot};
+    use super::{Hash, Slot, Striped};
     use crate::sync::Mutex;
 
     pub(crate) struct Shards<K, V>(Mutex<BTreeMap<K, V>>);
 
-    impl<K: Hash + Ord, V: Slot> Shards<K, V> {
+    impl<K: Hash + Ord + Striped, V: Slot> Shards<K, V> {
         pub(crate) fn new() -> Self {
             Self(Mutex::new(BTreeMap::new()))
         }

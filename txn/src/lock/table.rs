@@ -356,3 +356,61 @@ impl Drop for Shared {
         }
     }
 }
+
+#[cfg(all(test, not(untorn_loom)))]
+mod tests {
+    use super::*;
+
+    fn rows(n: u32) -> Vec<Bytes> {
+        (0..n)
+            .map(|row| Bytes::copy_from_slice(&row.to_be_bytes()))
+            .collect()
+    }
+
+    #[test]
+    fn an_empty_table_keeps_a_bounded_capacity() {
+        let table = LockTable::new();
+        let keys = rows(200_000);
+        for key in &keys {
+            assert!(table.try_acquire(1, key, LockMode::Exclusive, 0).is_ok());
+        }
+        assert_eq!(table.len(), keys.len());
+        assert!(table.shared.core.keys.capacity() >= keys.len());
+        assert_eq!(table.release_all(1, &keys), keys.len());
+        assert!(table.is_empty());
+        let left = table.shared.core.keys.capacity();
+        assert!(left < 20_000, "capacity for {left} keys is left");
+    }
+
+    #[test]
+    fn a_wait_that_ended_leaves_nothing_in_timer_and_graph() {
+        let table = LockTable::new();
+        let key = Bytes::from_static(b"k");
+        assert!(table.try_acquire(1, &key, LockMode::Exclusive, 0).is_ok());
+        let request = LockRequest {
+            wait: Wait::Forever,
+            deadline: None,
+            attempt: 0,
+        };
+        let long = LockRequest::default();
+        let calls: Vec<Acquire> = (2..50)
+            .map(|owner| {
+                let request = if owner % 2 == 0 { &request } else { &long };
+                table.acquire(owner, &key, LockMode::Shared, request)
+            })
+            .collect();
+        assert_eq!(table.shared.core.graph.len(), 48);
+        let (dropped, kept): (Vec<_>, Vec<_>) = calls
+            .into_iter()
+            .enumerate()
+            .partition(|(at, _)| at % 3 == 0);
+        drop(dropped);
+        table.release(1, &key, 0);
+        for (_, call) in kept {
+            assert!(call.wait().is_ok());
+        }
+        assert_eq!(table.shared.core.graph.len(), 0);
+        assert_eq!(table.shared.core.timer.len(), 0);
+        assert_eq!(table.release_all(3, [&key]), 1);
+    }
+}

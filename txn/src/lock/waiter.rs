@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::request::{LockMode, OwnerId};
 use super::{LockError, WaitEdge};
-use crate::sync::{AtomicU64, Mutex, Ordering, Thread};
+use crate::sync::{AtomicU64, Mutex, Ordering, Unparker};
 
 const WAITING: u64 = 0;
 const GRANTED: u64 = 1;
@@ -61,7 +61,7 @@ enum Wake {
     #[default]
     Nobody,
     Task(Waker),
-    Parked(Thread),
+    Parked(Unparker),
 }
 
 #[derive(Debug, Default)]
@@ -172,7 +172,7 @@ impl Waiter {
     }
 
     /// Notes the thread to unpark. The caller reads the word again afterwards.
-    pub(crate) fn wake_thread(&self, thread: Thread) {
+    pub(crate) fn wake_thread(&self, thread: Unparker) {
         self.slot.lock().wake = Wake::Parked(thread);
     }
 

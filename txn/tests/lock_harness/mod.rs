@@ -1,5 +1,5 @@
 //! What the tests of the lock table share: a task that counts its wake-ups, and waiting for a state.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 use std::future::Future;
 use std::pin::Pin;
