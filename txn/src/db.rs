@@ -1,5 +1,11 @@
 //! A database: a store, and the transactions on it.
 
+mod run;
+mod snapshot;
+
+pub use run::Cause;
+pub use snapshot::DbSnapshot;
+
 use crate::error::Error;
 use crate::store::{MemStore, Store, Timestamp};
 use crate::transaction::alarm::Alarm;
@@ -61,6 +67,15 @@ impl Db {
         ))
     }
 
+    /// The database as it is now, to read from.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`].
+    pub async fn snapshot(&self) -> Result<DbSnapshot, Error> {
+        DbSnapshot::take(&self.store).await
+    }
+
     /// A timestamp above every one given out before.
     ///
     /// # Errors
@@ -90,6 +105,15 @@ impl BlockingDb<'_> {
     /// As there.
     pub fn begin(&self, options: BeginOptions) -> Result<Transaction, Error> {
         block_on(self.db.begin(options))
+    }
+
+    /// As [`Db::snapshot`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn snapshot(&self) -> Result<DbSnapshot, Error> {
+        block_on(self.db.snapshot())
     }
 
     /// As [`Db::timestamp`].

@@ -124,7 +124,7 @@ mod sync;
 pub mod transaction;
 
 pub use buffer::{Entry, MemBuffer};
-pub use db::{BlockingDb, Db};
+pub use db::{BlockingDb, Cause, Db, DbSnapshot};
 pub use error::{Error, TxnState};
 pub use flags::{Assertion, FlagOp, KeyFlags};
 pub use key_display::{DisplayKey, MAX_PRINTED};
