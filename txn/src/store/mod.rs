@@ -74,7 +74,7 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     fn stop_locking(&self, start: Timestamp);
 
     /// The first phase of a commit: locks what is not locked yet, checks everything, and puts the mutations
-    /// down where only the decision is missing.
+    /// down where only the decision is missing. Each key once.
     ///
     /// # Errors
     ///

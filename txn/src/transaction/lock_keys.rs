@@ -247,15 +247,15 @@ impl Core {
             if found.kept && !found.checked && self.is_flagged(key) {
                 continue;
             }
-            let mut ops = vec![FlagOp::SetLocked];
-            match found.hold.map(|hold| hold.known) {
-                Some(Known::Exists) => ops.push(FlagOp::SetLockedValueExists),
-                Some(Known::Absent) => ops.push(FlagOp::SetLockedValueNotExists),
-                Some(Known::Unknown) | None => {}
-            }
-            if found.checked {
-                ops.push(FlagOp::ClearNeedCheckExists);
-            }
+            let value = match found.hold.map(|hold| hold.known) {
+                Some(Known::Exists) => Some(FlagOp::SetLockedValueExists),
+                Some(Known::Absent) => Some(FlagOp::SetLockedValueNotExists),
+                Some(Known::Unknown) | None => None,
+            };
+            let check = found.checked.then_some(FlagOp::ClearNeedCheckExists);
+            let ops = [Some(FlagOp::SetLocked), value, check];
+            // Nothing to say is said by repeating what was said.
+            let ops = ops.map(|op| op.unwrap_or(FlagOp::SetLocked));
             room.update_flags(key, ops)?;
         }
         self.register.keep(call.keys);

@@ -6,9 +6,9 @@
 //!
 //! # What changes, and who changes it
 //!
-//! - [`Life`](life), one word: who takes it out of *open* closes the transaction.
+//! - The life word: who takes it out of *open* closes the transaction.
 //! - The buffer, which is safe by itself and refuses writes once it is closed.
-//! - The [register](register) of locks, under its own mutex.
+//! - The register of locks, under its own mutex.
 //! - The *gate*, a read-write lock without content: a lock call holds it shared while it publishes its flags,
 //!   closing holds it exclusively. So a call is published whole before the mutations are read, or not at all.
 //!

@@ -8,13 +8,16 @@ use crate::error::{Error, TxnState};
 use crate::store::{Mutation, MutationOp, Timestamp, lock};
 use bytes::Bytes;
 use std::borrow::Cow;
-use std::sync::Arc;
 use untorn_memtable::Update;
 
 /// What a transaction has put down so far.
+///
+/// Its mutex is held through each phase, and through the end: a request that comes twice or late finds a phase
+/// done, or not begun.
 #[derive(Debug, Default)]
 pub(super) struct PutDown {
     keys: Vec<Written>,
+    ended: bool,
 }
 
 /// One key that was put down.
@@ -137,19 +140,23 @@ impl MemStore {
     /// Decides, resolves and ends the transaction.
     pub(super) fn decide(&self, start: Timestamp) -> Result<Timestamp, Error> {
         let open = self.open(start)?;
-        let put_down = std::mem::take(&mut *lock(&open.put_down));
+        let mut put_down = lock(&open.put_down);
         let Verdict::Committed(time) = open.decision.commit(&self.oracle) else {
             return Err(closed(TxnState::RolledBack));
         };
-        let superseded = put_down.keys.len();
-        for written in &put_down.keys {
+        if put_down.ended {
+            return Ok(time);
+        }
+        let keys = std::mem::take(&mut put_down.keys);
+        for written in &keys {
             self.resolve(start, time, written);
         }
         self.leave(&open);
+        put_down.ended = true;
+        drop(put_down);
+        let superseded = keys.len();
         self.garbage.add(
-            put_down
-                .keys
-                .into_iter()
+            keys.into_iter()
                 .filter(|written| written.what != What::Value || written.replaced.is_some())
                 .map(|written| Superseded {
                     key: written.key,
@@ -195,16 +202,17 @@ impl MemStore {
     /// Rolls back and ends the transaction; nothing if it was ended before.
     pub(super) fn take_back(&self, start: Timestamp) {
         let Ok(open) = self.open(start) else { return };
-        if let Verdict::Committed(_) = open.decision.roll_back() {
+        let mut put_down = lock(&open.put_down);
+        if put_down.ended || open.decision.roll_back() != Verdict::RolledBack {
             return;
         }
-        self.undo(&open);
+        self.undo(std::mem::take(&mut put_down.keys));
         self.leave(&open);
+        put_down.ended = true;
     }
 
-    fn undo(&self, open: &Arc<Open>) {
-        let put_down = std::mem::take(&mut *lock(&open.put_down));
-        for written in put_down.keys {
+    fn undo(&self, keys: Vec<Written>) {
+        for written in keys {
             match (written.what, written.replaced) {
                 (What::Touch, _) => {}
                 (_, None) => {

@@ -11,7 +11,7 @@
 //!   replaced, newest first. One seek finds the version for an older timestamp.
 //! - `touched`: user key -> commit and start timestamp of the newest committed `Lock`. Conflict checks see
 //!   it, readers do not.
-//! - `transactions`: start timestamp -> the open transaction, with its [`Decision`] word.
+//! - `transactions`: start timestamp -> the open transaction, with its decision word.
 //!
 //! The lock table makes writers of one key exclude each other: who changes `newest`, `history` or
 //! `touched` for a key holds its lock (the collector too, where it removes what somebody could write).
@@ -55,7 +55,7 @@
 //!
 //! # What is forgotten
 //!
-//! The *safe point* is the oldest timestamp at which an open transaction may still read ([`live`]). A commit
+//! The *safe point* is the oldest timestamp at which an open transaction may still read. A commit
 //! that replaces, deletes or touches a key enters the key into a queue; once the safe point reached
 //! the commit, everything of the key that is older can go. Every commit takes twice as many keys out of
 //! the queue as it put in, as far as they are ripe, so that what is kept is bounded by what open

@@ -51,7 +51,7 @@ fn a_rollback_beside_readers_never_hides_the_version_that_it_restores() {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let writer = scope.spawn(|| {
-            for n in 0..3_000 {
+            for n in 0..1_500 {
                 let op = if n % 2 == 0 {
                     MutationOp::Put("w".into())
                 } else {
@@ -61,7 +61,7 @@ fn a_rollback_beside_readers_never_hides_the_version_that_it_restores() {
                 block_on(store.rollback(start)).unwrap();
             }
         });
-        for _ in 0..3 {
+        for _ in 0..2 {
             scope.spawn(|| {
                 while !done.load(Ordering::Acquire) {
                     let start = block_on(store.begin(None)).unwrap();
@@ -76,4 +76,40 @@ fn a_rollback_beside_readers_never_hides_the_version_that_it_restores() {
         result.unwrap();
     });
     assert_eq!(store.stats().old_versions, 0);
+}
+
+/// Rule 49: of requests that come at the same time, too.
+#[test]
+fn commits_and_rollbacks_of_one_transaction_at_once_agree() {
+    let store = MemStore::new();
+    for round in 0..150 {
+        let keys: Vec<String> = (0..20).map(|n| format!("{round}-{n}")).collect();
+        let mutations: Vec<Mutation> = keys
+            .iter()
+            .map(|key| mutation(key, MutationOp::Put("v".into())))
+            .collect();
+        let start = put_down(&store, &mutations);
+        let answers: Vec<Option<Timestamp>> = thread::scope(|scope| {
+            let commits: Vec<_> = (0..3)
+                .map(|_| scope.spawn(|| block_on(store.commit(start)).ok()))
+                .collect();
+            if round % 2 == 0 {
+                block_on(store.rollback(start)).unwrap();
+            }
+            commits
+                .into_iter()
+                .map(|commit| commit.join().unwrap())
+                .collect()
+        });
+        let times: Vec<Timestamp> = answers.iter().flatten().copied().collect();
+        assert!(times.windows(2).all(|pair| pair[0] == pair[1]));
+        let now = block_on(store.timestamp()).unwrap();
+        for key in keys {
+            let value = store.read(key.as_bytes(), now).unwrap();
+            assert_eq!(value.is_some(), !times.is_empty());
+        }
+        assert!(round % 2 == 0 || !times.is_empty());
+        assert!(store.locks().is_empty());
+    }
+    assert_eq!(store.stats().open, 0);
 }
