@@ -6,7 +6,7 @@
 use super::record::Record;
 use super::{COLLECTOR, MemStore, Open, for_update_ts};
 use crate::error::{Error, TxnState};
-use crate::lock::{Acquire, Granted, LockError, LockMode, LockRequest, Wait};
+use crate::lock::{Acquire, Granted, LockError, LockMode, LockRequest, OwnerId, Wait};
 use crate::store::{Answer, LockKey, Locked, Mutation, Timestamp, lock};
 use bytes::Bytes;
 use std::sync::{Arc, Mutex};
@@ -71,48 +71,57 @@ impl MemStore {
     /// Notes the key and asks the lock table: at once if the lock is free, else in its queue.
     fn ask(&self, open: &Open, key: &Bytes, terms: &LockRequest) -> Result<Taken, Error> {
         let owner = open.held.at;
-        loop {
-            let mut asked = lock(&open.asked.keys);
-            if asked.closed {
-                return Err(closed());
-            }
-            if asked.keys.len() >= asked.review_at.max(FIRST_REVIEW) {
-                asked.keys.sort_unstable();
-                asked.keys.dedup();
-                // What is still queued must stay noted, and only held keys can be told from the table.
-                let waiting = self.locks.waiting();
-                asked.keys.retain(|key| {
-                    self.locks.mode_of(owner, key).is_some()
-                        || waiting
-                            .iter()
-                            .any(|call| call.owner == owner && call.key == *key)
-                });
-                asked.review_at = asked.keys.len() * 2;
-            }
-            let taken = match self
+        let mut asked = lock(&open.asked.keys);
+        if asked.closed {
+            return Err(closed());
+        }
+        if asked.keys.len() >= asked.review_at.max(FIRST_REVIEW) {
+            asked.keys.sort_unstable();
+            asked.keys.dedup();
+            // What is still queued must stay noted, and only held keys can be told from the table.
+            let waiting = self.locks.waiting();
+            asked.keys.retain(|key| {
+                self.locks.mode_of(owner, key).is_some()
+                    || waiting
+                        .iter()
+                        .any(|call| call.owner == owner && call.key == *key)
+            });
+            asked.review_at = asked.keys.len() * 2;
+        }
+        self.take(owner, key, terms, &mut asked)
+    }
+
+    /// The lock itself, or a place in its queue; the key is noted with either.
+    fn take(
+        &self,
+        owner: OwnerId,
+        key: &Bytes,
+        terms: &LockRequest,
+        asked: &mut AskedKeys,
+    ) -> Result<Taken, Error> {
+        let taken = loop {
+            match self
                 .locks
                 .try_acquire(owner, key, LockMode::Exclusive, terms.attempt)
             {
-                Ok(granted) => Taken::Granted(granted),
-                Err(LockError::NotAvailable { holders, .. })
-                    if no_wait(terms.wait) && holders == [COLLECTOR] =>
-                {
-                    // It holds a lock for a few steps only and waits for nobody.
-                    drop(asked);
+                Ok(granted) => break Taken::Granted(granted),
+                // It holds a lock for a few steps only and waits for nobody: not worth a refusal.
+                Err(LockError::NotAvailable { holders, .. }) if holders == [COLLECTOR] => {
                     std::thread::yield_now();
-                    continue;
                 }
-                Err(error @ LockError::NotAvailable { .. }) if no_wait(terms.wait) => {
-                    return Err(error.into());
-                }
-                Err(LockError::NotAvailable { .. }) => {
-                    Taken::Queued(self.locks.acquire(owner, key, LockMode::Exclusive, terms))
+                Err(LockError::NotAvailable { .. }) if !no_wait(terms.wait) => {
+                    break Taken::Queued(self.locks.acquire(
+                        owner,
+                        key,
+                        LockMode::Exclusive,
+                        terms,
+                    ));
                 }
                 Err(error) => return Err(error.into()),
-            };
-            asked.keys.push(key.clone());
-            return Ok(taken);
-        }
+            }
+        };
+        asked.keys.push(key.clone());
+        Ok(taken)
     }
 
     /// Waits in the queue. A grant that comes together with the end of the transaction was released by that.
@@ -232,15 +241,7 @@ impl MemStore {
         if open.decision.verdict() != super::decision::Verdict::Undecided {
             return Err(closed());
         }
-        let taken = match self
-            .locks
-            .try_acquire(owner, key, LockMode::Exclusive, terms.attempt)
-        {
-            Ok(granted) => Taken::Granted(granted),
-            Err(_) => Taken::Queued(self.locks.acquire(owner, key, LockMode::Exclusive, terms)),
-        };
-        asked.keys.push(key.clone());
-        Ok(taken)
+        self.take(owner, key, terms, &mut asked)
     }
 
     pub(super) fn stop_asking(&self, open: &Open) {
