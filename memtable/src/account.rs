@@ -286,9 +286,10 @@ impl Tally {
     }
 
     fn sums(&self) -> impl Iterator<Item = *mut OlderSum> {
-        // SAFETY: older sums are retired only when no current slot leads to them, and the caller has a guard or the stripe.
         let some = |sum: *mut OlderSum| (!sum.is_null()).then_some(sum);
-        std::iter::successors(some(self.older), move |&sum| some(unsafe { (*sum).older }))
+        // SAFETY: older sums are retired only when no current slot leads to them, and the caller has a guard or the stripe.
+        let older = move |&sum: &*mut OlderSum| some(unsafe { (*sum).older });
+        std::iter::successors(some(self.older), older)
     }
 
     /// Adds to the sum of an older segment, by copying what lies above it.

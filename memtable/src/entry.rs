@@ -16,6 +16,7 @@ use crate::sync::Checked;
 use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use crate::version::{self, Stamp, State, Version, VersionRef};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::mem::offset_of;
 use std::ptr::{self, NonNull};
@@ -234,26 +235,24 @@ fn layout(key_len: usize, inline_len: usize) -> Layout {
     .expect("keys and inline values are far shorter than isize::MAX")
 }
 
-/// What a new key is to hold.
-#[derive(Clone, Copy)]
+/// What a key is to hold.
 pub(crate) struct Contents<'v> {
     pub(crate) state: State,
     pub(crate) tag: u32,
-    pub(crate) value: &'v [u8],
+    pub(crate) value: Cow<'v, [u8]>,
 }
 
 impl NewEntry {
     /// The entry's first version is inline, or is `chained`, which the entry owns from now on.
     pub(crate) fn new(
         key: &[u8],
-        contents: Contents<'_>,
+        contents: &Contents<'_>,
         stamp: Stamp,
         chained: Option<VersionRef<'_>>,
     ) -> NewEntry {
-        let inline = if chained.is_some() {
-            &[][..]
-        } else {
-            contents.value
+        let inline = match chained {
+            None => &contents.value[..],
+            Some(_) => &[],
         };
         let layout = layout(key.len(), inline.len());
         // SAFETY: the layout is not empty: it has the header.

@@ -169,7 +169,7 @@ impl Table {
             Change::Update(_) => Role::Writer,
         };
         let old = current.live.map(|live| (live.state(), entry.value(live)));
-        let Some((state, tag, value)) = contents(change, old)? else {
+        let Some(Contents { state, tag, value }) = contents(change, old)? else {
             return Ok(Attempt::Done(UNCHANGED));
         };
         let (minus, plus) = self.weigh(&current, state, tag);
@@ -222,28 +222,24 @@ impl Table {
         guard: &Guard,
     ) -> Result<Attempt, Error> {
         let view = self.clock.now(guard);
-        let Some((state, tag, value)) = contents(change(None), None)? else {
+        let Some(contents) = contents(change(None), None)? else {
             return Ok(Attempt::Done(UNCHANGED));
         };
         let stamp = Stamp::Pending { turns: view.turns };
+        let Contents { state, tag, value } = &contents;
         let chained = (value.len() > MAX_INLINE_VALUE).then(|| {
             let delta = Delta {
                 key_len: key.len() as u32,
                 value: value.len() as i64,
                 minus: Place::Nowhere,
-                plus: match tag & self.persistent_mask {
+                plus: match *tag & self.persistent_mask {
                     0 => Place::Here,
                     _ => Place::Always,
                 },
             };
-            NewVersion::new(stamp, state, tag, &value, std::ptr::null_mut(), delta).publish(guard)
+            NewVersion::new(stamp, *state, *tag, value, std::ptr::null_mut(), delta).publish(guard)
         });
-        let contents = Contents {
-            state,
-            tag,
-            value: &value,
-        };
-        let entry = NewEntry::new(key, contents, stamp, chained).publish(guard);
+        let entry = NewEntry::new(key, &contents, stamp, chained).publish(guard);
         let Head::Live(version) = entry.head() else {
             unreachable!("only a published entry is buried")
         };
@@ -443,23 +439,24 @@ const UNCHANGED: Written = Written {
 fn contents<'v>(
     change: Change<'v>,
     old: Option<(State, &'v [u8])>,
-) -> Result<Option<(State, u32, Cow<'v, [u8]>)>, Error> {
-    let contents = match change {
+) -> Result<Option<Contents<'v>>, Error> {
+    let empty = Cow::Borrowed(&[][..]);
+    let (state, tag, value) = match change {
         Change::Update(Update::Keep) => return Ok(None),
         Change::Update(Update::Put { value, tag }) => (State::Value, tag, value),
-        Change::Update(Update::Tombstone { tag }) => (State::Tombstone, tag, Cow::default()),
+        Change::Update(Update::Tombstone { tag }) => (State::Tombstone, tag, empty),
         Change::Update(Update::Tag(tag)) => match old {
             Some((state, value)) => (state, tag, Cow::Borrowed(value)),
-            None => (State::TagOnly, tag, Cow::default()),
+            None => (State::TagOnly, tag, empty),
         },
-        Change::Remove => (State::Gone, 0, Cow::default()),
+        Change::Remove => (State::Gone, 0, empty),
     };
-    match contents.2.len() {
+    match value.len() {
         size if size > MAX_VALUE_LEN => Err(Error::ValueTooLarge {
             size,
             limit: MAX_VALUE_LEN,
         }),
-        _ => Ok(Some(contents)),
+        _ => Ok(Some(Contents { state, tag, value })),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Threads against each other, with checks that hold at every instant and exact checks at rest. Bounded, seeded; set
 //! `STRESS_SEED` to repeat a seed and `STRESS_MILLIS` to run longer.
 
+#![allow(clippy::unwrap_used)]
+
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::borrow::Cow;
@@ -140,7 +142,7 @@ fn read_all(snapshot: &untorn_memtable::Snapshot<&Memtable>) -> BTreeMap<Vec<u8>
 }
 
 fn all_at_once(seed: u64, len: usize, keys: u64, depth: usize, duration: Duration) {
-    let table = Memtable::new().with_leaf_capacity(if seed % 2 == 0 { 4 } else { 48 });
+    let table = Memtable::new().with_leaf_capacity(if seed.is_multiple_of(2) { 4 } else { 48 });
     let unit = KEY + len;
     let clock = Clock::new(duration);
     let running = AtomicUsize::new(0);

@@ -10,7 +10,7 @@ use untorn_memtable::Stats;
 /// S1. A new tag-only key against the counters: before or after, never between.
 #[test]
 fn s1_new_tag_with_stats() {
-    model("s1_new_tag_with_stats", 3, 100, || {
+    model("s1_new_tag_with_stats", 3, 2800, || {
         let table = table(&[("a", "1")]);
         let there = Arc::clone(&table);
         let writer = spawn(move || {
@@ -33,7 +33,7 @@ fn s1_new_tag_with_stats() {
 /// S1. What `stats` has shown once it does not take back, and a key that was got is counted.
 #[test]
 fn s1_a_key_that_was_seen_is_counted() {
-    model("s1_a_key_that_was_seen_is_counted", 3, 100, || {
+    model("s1_a_key_that_was_seen_is_counted", 3, 10000, || {
         let table = table(&[]);
         let there = Arc::clone(&table);
         let writer = spawn(move || {
@@ -52,7 +52,7 @@ fn s1_a_key_that_was_seen_is_counted() {
 /// S2. A new tag-only key against a get of a settled one.
 #[test]
 fn s2_new_tag_with_get_of_another_key() {
-    model("s2_new_tag_with_get_of_another_key", 3, 100, || {
+    model("s2_new_tag_with_get_of_another_key", 6, 560, || {
         let table = table(&[("a", "1"), ("c", "3")]);
         let there = Arc::clone(&table);
         let writer = spawn(move || {
@@ -70,7 +70,7 @@ fn s2_new_tag_with_get_of_another_key() {
 /// Two new keys at once: both counted, whatever stripe they went to.
 #[test]
 fn s1_two_writers_of_two_keys() {
-    model("s1_two_writers_of_two_keys", 2, 100, || {
+    model("s1_two_writers_of_two_keys", 3, 21000, || {
         let table = table(&[]);
         let there = Arc::clone(&table);
         let writer = spawn(move || {

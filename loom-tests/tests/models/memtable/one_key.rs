@@ -11,7 +11,7 @@ use untorn_memtable::Stats;
 /// and the key is never absent.
 #[test]
 fn s4_overwrite_with_get() {
-    model("s4_overwrite_with_get", 3, 100, || {
+    model("s4_overwrite_with_get", 6, 560, || {
         let table = table(&[("k", "old")]);
         let there = Arc::clone(&table);
         let writer = spawn(move || {
@@ -35,7 +35,7 @@ fn s4_overwrite_with_get() {
 /// S4 with two overwrites behind one reader: what was superseded is freed, not under the reader.
 #[test]
 fn s4_two_overwrites_with_a_held_value() {
-    model("s4_two_overwrites_with_a_held_value", 2, 100, || {
+    model("s4_two_overwrites_with_a_held_value", 6, 1400, || {
         let table = table(&[("k", "0")]);
         let there = Arc::clone(&table);
         let writer = spawn(move || {
@@ -58,7 +58,7 @@ fn s4_two_overwrites_with_a_held_value() {
 /// Two overwrites of one key at once: one of them stays, counted once.
 #[test]
 fn s4_two_writers_of_one_settled_key() {
-    model("s4_two_writers_of_one_settled_key", 3, 100, || {
+    model("s4_two_writers_of_one_settled_key", 3, 2600, || {
         let table = table(&[("k", "0")]);
         let there = Arc::clone(&table);
         let writer = spawn(move || {
@@ -81,7 +81,7 @@ fn s4_two_writers_of_one_settled_key() {
 /// S6. Two inserts of one new key: one entry, counted once.
 #[test]
 fn s6_two_inserts_of_one_new_key() {
-    model("s6_two_inserts_of_one_new_key", 3, 100, || {
+    model("s6_two_inserts_of_one_new_key", 4, 4200, || {
         let table = table(&[]);
         let there = Arc::clone(&table);
         let writer = spawn(move || {
@@ -103,7 +103,7 @@ fn s6_two_inserts_of_one_new_key() {
 /// S3. A value and a tag of one new key: none, or one, or both, and in the end both.
 #[test]
 fn s3_value_and_tag_of_one_new_key() {
-    model("s3_value_and_tag_of_one_new_key", 3, 100, || {
+    model("s3_value_and_tag_of_one_new_key", 4, 1300, || {
         let table = table(&[]);
         let there = Arc::clone(&table);
         let writer = spawn(move || {
@@ -132,7 +132,7 @@ fn s3_value_and_tag_of_one_new_key() {
 /// S7. Two tag updates of one settled key: neither is lost.
 #[test]
 fn s7_two_tags_of_one_key() {
-    model("s7_two_tags_of_one_key", 3, 100, || {
+    model("s7_two_tags_of_one_key", 3, 2600, || {
         let table = table(&[("k", "v")]);
         let there = Arc::clone(&table);
         let writer = spawn(move || {

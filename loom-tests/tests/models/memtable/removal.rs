@@ -8,7 +8,7 @@ use super::{assert_exact, forward, table};
 /// Two removers of one key: one of them gets it.
 #[test]
 fn s27_two_removers_of_one_key() {
-    model("s27_two_removers_of_one_key", 3, 100, || {
+    model("s27_two_removers_of_one_key", 4, 3600, || {
         let table = table(&[("k", "v")]);
         let there = Arc::clone(&table);
         let other = spawn(move || there.remove("k").unwrap());
@@ -23,7 +23,7 @@ fn s27_two_removers_of_one_key() {
 /// S27. Insert, remove, insert of one key against a remove of it: what was removed was there, what was not removed stays.
 #[test]
 fn s27_insert_remove_insert_with_remove() {
-    model("s27_insert_remove_insert_with_remove", 2, 100, || {
+    model("s27_insert_remove_insert_with_remove", 3, 11000, || {
         let table = table(&[("k", "0")]);
         let there = Arc::clone(&table);
         let other = spawn(move || there.remove("k").unwrap());
@@ -42,7 +42,7 @@ fn s27_insert_remove_insert_with_remove() {
 /// S27. Insert, remove, insert of one key against an insert of it.
 #[test]
 fn s27_insert_remove_insert_with_insert() {
-    model("s27_insert_remove_insert_with_insert", 2, 100, || {
+    model("s27_insert_remove_insert_with_insert", 3, 34000, || {
         let table = table(&[("k", "0")]);
         let there = Arc::clone(&table);
         let other = spawn(move || {
@@ -64,7 +64,7 @@ fn s27_insert_remove_insert_with_insert() {
 /// S9. A removal under a scan: the neighbours are seen, the key is seen whole or not at all.
 #[test]
 fn s9_remove_under_a_scan() {
-    model("s9_remove_under_a_scan", 2, 100, || {
+    model("s9_remove_under_a_scan", 6, 290, || {
         let table = table(&[("a", "1"), ("b", "2"), ("c", "3")]);
         let there = Arc::clone(&table);
         let other = spawn(move || there.remove("b").unwrap().is_some());
@@ -82,7 +82,7 @@ fn s9_remove_under_a_scan() {
 /// A removal in one leaf and an insert in the same one: neither is lost.
 #[test]
 fn s9_remove_with_insert_beside() {
-    model("s9_remove_with_insert_beside", 2, 100, || {
+    model("s9_remove_with_insert_beside", 4, 940, || {
         let table = table(&[("b", "2")]);
         let there = Arc::clone(&table);
         let other = spawn(move || there.remove("b").unwrap().is_some());
@@ -95,7 +95,7 @@ fn s9_remove_with_insert_beside() {
 /// S27. A get while the key goes and comes back: what was there, nothing, or what is there now.
 #[test]
 fn s27_remove_and_insert_with_get() {
-    model("s27_remove_and_insert_with_get", 2, 100, || {
+    model("s27_remove_and_insert_with_get", 4, 1700, || {
         let table = table(&[("k", "0")]);
         let there = Arc::clone(&table);
         let other = spawn(move || {
@@ -122,7 +122,7 @@ fn s27_remove_and_insert_with_get() {
 /// A removal while a snapshot needs the key, and the snapshot's end while writes clear away.
 #[test]
 fn s27_remove_under_a_snapshot() {
-    model("s27_remove_under_a_snapshot", 2, 50, || {
+    model("s27_remove_under_a_snapshot", 4, 1100, || {
         let table = table(&[("k", "0")]);
         let snapshot = table.snapshot();
         let there = Arc::clone(&table);

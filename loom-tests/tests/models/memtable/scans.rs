@@ -23,7 +23,7 @@ fn insert_under(scan: impl Fn(&untorn_memtable::Memtable) -> Vec<(String, String
 /// S8, forward: the insert splits the leaf.
 #[test]
 fn s8_insert_with_forward_scan() {
-    model("s8_insert_with_forward_scan", 3, 100, || {
+    model("s8_insert_with_forward_scan", 6, 120, || {
         insert_under(forward)
     });
 }
@@ -31,7 +31,7 @@ fn s8_insert_with_forward_scan() {
 /// S8, backward.
 #[test]
 fn s8_insert_with_reverse_scan() {
-    model("s8_insert_with_reverse_scan", 3, 100, || {
+    model("s8_insert_with_reverse_scan", 6, 320, || {
         insert_under(backward)
     });
 }

@@ -8,7 +8,7 @@ use super::{assert_exact, table};
 /// A snapshot does not change, whatever is written.
 #[test]
 fn s12_snapshot_with_writes() {
-    model("s12_snapshot_with_writes", 2, 100, || {
+    model("s12_snapshot_with_writes", 6, 2400, || {
         let table = table(&[("a", "0")]);
         let snapshot = table.snapshot();
         let there = Arc::clone(&table);
@@ -28,7 +28,7 @@ fn s12_snapshot_with_writes() {
 /// A snapshot that is taken while keys are written: it sees a prefix of the writes, and the same one again.
 #[test]
 fn s12_snapshot_taken_under_writes() {
-    model("s12_snapshot_taken_under_writes", 2, 100, || {
+    model("s12_snapshot_taken_under_writes", 3, 1200, || {
         let table = table(&[("a", "0")]);
         let there = Arc::clone(&table);
         let writer = spawn(move || {
@@ -52,7 +52,7 @@ fn s12_snapshot_taken_under_writes() {
 /// A snapshot that is taken while the versions that it needs are being trimmed.
 #[test]
 fn s12_snapshot_taken_under_overwrites() {
-    model("s12_snapshot_taken_under_overwrites", 2, 100, || {
+    model("s12_snapshot_taken_under_overwrites", 3, 1500, || {
         let table = table(&[("a", "0")]);
         let there = Arc::clone(&table);
         let writer = spawn(move || {

@@ -8,7 +8,7 @@ use super::{assert_exact, forward, table};
 /// S25. A split against inserts into both halves.
 #[test]
 fn s25_split_with_inserts_into_both_halves() {
-    model("s25_split_with_inserts_into_both_halves", 2, 100, || {
+    model("s25_split_with_inserts_into_both_halves", 2, 2200, || {
         let table = table(&[("b", "2"), ("d", "4")]);
         let there = Arc::clone(&table);
         let writer = spawn(move || {
@@ -27,7 +27,7 @@ fn s25_split_with_inserts_into_both_halves() {
 /// S25. A split against gets of keys on both sides.
 #[test]
 fn s25_split_with_gets_of_both_halves() {
-    model("s25_split_with_gets_of_both_halves", 3, 100, || {
+    model("s25_split_with_gets_of_both_halves", 6, 560, || {
         let table = table(&[("a", "1"), ("c", "3")]);
         let there = Arc::clone(&table);
         let writer = spawn(move || {
@@ -43,7 +43,7 @@ fn s25_split_with_gets_of_both_halves() {
 /// S25. Two splits in a row, ascending, against a scan: what was there is seen, in order, once.
 #[test]
 fn s25_ascending_splits_with_scan() {
-    model("s25_ascending_splits_with_scan", 2, 100, || {
+    model("s25_ascending_splits_with_scan", 6, 1500, || {
         let table = table(&[("a", "1"), ("b", "2")]);
         let there = Arc::clone(&table);
         let writer = spawn(move || {
@@ -61,7 +61,7 @@ fn s25_ascending_splits_with_scan() {
 /// S26. Two threads split one full leaf.
 #[test]
 fn s26_two_splits_of_one_leaf() {
-    model("s26_two_splits_of_one_leaf", 3, 100, || {
+    model("s26_two_splits_of_one_leaf", 3, 2100, || {
         let table = table(&[("b", "2"), ("d", "4")]);
         let there = Arc::clone(&table);
         let writer = spawn(move || {

@@ -22,7 +22,7 @@ fn staged() -> (Arc<Memtable>, untorn_memtable::StageId) {
 /// S10. A cleanup against two gets: once one write of the stage is gone, all are.
 #[test]
 fn s10_cleanup_with_gets() {
-    model("s10_cleanup_with_gets", 3, 50, || {
+    model("s10_cleanup_with_gets", 6, 360, || {
         let (table, stage) = staged();
         let there = Arc::clone(&table);
         let cleaner = spawn(move || there.cleanup_stage(stage).unwrap());
@@ -37,7 +37,7 @@ fn s10_cleanup_with_gets() {
 /// S10. A cleanup against the counters.
 #[test]
 fn s10_cleanup_with_stats() {
-    model("s10_cleanup_with_stats", 3, 50, || {
+    model("s10_cleanup_with_stats", 6, 590, || {
         let (table, stage) = staged();
         let there = Arc::clone(&table);
         let cleaner = spawn(move || there.cleanup_stage(stage).unwrap());
@@ -56,7 +56,7 @@ fn s10_cleanup_with_stats() {
 /// S10. A cleanup against a scan.
 #[test]
 fn s10_cleanup_with_scan() {
-    model("s10_cleanup_with_scan", 2, 50, || {
+    model("s10_cleanup_with_scan", 6, 79, || {
         let (table, stage) = staged();
         let there = Arc::clone(&table);
         let cleaner = spawn(move || there.cleanup_stage(stage).unwrap());
@@ -75,7 +75,7 @@ fn s10_cleanup_with_scan() {
 /// S10. A write against the cleanup: it belongs to the stage and goes, or it comes after and stays.
 #[test]
 fn s10_cleanup_with_write() {
-    model("s10_cleanup_with_write", 2, 100, || {
+    model("s10_cleanup_with_write", 4, 2200, || {
         let table = table(&BEFORE);
         let stage = table.open_stage();
         let there = Arc::clone(&table);
@@ -94,7 +94,7 @@ fn s10_cleanup_with_write() {
 /// S11. A release against a get and a write: nothing of the stage is lost.
 #[test]
 fn s11_release_with_get_and_write() {
-    model("s11_release_with_get_and_write", 2, 100, || {
+    model("s11_release_with_get_and_write", 4, 3100, || {
         let (table, stage) = staged();
         let there = Arc::clone(&table);
         let releaser = spawn(move || assert!(there.release_stage(stage).unwrap().outermost));
@@ -108,7 +108,7 @@ fn s11_release_with_get_and_write() {
 /// S10. A write into the key that a cleanup takes back, while another write clears away what is left of it.
 #[test]
 fn s10_cleanup_paid_under_a_write() {
-    model("s10_cleanup_paid_under_a_write", 2, 100, || {
+    model("s10_cleanup_paid_under_a_write", 2, 4900, || {
         let (table, stage) = staged();
         let there = Arc::clone(&table);
         let cleaner = spawn(move || {
@@ -128,7 +128,7 @@ fn s10_cleanup_paid_under_a_write() {
 /// S10. The cleanup of an inner stage against a write: the outer stage keeps its own.
 #[test]
 fn s10_inner_cleanup_with_write() {
-    model("s10_inner_cleanup_with_write", 2, 100, || {
+    model("s10_inner_cleanup_with_write", 4, 1000, || {
         let table = table(&BEFORE);
         let outer = table.open_stage();
         table.insert("a", "11").unwrap();
@@ -150,7 +150,7 @@ fn s10_inner_cleanup_with_write() {
 /// S10. Persistent bits of a tag outlive the cleanup of the stage that set them, and with them the key.
 #[test]
 fn s10_cleanup_with_a_persistent_tag() {
-    model("s10_cleanup_with_a_persistent_tag", 2, 50, || {
+    model("s10_cleanup_with_a_persistent_tag", 4, 1000, || {
         let table = Arc::new(Memtable::with_persistent_tag(1));
         let stage = table.open_stage();
         table.insert("k", "v").unwrap();
@@ -173,7 +173,7 @@ fn s10_cleanup_with_a_persistent_tag() {
 /// S11. A snapshot of before the stages, while the stage is released.
 #[test]
 fn s11_release_with_snapshot_of_before() {
-    model("s11_release_with_snapshot_of_before", 2, 50, || {
+    model("s11_release_with_snapshot_of_before", 6, 1200, || {
         let (table, stage) = staged();
         let there = Arc::clone(&table);
         let releaser = spawn(move || assert!(there.release_stage(stage).unwrap().outermost));
