@@ -21,6 +21,7 @@ pub struct Summary {
     pub waits: u64,
     /// Seconds from the first lock call to the last.
     pub lock_time: f64,
+    pub rows_per_second: f64,
     pub monitor: Seen,
     pub final_len: usize,
     pub final_size: usize,
@@ -41,6 +42,7 @@ impl Summary {
             found_locked: 0,
             waits: 0,
             lock_time: 0.0,
+            rows_per_second: 0.0,
             monitor: Seen::default(),
             final_len: 0,
             final_size: 0,
@@ -72,9 +74,7 @@ impl fmt::Display for Summary {
         writeln!(
             f,
             "rows locked         {} in {} calls, {:.0} per second",
-            self.rows_locked,
-            self.calls,
-            self.rows_locked as f64 / self.lock_time.max(f64::MIN_POSITIVE)
+            self.rows_locked, self.calls, self.rows_per_second
         )?;
         writeln!(f, "found locked        {}", self.found_locked)?;
         writeln!(f, "lock waits          {}", self.waits)?;

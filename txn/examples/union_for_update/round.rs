@@ -73,6 +73,7 @@ pub fn run_all(options: &Options, table: &[Row], out: &mut dyn Write) -> Result<
         }
     }
     bar.finish_and_clear();
+    summary.rows_per_second = summary.rows_locked as f64 / summary.lock_time.max(f64::MIN_POSITIVE);
     Ok(summary)
 }
 

@@ -26,15 +26,21 @@ struct Told {
 
 #[derive(Debug, Default)]
 struct Gate {
-    state: Mutex<(Option<Result<(), Error>>, Vec<Waker>)>,
+    state: Mutex<GateState>,
+}
+
+#[derive(Debug, Default)]
+struct GateState {
+    verdict: Option<Result<(), Error>>,
+    wakers: Vec<Waker>,
 }
 
 impl Gate {
     fn open(&self, verdict: Result<(), Error>) {
         let wakers = {
             let mut state = self.state.lock().unwrap();
-            state.0.get_or_insert(verdict);
-            std::mem::take(&mut state.1)
+            state.verdict.get_or_insert(verdict);
+            std::mem::take(&mut state.wakers)
         };
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -42,10 +48,10 @@ impl Gate {
     async fn passed(&self) -> Result<(), Error> {
         poll_fn(|context| {
             let mut state = self.state.lock().unwrap();
-            match &state.0 {
+            match &state.verdict {
                 Some(verdict) => Poll::Ready(verdict.clone()),
                 None => {
-                    state.1.push(context.waker().clone());
+                    state.wakers.push(context.waker().clone());
                     Poll::Pending
                 }
             }
