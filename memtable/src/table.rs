@@ -193,9 +193,10 @@ impl Table {
             claim.retract();
             drop(claim);
             if debts > 0 {
+                // Not listed: a debt without a push may have come after the check of who buries the entry.
+                (0..debts).for_each(|_| entry.settle_debt());
                 // Whoever was ahead may have left a burial to us, since the entry was in debt.
-                (1..debts).for_each(|_| entry.settle_debt());
-                self.trim(entry, Role::Remover, guard);
+                self.trim(entry, Role::Writer, guard);
             }
             // SAFETY: never published, but announced: a `stats()` may still look at it (A1).
             unsafe {

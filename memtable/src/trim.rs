@@ -31,7 +31,7 @@ pub(crate) enum Role {
     Writer,
     /// Who took the entry from a list of debts.
     Payer,
-    /// Who removed the key, or tried to, and owes the entry since: what he cannot clear away he names in a list of debts.
+    /// Who removed the key and owes the entry since before: what he cannot clear away he names in a list of debts.
     Remover,
 }
 
