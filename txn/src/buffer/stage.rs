@@ -1,4 +1,18 @@
 //! Nested stages: writes that can be taken back as one.
+//!
+//! The open stages are a stack in the rules, in step with the table's own: both change with the
+//! gate held exclusively, so a write, which passes the gate shared, knows its stage for its whole
+//! course and marks it `touched` (and `wrote`, if it wrote a value or tombstone) before it ends.
+//!
+//! | event | stack | table |
+//! |---|---|---|
+//! | `stage` | push | opens |
+//! | `release` of the innermost | pop; its marks go to the stage outside, or dirty the buffer | releases |
+//! | `cleanup` of the innermost | pop | cleans up; releases if untouched, since nothing is there to take back |
+//! | the same inside doomed stages | pop all of them | releases all but the outermost of them, cleans that up: one instant |
+//! | drop of the innermost | as `cleanup` | |
+//! | drop of another | doomed | |
+//! | `reset` | emptied | left behind with its stages |
 
 use super::{Inner, MemBuffer, Rules};
 use crate::error::Error;

@@ -108,7 +108,7 @@ fn a_stage_opened_during_a_write_does_not_contain_it() {
 #[test]
 fn of_writes_that_race_with_the_close_those_that_were_taken_are_there_and_no_other() {
     const WRITERS: usize = 3;
-    for round in 0..50u32 {
+    for round in 0..12u32 {
         let buffer = MemBuffer::new();
         let (taken, takes) = channel();
         thread::scope(|scope| {
