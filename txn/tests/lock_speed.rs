@@ -179,7 +179,7 @@ fn hand_off_to_a_parked_thread() {
             let turns = &turns;
             let threads = [1, 2].map(|owner| scope.spawn(move || turns(owner)));
             for thread in threads {
-                all.extend(thread.join().unwrap());
+                all.extend(thread.join().expect("a thread of the test panicked"));
             }
             let parked = scope.spawn(|| {
                 let mut times = Vec::new();
@@ -206,7 +206,7 @@ fn hand_off_to_a_parked_thread() {
                     std::thread::yield_now();
                 }
             }
-            bare.extend(parked.join().unwrap());
+            bare.extend(parked.join().expect("the parked thread panicked"));
         });
         println!("held {hold:?}, {} hand-offs: {}", all.len(), quantiles(all));
         println!("    a bare unpark: {}", quantiles(bare));
