@@ -121,6 +121,7 @@ pub use builder::Builder;
 pub use entry::Entry;
 pub use limits::{Limits, MAX_KEY_LEN};
 pub use range::{Range, RangeWithFlags};
+pub(crate) use reserve::Reservation;
 pub use snapshot::BufferSnapshot;
 pub use stage::{Stage, StageOrder};
 pub use union::Union;
