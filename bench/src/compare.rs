@@ -212,10 +212,7 @@ impl Plan {
                 Err(error) => Err(error.to_string()),
             };
             match footprint {
-                Ok(footprint) => {
-                    results.add(cell, footprint.bytes_per_entry);
-                    results.add_resident(cell, footprint.resident_per_entry);
-                }
+                Ok(footprint) => results.add(cell, footprint.bytes_per_entry),
                 Err(error) => results.skip(cell, error),
             }
         }

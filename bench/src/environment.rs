@@ -27,6 +27,8 @@ pub struct Environment {
     pub cpus: usize,
     /// Compiler, profile and flags.
     pub build: String,
+    /// What else the machine was doing at the start: its load average over one minute; absent where it is not told.
+    pub load: Option<f64>,
 }
 
 impl Environment {
@@ -41,6 +43,7 @@ impl Environment {
             allocator: "mimalloc".into(),
             cpu: cpu_name(),
             cpus: thread::available_parallelism().map_or(1, usize::from),
+            load: load_average(),
             build: format!(
                 "{}, {} profile, opt-level {}, {}, RUSTFLAGS {}",
                 env!("BENCH_RUSTC"),
@@ -64,6 +67,11 @@ fn cpu_name() -> String {
         )
 }
 
+fn load_average() -> Option<f64> {
+    let averages = fs::read_to_string("/proc/loadavg").ok()?;
+    averages.split(' ').next()?.parse().ok()
+}
+
 impl fmt::Display for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let threads: Vec<String> = self.threads.iter().map(usize::to_string).collect();
@@ -74,7 +82,16 @@ impl fmt::Display for Environment {
         )?;
         writeln!(f, "allocator {}", self.allocator)?;
         writeln!(f, "build     {}", self.build)?;
-        writeln!(f, "CPU       {}, {} available", self.cpu, self.cpus)?;
+        let load = self
+            .load
+            .map(|load| format!(", load {load:.2} at the start"));
+        writeln!(
+            f,
+            "CPU       {}, {} available{}",
+            self.cpu,
+            self.cpus,
+            load.unwrap_or_default()
+        )?;
         writeln!(
             f,
             "threads   {}; {} interleaved rounds, the smallest counts",

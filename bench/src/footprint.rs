@@ -4,7 +4,6 @@
 //! `compare` starts it once for each peer, so that no peer sees another's leavings.
 
 use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -15,13 +14,11 @@ use crate::measure::settle;
 use crate::peer::{Peer, Room};
 use crate::roster::{PeerKind, WithPeer};
 
-/// What a freshly filled table holds.
+/// What a freshly filled table holds: what it asked for, before the allocator rounds it up.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Footprint {
     /// Bytes asked of the allocator and not given back, per entry.
     pub bytes_per_entry: f64,
-    /// Growth of the process's resident memory, per entry; 0 where the system does not tell.
-    pub resident_per_entry: f64,
 }
 
 /// Why there is no footprint.
@@ -62,7 +59,7 @@ impl WithPeer for Weigh<'_> {
     type Out = Footprint;
     fn with<P: Peer>(self) -> Footprint {
         let entries = self.keys.len();
-        let (bytes, resident) = ((self.allocated)(), resident_bytes());
+        let before = (self.allocated)();
         let table = P::new(Room::once(entries));
         for at in 0..entries {
             let key = self.keys.insertion.get(at);
@@ -70,24 +67,13 @@ impl WithPeer for Weigh<'_> {
         }
         settle();
         let held = (self.allocated)()
-            .saturating_sub(bytes)
+            .saturating_sub(before)
             .saturating_sub(table.unused_bytes());
-        let resident = resident_bytes().saturating_sub(resident);
         drop(table);
         Footprint {
             bytes_per_entry: held as f64 / entries.max(1) as f64,
-            resident_per_entry: resident as f64 / entries.max(1) as f64,
         }
     }
-}
-
-fn resident_bytes() -> usize {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .and_then(|rest| rest.trim().split(' ').next()?.parse::<usize>().ok())
-        .map_or(0, |kib| kib * 1024)
 }
 
 /// The `footprint` program, ready to be asked.

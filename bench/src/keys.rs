@@ -117,31 +117,33 @@ pub struct Keys {
 }
 
 /// Distinct candidates of a kind, ascending; at least `wanted`.
-fn candidates(kind: KeyKind, wanted: usize, rng: &mut StdRng) -> Vec<Vec<u8>> {
+///
+/// Built in a few large pieces, so that no small holes are left in the heap for the table to fill.
+fn candidates(kind: KeyKind, wanted: usize, rng: &mut StdRng) -> KeyList {
     let extra = if kind == KeyKind::Dictionary {
         wanted / 8
     } else {
         0
     };
-    let mut keys: Vec<Vec<u8>> = (0..wanted + extra)
-        .map(|number| match kind {
-            KeyKind::Random | KeyKind::Zipf => rng.random::<[u8; 16]>().to_vec(),
+    let mut made = KeyList::with_capacity(wanted + extra);
+    let mut key = Vec::new();
+    for number in 0..wanted + extra {
+        key.clear();
+        match kind {
+            KeyKind::Random | KeyKind::Zipf => key.extend_from_slice(&rng.random::<[u8; 16]>()),
             KeyKind::Record => {
-                let mut key = RECORD_PREFIX.to_vec();
+                key.extend_from_slice(RECORD_PREFIX);
                 key.extend_from_slice(&(number as u64).to_be_bytes()[3..]);
-                key
             }
-            KeyKind::Sequential => format!("{number:016}").into_bytes(),
-            KeyKind::Dictionary => {
-                let mut key = Vec::new();
-                push_word(&mut key, number);
-                key
-            }
-        })
-        .collect();
-    keys.sort_unstable();
-    keys.dedup();
-    keys
+            KeyKind::Sequential => key.extend_from_slice(format!("{number:016}").as_bytes()),
+            KeyKind::Dictionary => push_word(&mut key, number),
+        }
+        made.push(&key);
+    }
+    let mut order: Vec<usize> = (0..made.len()).collect();
+    order.sort_unstable_by_key(|at| made.get(*at));
+    order.dedup_by_key(|at| made.get(*at));
+    made.picked(order.into_iter())
 }
 
 impl Keys {
@@ -152,7 +154,8 @@ impl Keys {
         let all = candidates(kind, if dense { n } else { 2 * n }, &mut rng);
         let mut ascending = KeyList::with_capacity(n);
         let mut absent = KeyList::with_capacity(n);
-        for (number, key) in all.iter().enumerate() {
+        for number in 0..all.len() {
+            let key = all.get(number);
             if dense {
                 ascending.push(key);
                 absent.push(&[key, &[0u8][..]].concat());

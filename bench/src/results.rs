@@ -26,7 +26,6 @@ pub struct Cell {
 #[derive(Debug, Default)]
 pub struct Results {
     figures: BTreeMap<Cell, Vec<f64>>,
-    resident: BTreeMap<Cell, f64>,
     skipped: BTreeMap<Cell, String>,
 }
 
@@ -49,9 +48,6 @@ pub struct Record {
     /// For `memory`: bytes asked of the allocator and not given back, per entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_per_entry: Option<f64>,
-    /// For `memory`: growth of the process's resident memory, per entry.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resident_per_entry: Option<f64>,
     /// (largest - smallest) / smallest over the rounds.
     pub spread: f64,
     /// This peer's figure over Untorn's: above 1 means that Untorn needs less.
@@ -74,11 +70,6 @@ impl Results {
     /// Adds one round's figure.
     pub fn add(&mut self, cell: Cell, figure: f64) {
         self.figures.entry(cell).or_default().push(figure);
-    }
-
-    /// Notes the resident memory that goes with a `memory` figure.
-    pub fn add_resident(&mut self, cell: Cell, bytes_per_entry: f64) {
-        self.resident.insert(cell, bytes_per_entry);
     }
 
     /// Takes a cell out of this round and all later ones.
@@ -133,7 +124,6 @@ impl Results {
             peer: cell.peer,
             ns_per_op: figure.filter(|_| !memory),
             bytes_per_entry: figure.filter(|_| memory),
-            resident_per_entry: self.resident.get(&cell).copied(),
             spread: self.spread(cell),
             ratio_to_untorn: figure.zip(ours).map(|(theirs, ours)| theirs / ours),
             skipped: self.skipped.get(&cell).cloned(),

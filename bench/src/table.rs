@@ -1,5 +1,7 @@
 //! The table for people: a row for each workload, a column for each peer.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
 use crate::keys::KeyKind;
@@ -22,9 +24,9 @@ fn cell(record: Option<&Record>) -> String {
     let Some(figure) = record.ns_per_op.or(record.bytes_per_entry) else {
         return "-".into();
     };
-    let second = match (record.resident_per_entry, record.spread) {
-        (Some(resident), _) => format!("rss {}", number(resident)),
-        (None, spread) => format!("+{:.0}%", spread * 100.0),
+    let second = match record.workload {
+        Workload::Memory => String::new(),
+        _ => format!("+{:.0}%", record.spread * 100.0),
     };
     match record.ratio_to_untorn {
         Some(ratio) if record.peer != PeerKind::Untorn => {
@@ -95,22 +97,54 @@ pub fn render(records: &[Record]) -> String {
             }
         }
     }
-    let mut skipped: Vec<String> = records
-        .iter()
-        .filter_map(|record| {
-            let reason = record.skipped.as_ref()?;
-            Some(format!(
-                "  {} {}: {reason}\n",
-                record.peer.name(),
-                record.workload.name()
-            ))
-        })
-        .collect();
-    skipped.sort();
-    skipped.dedup();
+    let mut skipped: BTreeMap<(PeerKind, &str), BTreeSet<Workload>> = BTreeMap::new();
+    for record in records {
+        if let Some(reason) = &record.skipped {
+            let of_peer = skipped.entry((record.peer, reason)).or_default();
+            of_peer.insert(record.workload);
+        }
+    }
     if !skipped.is_empty() {
         out.push_str("\nskipped\n");
-        out.extend(skipped);
+    }
+    for ((peer, reason), workloads) in skipped {
+        let names: Vec<&str> = workloads.into_iter().map(Workload::name).collect();
+        out.push_str(&format!(
+            "  {}: {reason} ({})\n",
+            peer.name(),
+            names.join(", ")
+        ));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::render;
+    use crate::keys::KeyKind;
+    use crate::results::{Cell, Results};
+    use crate::roster::PeerKind;
+    use crate::workload::Workload;
+
+    #[test]
+    fn a_table_names_figures_ratios_and_what_was_skipped() {
+        let cell = |peer, workload| Cell {
+            keys: KeyKind::Record,
+            threads: 2,
+            workload,
+            peer,
+        };
+        let mut results = Results::default();
+        results.add(cell(PeerKind::Untorn, Workload::ReadRandom), 200.0);
+        results.add(cell(PeerKind::Artmap, Workload::ReadRandom), 300.0);
+        results.skip(cell(PeerKind::Scc, Workload::SeekRandom), "too slow");
+        let text = render(&results.records(10));
+        for part in [
+            "record keys, 2 threads",
+            "300 x1.50",
+            "scc: too slow (seekrandom)",
+        ] {
+            assert!(text.contains(part), "{part:?} is missing in\n{text}");
+        }
+    }
 }
