@@ -75,14 +75,15 @@ impl Observer for Round<'_> {
             workload,
             ..self.cell
         };
-        let reason = match outcome {
-            Outcome::Timed(figure) => return self.results.add(cell, figure),
-            Outcome::OverCap { done, planned } => format!(
-                "over {} s after {done} of {planned} operations",
-                self.plan.cap.as_secs()
-            ),
-            Outcome::Wrong(answers) => format!("{answers} wrong answers"),
+        let (done, planned) = match outcome {
+            Outcome::Timed { ns, wrong } => {
+                self.results.add(cell, ns);
+                return self.results.add_wrong(cell, wrong);
+            }
+            Outcome::OverCap { done, planned } => (done, planned),
         };
+        let cap = self.plan.cap.as_secs();
+        let reason = format!("over {cap} s after {done} of {planned} operations");
         self.bar.println(format!(
             "{} {}: {reason}; left out from here on",
             cell.peer.name(),
@@ -105,15 +106,17 @@ impl WithPeer for Pass<'_, '_> {
 }
 
 impl Plan {
-    fn timed_workloads(&self) -> impl Iterator<Item = Workload> + '_ {
-        let timed = |workload: &Workload| *workload != Workload::Memory;
+    fn timed_workloads(&self, kind: KeyKind) -> impl Iterator<Item = Workload> + '_ {
+        let timed = move |workload: &Workload| match workload {
+            Workload::Memory => false,
+            Workload::FillRandom => kind != KeyKind::Sequential,
+            _ => true,
+        };
         self.workloads.iter().copied().filter(timed)
     }
 
     fn steps(&self, kind: KeyKind) -> usize {
-        let no_shuffle =
-            |workload: &Workload| kind != KeyKind::Sequential || *workload != Workload::FillRandom;
-        let timed = self.timed_workloads().filter(no_shuffle).count();
+        let timed = self.timed_workloads(kind).count();
         timed * self.threads.len() * self.rounds * self.peers.len()
     }
 
@@ -131,7 +134,7 @@ impl Plan {
             if self.workloads.contains(&Workload::Memory) {
                 self.weigh(*kind, &bar, &mut results);
             }
-            if self.timed_workloads().next().is_none() {
+            if self.timed_workloads(*kind).next().is_none() {
                 continue;
             }
             let keys = Keys::new(*kind, self.n, self.seed);
@@ -175,7 +178,7 @@ impl Plan {
                 round,
             };
             if peer.cannot(Workload::FillSeq, keys.kind).is_some() {
-                for workload in self.timed_workloads() {
+                for workload in self.timed_workloads(keys.kind) {
                     observer.wants(workload);
                 }
                 continue;

@@ -15,8 +15,8 @@
 //! Every operation stands alone: it takes whatever guard its peer needs, does its work and gives the guard back, as
 //! in a storage engine that serves one request after another. Writes copy the key and the value in. Reads never copy
 //! beyond what the peer's best interface needs, but they *look* at what they found: a get reads the first byte of
-//! the value and checks it, a scan reads the last byte of each key and the first of each value. A peer that gives a
-//! wrong answer gets no figure.
+//! the value and checks it, a scan reads the last byte of each key and the first of each value. Wrong answers are
+//! counted and marked: some peers do not find a key while another thread overwrites it.
 //!
 //! Queries cover the whole table in an order that is independent of the order of insertion, laid out beforehand in
 //! the order in which they are asked, so that the reading of the query itself costs no cache miss.

@@ -135,12 +135,17 @@ impl Setting<'_> {
 
     fn per(&self, parts: usize, outcome: Outcome) -> Outcome {
         match outcome {
-            Outcome::Timed(ns) if Duration::from_nanos(ns as u64) > self.cap => Outcome::OverCap {
-                done: 1,
-                planned: 1,
+            Outcome::Timed { ns, .. } if Duration::from_nanos(ns as u64) > self.cap => {
+                Outcome::OverCap {
+                    done: 1,
+                    planned: 1,
+                }
+            }
+            Outcome::Timed { ns, wrong } => Outcome::Timed {
+                ns: ns / parts.max(1) as f64,
+                wrong,
             },
-            Outcome::Timed(ns) => Outcome::Timed(ns / parts.max(1) as f64),
-            other => other,
+            over => over,
         }
     }
 
@@ -168,7 +173,10 @@ impl Setting<'_> {
     pub fn drop_table<P: Peer>(&self, table: P) -> Outcome {
         let start = Instant::now();
         drop(table);
-        Outcome::Timed(start.elapsed().as_nanos() as f64 / self.keys.len().max(1) as f64)
+        Outcome::Timed {
+            ns: start.elapsed().as_nanos() as f64 / self.keys.len().max(1) as f64,
+            wrong: 0,
+        }
     }
 
     /// Tables of ten keys, made and dropped.
@@ -209,7 +217,7 @@ impl Setting<'_> {
         }
         let table = P::new(Room::for_a_round(self.keys.len()));
         let filled = self.fill(&table, &self.keys.insertion);
-        let whole = matches!(filled, Outcome::Timed(_));
+        let whole = matches!(filled, Outcome::Timed { .. });
         let fill = if sequential {
             W::FillSeq
         } else {
@@ -279,7 +287,7 @@ mod tests {
         assert_eq!(all.0.len(), 12, "{:?}", all.0);
         for (workload, outcome) in &all.0 {
             assert!(
-                matches!(outcome, Outcome::Timed(ns) if *ns > 0.0),
+                matches!(outcome, Outcome::Timed { ns, wrong: 0 } if *ns > 0.0),
                 "{workload:?}: {outcome:?}"
             );
         }

@@ -26,6 +26,7 @@ pub struct Cell {
 #[derive(Debug, Default)]
 pub struct Results {
     figures: BTreeMap<Cell, Vec<f64>>,
+    wrong: BTreeMap<Cell, usize>,
     skipped: BTreeMap<Cell, String>,
 }
 
@@ -52,6 +53,9 @@ pub struct Record {
     pub spread: f64,
     /// This peer's figure over Untorn's: above 1 means that Untorn needs less.
     pub ratio_to_untorn: Option<f64>,
+    /// Answers of all rounds that were wrong: a key that was there was not found, or a scan was too short.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub wrong_answers: usize,
     /// Why there is no figure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<String>,
@@ -66,10 +70,19 @@ pub struct Report {
     pub results: Vec<Record>,
 }
 
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
 impl Results {
     /// Adds one round's figure.
     pub fn add(&mut self, cell: Cell, figure: f64) {
         self.figures.entry(cell).or_default().push(figure);
+    }
+
+    /// Notes how many answers of a round were wrong.
+    pub fn add_wrong(&mut self, cell: Cell, answers: usize) {
+        *self.wrong.entry(cell).or_default() += answers;
     }
 
     /// Takes a cell out of this round and all later ones.
@@ -126,6 +139,7 @@ impl Results {
             bytes_per_entry: figure.filter(|_| memory),
             spread: self.spread(cell),
             ratio_to_untorn: figure.zip(ours).map(|(theirs, ours)| theirs / ours),
+            wrong_answers: self.wrong.get(&cell).copied().unwrap_or_default(),
             skipped: self.skipped.get(&cell).cloned(),
         }
     }

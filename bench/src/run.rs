@@ -23,8 +23,13 @@ pub struct Stream {
 /// What came of a stream.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// Wall time per operation, in nanoseconds.
-    Timed(f64),
+    /// All operations were done.
+    Timed {
+        /// Wall time per operation, in nanoseconds.
+        ns: f64,
+        /// Operations that gave a wrong answer.
+        wrong: usize,
+    },
     /// The cap came first.
     OverCap {
         /// Operations done by then.
@@ -32,8 +37,6 @@ pub enum Outcome {
         /// Operations planned.
         planned: usize,
     },
-    /// This many operations gave a wrong answer.
-    Wrong(usize),
 }
 
 struct Share {
@@ -105,10 +108,10 @@ impl Stream {
         let start = shares.iter().map(|share| share.start).min();
         let end = shares.iter().map(|share| share.end).max();
         match (start, end) {
-            _ if wrong > 0 => Outcome::Wrong(wrong),
-            (Some(start), Some(end)) if done == self.ops && done > 0 => {
-                Outcome::Timed((end - start).as_nanos() as f64 / done as f64)
-            }
+            (Some(start), Some(end)) if done == self.ops && done > 0 => Outcome::Timed {
+                ns: (end - start).as_nanos() as f64 / done as f64,
+                wrong,
+            },
             _ => Outcome::OverCap {
                 done,
                 planned: self.ops,
@@ -140,14 +143,15 @@ mod tests {
                 sum.fetch_add(op, Ordering::Relaxed);
                 true
             });
-            assert!(matches!(outcome, Outcome::Timed(ns) if ns > 0.0));
+            assert!(matches!(outcome, Outcome::Timed { ns, wrong: 0 } if ns > 0.0));
             assert_eq!(sum.into_inner(), 1000 * 1001 / 2, "{threads} threads");
         }
     }
 
     #[test]
-    fn a_wrong_answer_takes_the_figure_away() {
-        assert_eq!(stream(2).run(|op| op != 17), Outcome::Wrong(1));
+    fn wrong_answers_are_counted() {
+        let outcome = stream(2).run(|op| op != 17);
+        assert!(matches!(outcome, Outcome::Timed { wrong: 1, .. }));
     }
 
     #[test]

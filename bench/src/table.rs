@@ -24,15 +24,17 @@ fn cell(record: Option<&Record>) -> String {
     let Some(figure) = record.ns_per_op.or(record.bytes_per_entry) else {
         return "-".into();
     };
+    let mark = if record.wrong_answers > 0 { "!" } else { "" };
+    let figure = format!("{mark}{}", number(figure));
     let second = match record.workload {
         Workload::Memory => String::new(),
         _ => format!("+{:.0}%", record.spread * 100.0),
     };
     match record.ratio_to_untorn {
         Some(ratio) if record.peer != PeerKind::Untorn => {
-            format!("{} x{ratio:.2}\n{second}", number(figure))
+            format!("{figure} x{ratio:.2}\n{second}")
         }
-        _ => format!("{}\n{second}", number(figure)),
+        _ => format!("{figure}\n{second}"),
     }
 }
 
@@ -97,6 +99,21 @@ pub fn render(records: &[Record]) -> String {
             }
         }
     }
+    if records.iter().any(|record| record.wrong_answers > 0) {
+        out.push_str(
+            "\n! wrong answers: a key that was there was not found, or a scan was too short\n",
+        );
+    }
+    for record in records.iter().filter(|record| record.wrong_answers > 0) {
+        out.push_str(&format!(
+            "  {}: {} in {}, {} keys, threads {}\n",
+            record.peer.name(),
+            record.wrong_answers,
+            record.workload.name(),
+            record.keys.name(),
+            record.threads
+        ));
+    }
     let mut skipped: BTreeMap<(PeerKind, &str), BTreeSet<Workload>> = BTreeMap::new();
     for record in records {
         if let Some(reason) = &record.skipped {
@@ -137,11 +154,15 @@ mod tests {
         let mut results = Results::default();
         results.add(cell(PeerKind::Untorn, Workload::ReadRandom), 200.0);
         results.add(cell(PeerKind::Artmap, Workload::ReadRandom), 300.0);
+        results.add(cell(PeerKind::Crossbeam, Workload::ReadRandom), 900.0);
+        results.add_wrong(cell(PeerKind::Crossbeam, Workload::ReadRandom), 7);
         results.skip(cell(PeerKind::Scc, Workload::SeekRandom), "too slow");
         let text = render(&results.records(10));
         for part in [
             "record keys, 2 threads",
             "300 x1.50",
+            "!900 x4.50",
+            "crossbeam: 7 in readrandom, record keys, threads 2",
             "scc: too slow (seekrandom)",
         ] {
             assert!(text.contains(part), "{part:?} is missing in\n{text}");
