@@ -1,0 +1,158 @@
+//! Cells: the mutable words of the chain, and the blocks in which they lie.
+//!
+//! A cell is one atomic pointer to a run. Cells are packed densely, 8 to a cache line, so that those of a whole table stay in
+//! the processor's second-level cache. Blocks are never freed before the table: a reference to a cell is always valid, and no
+//! grace period is needed for cells. A cell that was taken for a split that lost its race is kept for the next split.
+
+use crate::reclaim::Guard;
+use crate::run::{Run, RunRef, Slot};
+use crate::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use crate::sync::const_fn;
+use std::ptr;
+
+/// One leaf (or lane run): a pointer to its current run. Null only in the first cell of an empty chain.
+#[repr(transparent)]
+pub(crate) struct Cell<S>(AtomicPtr<Run<S>>);
+
+impl<S: Slot> Cell<S> {
+    const_fn! {
+        pub(crate) const fn empty() -> Cell<S> {
+            Cell(AtomicPtr::new(ptr::null_mut()))
+        }
+    }
+
+    /// Acquire: pairs with [`Cell::install`], so that the run's bytes and all entries in it are seen.
+    pub(crate) fn load<'g>(&self, _guard: &'g Guard) -> Option<RunRef<'g, S>> {
+        // SAFETY: a run is retired only after it was replaced in its cell (I4).
+        unsafe { RunRef::new(self.0.load(Ordering::Acquire)) }
+    }
+
+    /// Puts `new` in place of `old`; the whole of an insert, a split, a removal.
+    pub(crate) fn install(&self, old: *mut Run<S>, new: *mut Run<S>) -> bool {
+        let order = if crate::mutant::planted("relaxed-install") {
+            Ordering::Relaxed
+        } else {
+            // Release publishes the run and the entries in it; Acquire is for the fence that follows.
+            Ordering::AcqRel
+        };
+        self.0
+            .compare_exchange(old, new, order, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Fills a cell that nobody can reach yet; the install of the left half publishes it.
+    pub(crate) fn fill(&self, run: *mut Run<S>) {
+        self.0.store(run, Ordering::Relaxed);
+    }
+
+    /// The run, for the table's drop.
+    pub(crate) fn take(&mut self) -> *mut Run<S> {
+        let run = self.0.load(Ordering::Relaxed);
+        self.0.store(ptr::null_mut(), Ordering::Relaxed);
+        run
+    }
+}
+
+const FIRST_BLOCK: usize = 8;
+const LAST_BLOCK: usize = 1024;
+
+struct Block<S> {
+    older: *mut Block<S>,
+    used: AtomicUsize,
+    cells: Box<[Cell<S>]>,
+}
+
+/// The blocks of one chain.
+pub(crate) struct Cells<S> {
+    newest: AtomicPtr<Block<S>>,
+    spare: AtomicPtr<Cell<S>>,
+}
+
+impl<S: Slot> Cells<S> {
+    const_fn! {
+        pub(crate) const fn new() -> Cells<S> {
+            Cells {
+                newest: AtomicPtr::new(ptr::null_mut()),
+                spare: AtomicPtr::new(ptr::null_mut()),
+            }
+        }
+    }
+
+    /// A cell that nobody else uses.
+    pub(crate) fn take(&self) -> &Cell<S> {
+        // Acquire: the cell's last filling by whoever gave it back must come before ours.
+        let spare = self.spare.swap(ptr::null_mut(), Ordering::Acquire);
+        if !spare.is_null() {
+            // SAFETY: a cell of one of our blocks, which live as long as we do.
+            return unsafe { &*spare };
+        }
+        loop {
+            let newest = self.newest.load(Ordering::Acquire);
+            // SAFETY: blocks live as long as we do.
+            let length = match unsafe { newest.as_ref() } {
+                Some(block) => {
+                    if block.used.load(Ordering::Relaxed) < block.cells.len() {
+                        let at = block.used.fetch_add(1, Ordering::Relaxed);
+                        if let Some(cell) = block.cells.get(at) {
+                            return cell;
+                        }
+                    }
+                    (block.cells.len() * 2).min(LAST_BLOCK)
+                }
+                None => FIRST_BLOCK,
+            };
+            self.grow(newest, length);
+        }
+    }
+
+    /// Gives back a cell that was never published.
+    pub(crate) fn give_back(&self, cell: &Cell<S>) {
+        cell.fill(ptr::null_mut());
+        // A cell that finds the place taken stays unused until the table goes.
+        let _ = self.spare.compare_exchange(
+            ptr::null_mut(),
+            ptr::from_ref(cell).cast_mut(),
+            Ordering::Release,
+            Ordering::Relaxed,
+        );
+    }
+
+    fn grow(&self, newest: *mut Block<S>, length: usize) {
+        let block = Box::into_raw(Box::new(Block {
+            older: newest,
+            used: AtomicUsize::new(0),
+            cells: (0..length).map(|_| Cell::empty()).collect(),
+        }));
+        if self
+            .newest
+            .compare_exchange(newest, block, Ordering::Release, Ordering::Relaxed)
+            .is_err()
+        {
+            // SAFETY: made here and never published.
+            drop(unsafe { Box::from_raw(block) });
+        }
+    }
+
+    /// Bytes held by the blocks.
+    pub(crate) fn allocation(&self) -> usize {
+        let mut bytes = 0;
+        let mut block = self.newest.load(Ordering::Acquire);
+        // SAFETY: blocks live as long as we do.
+        while let Some(current) = unsafe { block.as_ref() } {
+            bytes += size_of::<Block<S>>() + size_of_val(&*current.cells);
+            block = current.older;
+        }
+        bytes
+    }
+}
+
+impl<S> Drop for Cells<S> {
+    fn drop(&mut self) {
+        let mut block = self.newest.load(Ordering::Relaxed);
+        while !block.is_null() {
+            // SAFETY: each block was boxed in `grow` and is freed once, here; nobody else can reach it.
+            let current = unsafe { Box::from_raw(block) };
+            block = current.older;
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The clock: what time it is, which stages are open, and what was rolled back.
+//!
+//! All of that is one immutable [`View`] behind one word, and each of these is one CAS of it:
+//!
+//! | step | segment | stages | holes | turns |
+//! |---|---|---|---|---|
+//! | tick | +1 | | | |
+//! | open the outermost stage | +1 | push | | +1 |
+//! | open an inner stage | +1 | push | | |
+//! | release | | pop | | |
+//! | clean up | +1 | pop | add `[first, segment]` | +1 |
+//! | forget a hole | | | remove | |
+//!
+//! A *segment* is a stretch of time between two such steps. Every write is stamped with the segment in which it takes effect;
+//! those in a *hole* were rolled back. So a stage of any size is taken back at one instant, for everybody.
+//!
+//! # Stamping (S)
+//!
+//! A version is published as *pending* and stamped afterwards, by its writer or by whoever meets it first, so nobody waits.
+//!
+//! * S1: the stamp is read from the clock *after* the version was met, with a `SeqCst` fence between. A snapshot moves the
+//!   clock, then a fence, then reads heads. Hence what a snapshot does not meet is stamped later than the snapshot.
+//! * S2: a pending version carries the number of turns under which it was computed. If the view has another one, the version
+//!   is stamped *void*: it never happened, and its writer starts again. So a write computed from a stage that was taken back
+//!   meanwhile never takes effect, and none that was computed outside of stages lands in one. Ticks void nothing.
+//! * S3: a head is stamped before anything is put on top, so what lies below a head is decided.
+
+use crate::debt::{Debtors, HoleRecord};
+use crate::reclaim::Guard;
+use crate::sync::atomic::{AtomicPtr, Ordering};
+use crate::sync::{self, Arc, const_fn};
+use crate::version::{Stamp, VersionRef};
+use std::ptr;
+
+/// A stretch of segments that was rolled back.
+#[derive(Clone)]
+pub(crate) struct Hole {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    /// The segment that began with the rollback: snapshots below do not see the hole.
+    pub(crate) at: u64,
+    pub(crate) record: Arc<HoleRecord>,
+}
+
+impl Hole {
+    pub(crate) fn contains(&self, segment: u64) -> bool {
+        self.first <= segment && segment <= self.last
+    }
+}
+
+/// An open stage.
+pub(crate) struct Stage {
+    /// Its first segment: what is stamped below belongs to the stages outside.
+    pub(crate) first: u64,
+    pub(crate) outer: Option<Arc<Stage>>,
+    /// The entries that were written in it.
+    pub(crate) written: Debtors,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // A loop, since nesting has no limit but the call stack has.
+        let mut outer = self.outer.take();
+        while let Some(stage) = outer {
+            outer = Arc::into_inner(stage).and_then(|mut stage| stage.outer.take());
+        }
+    }
+}
+
+/// The state of the clock between two steps.
+#[derive(Clone)]
+pub(crate) struct View {
+    pub(crate) segment: u64,
+    /// Steps that make void what was computed before.
+    pub(crate) turns: u64,
+    /// The innermost open stage.
+    pub(crate) stages: Option<Arc<Stage>>,
+    pub(crate) holes: Vec<Hole>,
+}
+
+/// The first view of every table. Segment 0 is for what no rollback takes back.
+const BEGINNING: View = View {
+    segment: 1,
+    turns: 0,
+    stages: None,
+    holes: Vec::new(),
+};
+
+impl View {
+    /// Whether what is stamped with `segment` was rolled back.
+    pub(crate) fn discards(&self, segment: u64) -> bool {
+        self.holes.iter().any(|hole| hole.contains(segment))
+    }
+
+    /// Whether a snapshot at `snapshot` sees what is stamped with `segment`.
+    pub(crate) fn shows(&self, segment: u64, snapshot: u64) -> bool {
+        segment <= snapshot
+            && !self
+                .holes
+                .iter()
+                .any(|hole| hole.at <= snapshot && hole.contains(segment))
+    }
+
+    /// The open stages from the innermost to the outermost.
+    pub(crate) fn open_stages(&self) -> impl Iterator<Item = &Arc<Stage>> {
+        std::iter::successors(self.stages.as_ref(), |stage| stage.outer.as_ref())
+    }
+
+    /// The innermost open stage to which `segment` belongs.
+    pub(crate) fn stage_of(&self, segment: u64) -> Option<&Arc<Stage>> {
+        self.open_stages().find(|stage| stage.first <= segment)
+    }
+
+    /// Whether an open stage began after `older` and not after `newer`: both may still be needed.
+    pub(crate) fn stage_between(&self, older: u64, newer: u64) -> bool {
+        self.stage_of(newer)
+            .is_some_and(|stage| older < stage.first)
+    }
+}
+
+/// The word that holds the view.
+pub(crate) struct Clock {
+    /// Null: the beginning.
+    view: AtomicPtr<View>,
+}
+
+/// A view that a guard keeps alive.
+#[derive(Clone, Copy)]
+pub(crate) struct ViewRef<'g> {
+    word: *mut View,
+    view: &'g View,
+}
+
+impl<'g> std::ops::Deref for ViewRef<'g> {
+    type Target = View;
+
+    fn deref(&self) -> &View {
+        self.view
+    }
+}
+
+impl PartialEq for ViewRef<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        ptr::eq(self.word, other.word)
+    }
+}
+
+impl Clock {
+    const_fn! {
+        pub(crate) const fn new() -> Clock {
+            Clock {
+                view: AtomicPtr::new(ptr::null_mut()),
+            }
+        }
+    }
+
+    /// The current view.
+    pub(crate) fn now<'g>(&self, _guard: &'g Guard) -> ViewRef<'g> {
+        const BEGINNING_REF: &View = &BEGINNING;
+        let word = self.view.load(Ordering::Acquire);
+        // SAFETY: a view is retired only after it was replaced here (I7).
+        let view = unsafe { word.as_ref() }.unwrap_or(BEGINNING_REF);
+        ViewRef { word, view }
+    }
+
+    /// Puts `next` in place of `seen`. False if the clock moved meanwhile.
+    pub(crate) fn step(&self, seen: ViewRef<'_>, next: View, guard: &Guard) -> bool {
+        let next = Box::into_raw(Box::new(next));
+        let stepped = self
+            .view
+            .compare_exchange(seen.word, next, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok();
+        let (gone, bytes) = if stepped {
+            (seen.word, size_of::<View>())
+        } else {
+            (next, 0)
+        };
+        match stepped {
+            // SAFETY: never published.
+            false => unsafe { destroy_view(gone.cast()) },
+            // SAFETY: the CAS took it out of the only word that named it (I7).
+            true if !gone.is_null() => unsafe { guard.retire(gone.cast(), destroy_view, bytes) },
+            true => {}
+        }
+        stepped
+    }
+
+    /// Ends the current segment. That another step may have ended it first is just as good.
+    pub(crate) fn tick(&self, seen: ViewRef<'_>, guard: &Guard) {
+        let next = View {
+            segment: seen.segment + 1,
+            ..seen.view.clone()
+        };
+        self.step(seen, next, guard);
+        sync::fence_after_rmw();
+    }
+
+    /// The version's stamp, after setting it if it was pending. For whoever meets a version in a chain (S1).
+    pub(crate) fn settle(&self, version: VersionRef<'_>, guard: &Guard) -> Stamp {
+        let stamp = version.stamp();
+        if !matches!(stamp, Stamp::Pending { .. }) {
+            return stamp;
+        }
+        sync::atomic::fence(Ordering::SeqCst);
+        self.stamp_now(version, stamp, guard)
+    }
+
+    /// As [`Clock::settle`], for the writer right after the CAS that published the version, which spares the fence.
+    pub(crate) fn settle_own(&self, version: VersionRef<'_>, guard: &Guard) -> Stamp {
+        sync::fence_after_rmw();
+        let stamp = version.stamp();
+        self.stamp_now(version, stamp, guard)
+    }
+
+    fn stamp_now(&self, version: VersionRef<'_>, stamp: Stamp, guard: &Guard) -> Stamp {
+        let Stamp::Pending { turns } = stamp else {
+            return stamp;
+        };
+        let view = self.now(guard);
+        let decision = match view.turns == turns || crate::mutant::planted("never-void") {
+            true => Stamp::At(view.segment),
+            false => Stamp::Void,
+        };
+        version.decide(stamp, decision)
+    }
+}
+
+impl Drop for Clock {
+    fn drop(&mut self) {
+        let view = sync::exclusive(&mut self.view);
+        if !view.is_null() {
+            // SAFETY: the table is being dropped; nobody else can reach its view.
+            unsafe { destroy_view(view.cast()) }
+        }
+    }
+}
+
+/// # Safety
+/// `object` is a boxed [`View`] that nobody can reach any more, and it was not freed before.
+unsafe fn destroy_view(object: *mut u8) {
+    // SAFETY: by the contract.
+    drop(unsafe { Box::from_raw(object.cast::<View>()) });
+}

@@ -1,0 +1,427 @@
+//! Debts: entries that hold versions which somebody will have to clear away later.
+//!
+//! What a rollback takes back is gone for every reader at one instant, but its memory is not: the closer of a stage only hands
+//! the list of the entries that were written in it to the table. From then on every write pays two items: it trims the entry's
+//! chain and buries the entry if nothing is left. An item that a snapshot blocks waits until some snapshot is let go.
+//!
+//! * D1: an entry that a list names (`hold`, see [`entry`](crate::entry)) is not buried, so the names in a list stay valid. A
+//!   staged write owes before it publishes; who takes the item pays under the trim flag.
+//! * D2: who pays is decided by a flag that is tried, never awaited.
+//! * D3: a hole is forgotten in this order: it was cut; all guards of that time are gone (late stampers among them); its items
+//!   are paid, so no version carries a stamp in it; the account has dropped its sums; again all guards are gone (readers that
+//!   read a stamp before it was changed); then it leaves the view.
+
+use crate::account::Account;
+use crate::clock::{Clock, View};
+use crate::entry::EntrySlot;
+use crate::reclaim::Guard;
+use crate::registry::Registry;
+use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use crate::sync::{self, Arc, const_fn};
+use std::cell::UnsafeCell;
+use std::ptr;
+
+/// How many items a write pays.
+const SHARE: usize = 2;
+
+/// One item of a list.
+struct Debtor {
+    item: Item,
+    next: *mut Debtor,
+}
+
+#[derive(Clone, Copy)]
+enum Item {
+    Entry(EntrySlot),
+    /// The list of a stage that was released into this one.
+    List(*mut Debtor),
+}
+
+/// Debtors in private hands: lists to be worked off from the last to the first.
+#[derive(Default)]
+pub(crate) struct DebtorList(Vec<*mut Debtor>);
+
+impl DebtorList {
+    pub(crate) fn single(entry: EntrySlot) -> DebtorList {
+        let mut list = DebtorList::default();
+        list.push(entry);
+        list
+    }
+
+    fn push(&mut self, entry: EntrySlot) {
+        let item = Item::Entry(entry);
+        let next = ptr::null_mut();
+        self.0.push(Box::into_raw(Box::new(Debtor { item, next })));
+    }
+
+    fn pop(&mut self) -> Option<EntrySlot> {
+        while let Some(list) = self.0.pop() {
+            // SAFETY: the lists are ours; their nodes were boxed and are unboxed once, here.
+            let debtor = unsafe { Box::from_raw(list) };
+            if !debtor.next.is_null() {
+                self.0.push(debtor.next);
+            }
+            match debtor.item {
+                Item::Entry(entry) => return Some(entry),
+                Item::List(inner) => self.0.push(inner),
+            }
+        }
+        None
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Drop for DebtorList {
+    fn drop(&mut self) {
+        while self.pop().is_some() {}
+    }
+}
+
+/// The entries that were written in one stage: pushed by writers while it is open, taken once by its closer.
+pub(crate) struct Debtors {
+    newest: AtomicPtr<Debtor>,
+}
+
+fn closed() -> *mut Debtor {
+    ptr::without_provenance_mut(align_of::<Debtor>())
+}
+
+impl Debtors {
+    pub(crate) fn new() -> Debtors {
+        Debtors {
+            newest: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+
+    /// Names an entry that the caller owes; gives the name back if the list was taken.
+    pub(crate) fn push(&self, entry: EntrySlot) -> Result<(), DebtorList> {
+        self.push_item(Item::Entry(entry))
+    }
+
+    /// Takes over the list of a stage that was released into this one.
+    pub(crate) fn push_list(&self, mut list: DebtorList) -> Result<(), DebtorList> {
+        while let Some(inner) = list.0.pop() {
+            if let Err(mut refused) = self.push_item(Item::List(inner)) {
+                list.0.append(&mut refused.0);
+                return Err(list);
+            }
+        }
+        Ok(())
+    }
+
+    fn push_item(&self, item: Item) -> Result<(), DebtorList> {
+        let mut newest = self.newest.load(Ordering::Relaxed);
+        let node = Box::into_raw(Box::new(Debtor {
+            item,
+            next: ptr::null_mut(),
+        }));
+        loop {
+            if newest == closed() {
+                // SAFETY: not published; a refused attempt may have left a stale `next`.
+                unsafe { (*node).next = ptr::null_mut() };
+                return Err(DebtorList(vec![node]));
+            }
+            // SAFETY: not published yet.
+            unsafe { (*node).next = newest };
+            // Release: who takes the list sees the node.
+            match self
+                .newest
+                .compare_exchange(newest, node, Ordering::Release, Ordering::Relaxed)
+            {
+                Ok(_) => return Ok(()),
+                Err(now) => newest = now,
+            }
+        }
+    }
+
+    /// Takes the list; later pushes are refused.
+    pub(crate) fn close(&self) -> DebtorList {
+        let list = self.newest.swap(closed(), Ordering::AcqRel);
+        match list == closed() || list.is_null() {
+            true => DebtorList::default(),
+            false => DebtorList(vec![list]),
+        }
+    }
+}
+
+impl Drop for Debtors {
+    fn drop(&mut self) {
+        drop(self.close());
+    }
+}
+
+/// What is known about the clearing away of one hole.
+#[derive(Default)]
+pub(crate) struct HoleRecord {
+    /// Batches that are not paid yet.
+    unpaid: AtomicUsize,
+    /// The guards of the time of the rollback are gone.
+    cut_settled: AtomicBool,
+    /// The guards of the time when the last item was paid are gone.
+    paid_settled: AtomicBool,
+}
+
+impl HoleRecord {
+    pub(crate) fn new() -> Arc<HoleRecord> {
+        Arc::new(HoleRecord::default())
+    }
+
+    /// Another batch belongs to the hole; before its guard ends, so before the hole can be forgotten.
+    pub(crate) fn expect_batch(&self) {
+        self.unpaid.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Sets a flag of a record once all guards that are active now are gone.
+fn after_grace(record: &Arc<HoleRecord>, flag: fn(&HoleRecord) -> &AtomicBool, guard: &Guard) {
+    struct Token(Arc<HoleRecord>, fn(&HoleRecord) -> &AtomicBool);
+    unsafe fn spend(object: *mut u8) {
+        // SAFETY: boxed below, and run once.
+        let token = unsafe { Box::from_raw(object.cast::<Token>()) };
+        token.1(&token.0).store(true, Ordering::Release);
+    }
+    let token = Box::into_raw(Box::new(Token(record.clone(), flag)));
+    // SAFETY: nobody else knows the token; it only sets a flag in a counted record and frees memory.
+    unsafe { guard.retire(token.cast(), spend, size_of::<Token>()) };
+}
+
+/// Items that belong together.
+struct Batch {
+    list: DebtorList,
+    hole: Option<Arc<HoleRecord>>,
+    next: *mut Batch,
+}
+
+/// What is private to the one who pays.
+#[derive(Default)]
+struct Payer {
+    current: Option<Batch>,
+    /// Items of the current batch that a snapshot blocks.
+    blocked: DebtorList,
+    /// Batches to be tried: the last `attempts` of them now, the rest when a snapshot was let go.
+    waiting: Vec<Batch>,
+    attempts: usize,
+    /// How many snapshots had been let go when `attempts` was set.
+    released: u64,
+    /// Holes whose items are paid, and those whose sums are dropped too.
+    paid: Vec<Arc<HoleRecord>>,
+    settling: Vec<Arc<HoleRecord>>,
+}
+
+/// What paying one item came to.
+pub(crate) enum Payment {
+    Paid,
+    /// A snapshot needs what is to be cleared away: the entry stays in debt.
+    Blocked,
+    /// Somebody else holds the entry's trim flag: the entry stays in debt.
+    Busy,
+}
+
+/// All debts of a table.
+pub(crate) struct Debts {
+    incoming: AtomicPtr<Batch>,
+    /// Batches and holes that are not done with.
+    outstanding: AtomicUsize,
+    paying: AtomicBool,
+    payer: UnsafeCell<Option<Box<Payer>>>,
+}
+
+// SAFETY: `payer` is reached only by the holder of `paying`; the entries that lists name are shared anyway (D1, D2).
+unsafe impl Send for Debts {}
+// SAFETY: as above.
+unsafe impl Sync for Debts {}
+
+impl Debts {
+    const_fn! {
+        pub(crate) const fn new() -> Debts {
+            Debts {
+                incoming: AtomicPtr::new(ptr::null_mut()),
+                outstanding: AtomicUsize::new(0),
+                paying: AtomicBool::new(false),
+                payer: UnsafeCell::new(None),
+            }
+        }
+    }
+
+    /// Takes over a list of entries in debt.
+    pub(crate) fn add(&self, list: DebtorList, hole: Option<Arc<HoleRecord>>) {
+        self.outstanding.fetch_add(1, Ordering::Relaxed);
+        let batch = Box::into_raw(Box::new(Batch {
+            list,
+            hole,
+            next: ptr::null_mut(),
+        }));
+        let mut newest = self.incoming.load(Ordering::Relaxed);
+        loop {
+            // SAFETY: not published yet.
+            unsafe { (*batch).next = newest };
+            match self.incoming.compare_exchange(
+                newest,
+                batch,
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return,
+                Err(now) => newest = now,
+            }
+        }
+    }
+
+    /// Takes over the list of a stage that was rolled back.
+    pub(crate) fn add_hole(&self, list: DebtorList, hole: &Arc<HoleRecord>, guard: &Guard) {
+        hole.expect_batch();
+        after_grace(hole, |record| &record.cut_settled, guard);
+        self.add(list, Some(hole.clone()));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.outstanding.load(Ordering::Relaxed) == 0
+    }
+
+    /// Pays a writer's share, if nobody else is paying. `pay_one` trims an entry.
+    pub(crate) fn pay(
+        &self,
+        clock: &Clock,
+        registry: &Registry,
+        account: &Account,
+        guard: &Guard,
+        mut pay_one: impl FnMut(EntrySlot) -> Payment,
+    ) {
+        if self.paying.load(Ordering::Relaxed)
+            || self
+                .paying
+                .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+                .is_err()
+        {
+            return;
+        }
+        // SAFETY: the flag was won, so nobody else is here (D2).
+        let payer = unsafe { &mut *self.payer.get() }.get_or_insert_default();
+        for _ in 0..SHARE {
+            if payer.current.is_none() && !self.next_batch(payer, registry) {
+                break;
+            }
+            self.pay_item(payer, &mut pay_one);
+        }
+        self.forget_holes(payer, clock, account, guard);
+        // Release: the next payer sees what this one left.
+        self.paying.store(false, Ordering::Release);
+    }
+
+    fn next_batch(&self, payer: &mut Payer, registry: &Registry) -> bool {
+        let mut batch = self.incoming.swap(ptr::null_mut(), Ordering::Acquire);
+        while !batch.is_null() {
+            // SAFETY: taken from the stack, so ours; boxed in `add`.
+            let current = unsafe { Box::from_raw(batch) };
+            batch = current.next;
+            payer.waiting.push(*current);
+            payer.attempts += 1;
+        }
+        let released = registry.released();
+        if payer.released != released {
+            payer.released = released;
+            payer.attempts = payer.waiting.len();
+        }
+        if payer.attempts == 0 {
+            return false;
+        }
+        payer.attempts -= 1;
+        payer.current = payer.waiting.pop();
+        payer.current.is_some()
+    }
+
+    fn pay_item(&self, payer: &mut Payer, pay_one: &mut impl FnMut(EntrySlot) -> Payment) {
+        let Some(batch) = &mut payer.current else {
+            return;
+        };
+        if let Some(entry) = batch.list.pop() {
+            match pay_one(entry) {
+                Payment::Paid => {}
+                Payment::Blocked => payer.blocked.push(entry),
+                Payment::Busy => {
+                    payer.blocked.push(entry);
+                    payer.attempts = payer.waiting.len() + 1;
+                }
+            }
+            if !batch.list.is_empty() {
+                return;
+            }
+        }
+        let Some(mut batch) = payer.current.take() else {
+            return;
+        };
+        match payer.blocked.is_empty() {
+            false => {
+                batch.list = std::mem::take(&mut payer.blocked);
+                // At the front, so that every batch has its turn.
+                payer.waiting.insert(0, batch);
+            }
+            true => {
+                self.outstanding.fetch_sub(1, Ordering::Relaxed);
+                if let Some(hole) = batch.hole
+                    && hole.unpaid.fetch_sub(1, Ordering::Relaxed) == 1
+                {
+                    self.outstanding.fetch_add(1, Ordering::Relaxed);
+                    payer.paid.push(hole);
+                }
+            }
+        }
+    }
+
+    fn forget_holes(&self, payer: &mut Payer, clock: &Clock, account: &Account, guard: &Guard) {
+        let view = clock.now(guard);
+        payer.paid.retain(|record| {
+            let Some(hole) = view
+                .holes
+                .iter()
+                .find(|hole| Arc::ptr_eq(&hole.record, record))
+            else {
+                // Paid twice, since a late batch came, and forgotten already.
+                self.outstanding.fetch_sub(1, Ordering::Relaxed);
+                return false;
+            };
+            let ready = record.cut_settled.load(Ordering::Acquire)
+                && record.unpaid.load(Ordering::Relaxed) == 0;
+            let dropped = ready && account.drop_hole(hole, guard);
+            if dropped {
+                after_grace(record, |record| &record.paid_settled, guard);
+                payer.settling.push(record.clone());
+            }
+            !dropped
+        });
+        payer.settling.retain(|record| {
+            let settled = record.paid_settled.load(Ordering::Acquire);
+            if settled {
+                forget_hole(record, clock, guard);
+                self.outstanding.fetch_sub(1, Ordering::Relaxed);
+            }
+            !settled
+        });
+    }
+}
+
+fn forget_hole(record: &Arc<HoleRecord>, clock: &Clock, guard: &Guard) {
+    loop {
+        let view = clock.now(guard);
+        let mut next = View::clone(&view);
+        next.holes.retain(|hole| !Arc::ptr_eq(&hole.record, record));
+        if clock.step(view, next, guard) {
+            return;
+        }
+        sync::spin();
+    }
+}
+
+impl Drop for Debts {
+    fn drop(&mut self) {
+        let mut batch = sync::exclusive(&mut self.incoming);
+        while !batch.is_null() {
+            // SAFETY: boxed in `add`; nobody else can reach it.
+            let current = unsafe { Box::from_raw(batch) };
+            batch = current.next;
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! An entry: one key, its bytes, and the head of its chain of versions.
+//!
+//! An entry never moves. Two of its words change:
+//!
+//! * `head`, the newest version; a push is one CAS. Its lowest bit is the *dead* mark: final, set by the holder of the trim
+//!   flag when no version is needed by anybody. Overwrites and burial contend on this one word, so a dead entry can never
+//!   receive a write.
+//! * `hold`: bit 0 is the *trim flag*, tried and never awaited, whose holder alone shortens the chain, settles rolled back
+//!   stamps and buries; the other bits count the lists of debts that name the entry, and while one does it is not buried.
+
+use crate::fence::Fence;
+use crate::reclaim::Guard;
+use crate::run::Slot;
+use crate::sync::Checked;
+use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use crate::version::{self, Stamp, State, Version, VersionRef};
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::marker::PhantomData;
+use std::mem::offset_of;
+use std::ptr::{self, NonNull};
+
+/// Values up to this many bytes lie in their entry when they are the key's first; a longer one is allocated apart, so that it
+/// can be freed when it is overwritten.
+pub(crate) const MAX_INLINE_VALUE: usize = 128;
+
+const DEAD: usize = 1;
+const TRIMMING: u32 = 1;
+const DEBT: u32 = 2;
+
+/// Header; the key's bytes follow, then the inline value's.
+#[repr(C)]
+pub(crate) struct Entry {
+    head: AtomicPtr<Version>,
+    hold: AtomicU32,
+    key_len: u32,
+    first: Version,
+    check: Checked,
+}
+
+/// The head word of an entry.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Head<'g> {
+    Live(VersionRef<'g>),
+    /// Buried: the entry is on its way out of its leaf.
+    Dead,
+}
+
+/// An entry that a guard keeps alive.
+#[derive(Clone, Copy)]
+pub(crate) struct EntryRef<'g> {
+    entry: NonNull<Entry>,
+    guard: PhantomData<&'g Guard>,
+}
+
+impl PartialEq for EntryRef<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.entry == other.entry
+    }
+}
+
+/// An entry as a run names it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EntrySlot(NonNull<Entry>);
+
+impl EntrySlot {
+    /// # Safety
+    /// The slot was read from a run that is alive under the guard of `'g` (I4).
+    pub(crate) unsafe fn under<'g>(self, _guard: &'g Guard) -> EntryRef<'g> {
+        EntryRef {
+            entry: self.0,
+            guard: PhantomData,
+        }
+    }
+
+    pub(crate) fn as_ptr(self) -> *mut u8 {
+        self.0.as_ptr().cast()
+    }
+}
+
+impl Slot for EntrySlot {
+    unsafe fn key<'g>(self) -> &'g [u8] {
+        // SAFETY: by the contract of the trait the entry is alive for `'g`; its key never changes.
+        unsafe {
+            self.0.as_ref().check.read();
+            let start = self.0.as_ptr().add(1).cast::<u8>();
+            std::slice::from_raw_parts(start, (*self.0.as_ptr()).key_len as usize)
+        }
+    }
+
+    unsafe fn fence_between(left: Self, right: Self) -> *const Fence {
+        // SAFETY: by the contract of the trait both entries are alive.
+        unsafe { Fence::between(left.key(), right.key()) }
+    }
+
+    unsafe fn forget_fence(fence: *const Fence) {
+        // SAFETY: by the contract of the trait nobody else knows it.
+        unsafe { Fence::free(fence) }
+    }
+}
+
+impl<'g> EntryRef<'g> {
+    fn get(&self) -> &'g Entry {
+        // SAFETY: alive for `'g` by the contract of `EntrySlot::under`; all that changes in it is atomic.
+        unsafe { self.entry.as_ref() }
+    }
+
+    pub(crate) fn slot(&self) -> EntrySlot {
+        EntrySlot(self.entry)
+    }
+
+    pub(crate) fn key(&self) -> &'g [u8] {
+        // SAFETY: alive for `'g`.
+        unsafe { self.slot().key() }
+    }
+
+    /// Acquire: pairs with the push, so that the version's bytes are seen.
+    pub(crate) fn head(&self) -> Head<'g> {
+        let word = self.get().head.load(Ordering::Acquire);
+        if word.addr() & DEAD != 0 {
+            return Head::Dead;
+        }
+        // SAFETY: read from a live entry's head under the guard (I6).
+        match unsafe { VersionRef::new(word) } {
+            Some(version) => Head::Live(version),
+            None => unreachable!("an entry is published with its first version"),
+        }
+    }
+
+    /// Puts `to` on top if `from` is still the head. The whole of an overwrite.
+    pub(crate) fn push(&self, from: VersionRef<'g>, to: VersionRef<'g>) -> bool {
+        let order = if crate::mutant::planted("relaxed-push") {
+            Ordering::Relaxed
+        } else {
+            // Release publishes the version's bytes; Acquire is for the fence that follows.
+            Ordering::AcqRel
+        };
+        self.get()
+            .head
+            .compare_exchange(from.as_ptr(), to.as_ptr(), order, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Marks the entry dead if `head` is still its newest version. Only the holder of the trim flag calls it.
+    pub(crate) fn bury(&self, head: VersionRef<'g>) -> bool {
+        let dead = head.as_ptr().map_addr(|addr| addr | DEAD);
+        self.get()
+            .head
+            .compare_exchange(head.as_ptr(), dead, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// The value that `version`, one of this entry's, holds.
+    pub(crate) fn value(&self, version: VersionRef<'g>) -> &'g [u8] {
+        if let Some(value) = version.chained_value() {
+            return value;
+        }
+        let entry = self.entry.as_ptr();
+        // SAFETY: the inline value follows the key in the entry's allocation, initialised before publication, never
+        // changed, alive for `'g`.
+        unsafe {
+            let start = entry.add(1).cast::<u8>().add((*entry).key_len as usize);
+            std::slice::from_raw_parts(start, version.value_len())
+        }
+    }
+
+    /// Tries to become the one who shortens the chain.
+    pub(crate) fn try_trim(&self) -> Option<TrimFlag<'g>> {
+        let hold = self.get().hold.load(Ordering::Relaxed);
+        // Acquire: the chain as the last holder left it.
+        (hold & TRIMMING == 0
+            && self
+                .get()
+                .hold
+                .compare_exchange(hold, hold | TRIMMING, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok())
+        .then_some(TrimFlag { entry: *self })
+    }
+
+    /// A list of debts names the entry from now on.
+    pub(crate) fn owe(&self) {
+        self.get().hold.fetch_add(DEBT, Ordering::Relaxed);
+    }
+
+    /// A list of debts lets the entry go.
+    pub(crate) fn settle_debt(&self) {
+        self.get().hold.fetch_sub(DEBT, Ordering::AcqRel);
+    }
+
+    pub(crate) fn in_debt(&self) -> bool {
+        self.get().hold.load(Ordering::Acquire) >= DEBT
+    }
+}
+
+/// The right to shorten one entry's chain; given back on drop.
+pub(crate) struct TrimFlag<'g> {
+    entry: EntryRef<'g>,
+}
+
+impl Drop for TrimFlag<'_> {
+    fn drop(&mut self) {
+        self.entry
+            .get()
+            .hold
+            .fetch_and(!TRIMMING, Ordering::Release);
+    }
+}
+
+/// An entry that is not published yet; frees itself unless it is published.
+pub(crate) struct NewEntry {
+    entry: NonNull<Entry>,
+}
+
+fn layout(key_len: usize, inline_len: usize) -> Layout {
+    Layout::from_size_align(
+        size_of::<Entry>() + key_len + inline_len,
+        align_of::<Entry>(),
+    )
+    .expect("keys and inline values are far shorter than isize::MAX")
+}
+
+/// What a new key is to hold.
+#[derive(Clone, Copy)]
+pub(crate) struct Contents<'v> {
+    pub(crate) state: State,
+    pub(crate) tag: u32,
+    pub(crate) value: &'v [u8],
+}
+
+impl NewEntry {
+    /// The entry's first version is inline, or is `chained`, which the entry owns from now on.
+    pub(crate) fn new(
+        key: &[u8],
+        contents: Contents<'_>,
+        stamp: Stamp,
+        chained: Option<VersionRef<'_>>,
+    ) -> NewEntry {
+        let inline = if chained.is_some() {
+            &[][..]
+        } else {
+            contents.value
+        };
+        let layout = layout(key.len(), inline.len());
+        // SAFETY: the layout is not empty: it has the header.
+        let memory = unsafe { alloc(layout) }.cast::<Entry>();
+        let Some(entry) = NonNull::new(memory) else {
+            handle_alloc_error(layout)
+        };
+        let (state, stamp) = match chained {
+            None => (contents.state, stamp),
+            Some(_) => (State::Gone, Stamp::Void),
+        };
+        // SAFETY: fresh memory of that layout, not shared with anyone; the head is derived from the allocation's pointer.
+        unsafe {
+            let head = match chained {
+                None => entry.byte_add(offset_of!(Entry, first)).as_ptr().cast(),
+                Some(version) => version.as_ptr(),
+            };
+            entry.write(Entry {
+                head: AtomicPtr::new(head),
+                hold: AtomicU32::new(0),
+                key_len: key.len() as u32,
+                first: Version::inline(stamp, state, contents.tag, inline.len() as u16),
+                check: Checked::new(),
+            });
+            let bytes = entry.as_ptr().add(1).cast::<u8>();
+            ptr::copy_nonoverlapping(key.as_ptr(), bytes, key.len());
+            ptr::copy_nonoverlapping(inline.as_ptr(), bytes.add(key.len()), inline.len());
+            entry.as_ref().check.wrote();
+        }
+        NewEntry { entry }
+    }
+
+    pub(crate) fn publish<'g>(&self, _guard: &'g Guard) -> EntryRef<'g> {
+        EntryRef {
+            entry: self.entry,
+            guard: PhantomData,
+        }
+    }
+}
+
+/// Length of the key to whose entry the inline version belongs.
+pub(crate) fn key_len_of_inline(version: VersionRef<'_>) -> u32 {
+    debug_assert!(version.is_inline());
+    // SAFETY: an inline version is the `first` of an entry, and its pointer was derived from the entry's (I6).
+    unsafe {
+        let entry = version
+            .as_ptr()
+            .byte_sub(offset_of!(Entry, first))
+            .cast::<Entry>();
+        (*entry).key_len
+    }
+}
+
+/// Size of the allocation behind the entry itself.
+pub(crate) fn allocation(entry: EntryRef<'_>) -> usize {
+    layout(
+        entry.get().key_len as usize,
+        usize::from(inline_len(entry.get())),
+    )
+    .size()
+}
+
+fn inline_len(entry: &Entry) -> u16 {
+    // SAFETY: `first` lies in `entry`, which the caller keeps alive.
+    let first = unsafe { VersionRef::new(ptr::from_ref(&entry.first).cast_mut()) };
+    first.map_or(0, |first| first.value_len() as u16)
+}
+
+/// Frees the entry and the versions that are still in its chain.
+///
+/// # Safety
+/// `object` is an `Entry` that nobody can reach any more, and it was not freed before.
+pub(crate) unsafe fn destroy(object: *mut u8) {
+    let entry = object.cast::<Entry>();
+    // SAFETY: by the contract the entry and its chain are ours alone; each version is freed once, for a trimmed one is no
+    // longer in the chain.
+    unsafe {
+        let head = (*entry).head.load(Ordering::Relaxed);
+        let mut next = VersionRef::new(head.map_addr(|addr| addr & !DEAD));
+        while let Some(current) = next {
+            next = current.previous();
+            version::destroy(current.as_ptr().cast());
+        }
+        let layout = layout((*entry).key_len as usize, usize::from(inline_len(&*entry)));
+        ptr::drop_in_place(entry);
+        dealloc(object, layout);
+    }
+}
+
+#[cfg(all(test, not(untorn_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_costs_thirty_two_bytes_above_its_key_and_value() {
+        assert_eq!(size_of::<Entry>(), 32);
+    }
+}

@@ -1,0 +1,33 @@
+//! What can go wrong, as values.
+
+/// Longest key, in bytes: four times 65,535 and a little more, so that an engine can encode a 65,535-byte user key with a suffix.
+pub const MAX_KEY_LEN: usize = 1 << 18;
+
+/// Longest value, in bytes (1 GiB).
+pub const MAX_VALUE_LEN: usize = 1 << 30;
+
+/// Why a write was refused. A refused write changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The key is longer than [`MAX_KEY_LEN`].
+    #[error("key of {size} bytes is over the limit of {limit}")]
+    KeyTooLarge {
+        /// Length of the key, in bytes.
+        size: usize,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The value is longer than [`MAX_VALUE_LEN`].
+    #[error("value of {size} bytes is over the limit of {limit}")]
+    ValueTooLarge {
+        /// Length of the value, in bytes.
+        size: usize,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// Physical removal in a table whose tags have persistent bits: a key there may only be deleted by tombstone,
+    /// because its persistent bits outlive every write.
+    #[error("keys with persistent tag bits cannot be removed, only deleted")]
+    PersistentTag,
+}

@@ -1,0 +1,227 @@
+//! The public table.
+
+use crate::account::Stats;
+use crate::error::Error;
+use crate::item::{Entry, Item, Update, Written};
+use crate::pinned::Pinned;
+use crate::reclaim;
+use crate::snapshot::Snapshot;
+use crate::stage::{self, Released, StageId};
+use crate::sync::const_fn;
+use crate::table::{Change, Table, new_table};
+use bytes::Bytes;
+use std::borrow::Cow;
+
+/// An ordered map from byte strings to versioned byte strings, for any number of threads: every method takes `&self`.
+///
+/// See the [crate's guide](crate) for usage, consistency and cost.
+pub struct Memtable {
+    table: Table,
+}
+
+impl Memtable {
+    const_fn! {
+        /// An empty table. It owns no heap until the first write.
+        pub const fn new() -> Memtable {
+            Memtable::with_persistent_tag(0)
+        }
+    }
+
+    const_fn! {
+        /// An empty table in whose tags the bits of `mask` belong to the key and not to a write: they survive every rollback,
+        /// and a key that has one is live even if all its writes were taken back. Keys of such a table are not removed.
+        pub const fn with_persistent_tag(mask: u32) -> Memtable {
+            Memtable {
+                table: new_table(mask),
+            }
+        }
+    }
+
+    /// The same with leaves of so many entries (at least 2), for tests that want splits early.
+    #[doc(hidden)]
+    pub fn with_leaf_capacity(mut self, capacity: usize) -> Memtable {
+        self.table.set_capacity(capacity);
+        self
+    }
+
+    pub(crate) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Sets the key's value; its tag stays.
+    ///
+    /// Linearizable, lock-free. O(log n); of a new key one copy of its leaf's run, of one that is there one allocation.
+    ///
+    /// # Errors
+    /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`]; nothing is changed then.
+    pub fn insert(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Written, Error> {
+        let value = value.as_ref();
+        self.update(key, |item| Update::Put {
+            value: Cow::Borrowed(value),
+            tag: item.map_or(0, |item| item.tag),
+        })
+    }
+
+    /// Writes a tombstone, on an absent key too: the key stays live and hides what lies in the tables below. Its tag stays.
+    ///
+    /// # Errors
+    /// [`Error::KeyTooLarge`]; nothing is changed then.
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<Written, Error> {
+        self.update(key, |item| Update::Tombstone {
+            tag: item.map_or(0, |item| item.tag),
+        })
+    }
+
+    /// Takes the key out physically and answers what it held; of several removers exactly one gets it.
+    ///
+    /// Snapshots that show the key go on doing so. The space comes back when no snapshot and no open stage needs it.
+    ///
+    /// # Errors
+    /// [`Error::PersistentTag`] in a table with persistent bits, [`Error::KeyTooLarge`]; nothing is changed then.
+    pub fn remove(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>, Error> {
+        self.table.remove(key.as_ref())
+    }
+
+    /// Atomic read-modify-write of one key: `change` sees what it holds (`None`: absent) and says what becomes of it.
+    ///
+    /// Linearizable. `change` may be called again after a lost race, so it should do nothing but compute.
+    ///
+    /// ```
+    /// use untorn_memtable::{Memtable, Update};
+    /// let table = Memtable::new();
+    /// table.update("hits", |item| Update::Tag(item.map_or(0, |item| item.tag) + 1))?;
+    /// assert_eq!(table.entry("hits").map(|entry| entry.tag), Some(1));
+    /// # Ok::<(), untorn_memtable::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`]; nothing is changed then.
+    pub fn update<'v>(
+        &self,
+        key: impl AsRef<[u8]>,
+        mut change: impl FnMut(Option<Item<'_>>) -> Update<'v>,
+    ) -> Result<Written, Error> {
+        self.table
+            .write(key.as_ref(), |item| Change::Update(change(item)))
+    }
+
+    /// A copy of the value that the key holds; `None` if it is absent, deleted or has a tag alone. Linearizable.
+    ///
+    /// [`Pinned::get`] lends it without a copy.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Bytes> {
+        let guard = reclaim::pin();
+        self.table
+            .value(key.as_ref(), &guard)
+            .map(Bytes::copy_from_slice)
+    }
+
+    /// A copy of the live key with its kind and tag; `None` if it is absent. Linearizable.
+    pub fn entry(&self, key: impl AsRef<[u8]>) -> Option<Entry> {
+        let guard = reclaim::pin();
+        self.table
+            .read(key.as_ref(), &guard)
+            .map(|item| item.to_entry())
+    }
+
+    /// Whether the key holds a value. Linearizable.
+    pub fn contains(&self, key: impl AsRef<[u8]>) -> bool {
+        self.table.value(key.as_ref(), &reclaim::pin()).is_some()
+    }
+
+    /// Number of live keys: those with a value, a tombstone or a tag alone. Linearizable; see [`Memtable::stats`].
+    pub fn len(&self) -> usize {
+        self.stats().len
+    }
+
+    /// Whether no key is live. Linearizable.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Sum over the live keys of key length and current value length, in bytes. Linearizable; see [`Memtable::stats`].
+    pub fn size(&self) -> usize {
+        self.stats().size
+    }
+
+    /// [`len`](Memtable::len) and [`size`](Memtable::size) at one instant between call and return: the table held exactly that.
+    ///
+    /// Never waits for a writer. At rest a few loads for each stripe of the counters; under writes it ends a segment of the
+    /// clock, one compare-and-swap.
+    pub fn stats(&self) -> Stats {
+        self.table.stats(&reclaim::pin())
+    }
+
+    /// A handle for reads without copying, bound to this thread.
+    pub fn pin(&self) -> Pinned<'_> {
+        Pinned::new(self)
+    }
+
+    /// The table as it is now, constant from then on. O(1); see [`Snapshot`].
+    pub fn snapshot(&self) -> Snapshot<&Memtable> {
+        Snapshot::new(self)
+    }
+
+    /// Opens a stage inside the innermost open one: what anybody writes from now on belongs to it, until it is closed.
+    ///
+    /// ```
+    /// let table = untorn_memtable::Memtable::new();
+    /// table.insert("k", "before")?;
+    /// let stage = table.open_stage();
+    /// table.insert("k", "staged")?;
+    /// table.insert("new", "staged")?;
+    /// table.cleanup_stage(stage).expect("it is the innermost one");
+    /// assert_eq!(table.get("k").as_deref(), Some(&b"before"[..]));
+    /// assert_eq!(table.len(), 1);
+    /// # Ok::<(), untorn_memtable::Error>(())
+    /// ```
+    ///
+    /// One compare-and-swap. Nesting has no limit.
+    pub fn open_stage(&self) -> StageId {
+        stage::open(&self.table.clock, &reclaim::pin())
+    }
+
+    /// Closes the innermost stage; its writes now belong to the one outside. At one instant, in O(1).
+    ///
+    /// # Errors
+    /// The handle, if it is not the innermost open stage; nothing is changed then.
+    pub fn release_stage(&self, stage: StageId) -> Result<Released, StageId> {
+        stage::release(stage, &self.table.clock, &self.table.debts, &reclaim::pin())
+    }
+
+    /// Closes the innermost stage; its writes vanish for every reader at one instant, in O(1). The space comes back with
+    /// later writes, each of which clears away two of them.
+    ///
+    /// # Errors
+    /// The handle, if it is not the innermost open stage; nothing is changed then.
+    pub fn cleanup_stage(&self, stage: StageId) -> Result<(), StageId> {
+        stage::clean_up(stage, &self.table.clock, &self.table.debts, &reclaim::pin())
+    }
+}
+
+impl Default for Memtable {
+    fn default() -> Memtable {
+        Memtable::new()
+    }
+}
+
+impl std::fmt::Debug for Memtable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Memtable")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<K: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(K, V)> for Memtable {
+    /// # Panics
+    /// If a key or a value is over its limit.
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(items: I) -> Memtable {
+        let table = Memtable::new();
+        for (key, value) in items {
+            if let Err(error) = table.insert(key, value) {
+                panic!("{error}");
+            }
+        }
+        table
+    }
+}

@@ -1,0 +1,164 @@
+//! Reads without copying: a table under an epoch guard.
+
+use crate::item::Item;
+use crate::memtable::Memtable;
+use crate::reclaim::{self, Guard};
+use crate::table::item;
+use crate::version::State;
+use crate::visible::{Current, newest};
+use crate::walk::{Walk, owned};
+use std::ops::RangeBounds;
+
+/// A table under an epoch guard: what it lends stays valid for as long as the handle lives, whatever is written meanwhile.
+///
+/// Made by [`Memtable::pin`]. Cheap to make, bound to its thread. Nothing that is removed or overwritten anywhere can be freed
+/// while a handle is held, so hold it for a lookup or a scan, not for a session.
+///
+/// ```
+/// let table = untorn_memtable::Memtable::new();
+/// table.insert("k", "old")?;
+/// let pinned = table.pin();
+/// let value = pinned.get("k");
+/// table.insert("k", "new")?;
+/// assert_eq!(value, Some(&b"old"[..])); // still there, unchanged
+/// # Ok::<(), untorn_memtable::Error>(())
+/// ```
+///
+/// What is lent cannot outlive the handle:
+///
+/// ```compile_fail,E0505
+/// let table = untorn_memtable::Memtable::new();
+/// let pinned = table.pin();
+/// let value = pinned.get("k");
+/// drop(pinned);
+/// println!("{value:?}");
+/// ```
+pub struct Pinned<'t> {
+    table: &'t Memtable,
+    guard: Guard,
+}
+
+impl<'t> Pinned<'t> {
+    pub(crate) fn new(table: &'t Memtable) -> Pinned<'t> {
+        Pinned {
+            table,
+            guard: reclaim::pin(),
+        }
+    }
+
+    /// The value that the key holds; `None` if it is absent, deleted or has a tag alone.
+    ///
+    /// Linearizable. O(log n), no allocation, no copy.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Option<&[u8]> {
+        self.table.table().value(key.as_ref(), &self.guard)
+    }
+
+    /// The live key with its kind and tag; `None` if it is absent. Linearizable, no copy.
+    pub fn entry(&self, key: impl AsRef<[u8]>) -> Option<Item<'_>> {
+        self.table.table().read(key.as_ref(), &self.guard)
+    }
+
+    /// Keys and values in the bounds, in order, from either end. Tombstones and tags are left out.
+    ///
+    /// Each key is read at the moment when it is yielded: one that is there for the whole scan is yielded exactly once, one
+    /// that is written meanwhile is seen or not. For all keys at one instant use [`Memtable::snapshot`]. An empty or
+    /// inverted range yields nothing.
+    ///
+    /// O(log n) to start, O(1) a step; a step after one from the other end costs O(log n).
+    pub fn range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> Range<'_> {
+        Range(self.range_all(bounds))
+    }
+
+    /// As [`Pinned::range`], with every live key: tombstones and those with a tag alone too.
+    pub fn range_all<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> RangeAll<'_> {
+        let (lower, upper) = (owned(bounds.start_bound()), owned(bounds.end_bound()));
+        RangeAll {
+            pinned: self,
+            walk: Walk::new(self.table.table(), lower, upper, &self.guard),
+        }
+    }
+}
+
+impl std::fmt::Debug for Pinned<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pinned").finish_non_exhaustive()
+    }
+}
+
+/// Every live key of a range, from [`Pinned::range_all`].
+pub struct RangeAll<'g> {
+    pinned: &'g Pinned<'g>,
+    walk: Walk<'g>,
+}
+
+impl<'g> RangeAll<'g> {
+    fn show(&self, entry: crate::entry::EntryRef<'g>) -> Option<Item<'g>> {
+        let table = self.pinned.table.table();
+        let mask = table.persistent_mask;
+        let current = Current::read(entry, &table.clock, mask, &self.pinned.guard)?;
+        (!current.is_absent()).then(|| item(entry, current.live, current.tag(mask)))
+    }
+}
+
+impl<'g> Iterator for RangeAll<'g> {
+    type Item = Item<'g>;
+
+    fn next(&mut self) -> Option<Item<'g>> {
+        loop {
+            let entry = self.walk.next()?;
+            if let Some(item) = self.show(entry) {
+                return Some(item);
+            }
+        }
+    }
+}
+
+impl DoubleEndedIterator for RangeAll<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        loop {
+            let entry = self.walk.next_back()?;
+            if let Some(item) = self.show(entry) {
+                return Some(item);
+            }
+        }
+    }
+}
+
+impl std::iter::FusedIterator for RangeAll<'_> {}
+
+/// The keys and values of a range, from [`Pinned::range`].
+pub struct Range<'g>(RangeAll<'g>);
+
+impl<'g> Range<'g> {
+    fn show(&self, entry: crate::entry::EntryRef<'g>) -> Option<(&'g [u8], &'g [u8])> {
+        let pinned = self.0.pinned;
+        let version = newest(entry, &pinned.table.table().clock, &pinned.guard)?;
+        (version.state() == State::Value).then(|| (entry.key(), entry.value(version)))
+    }
+}
+
+impl<'g> Iterator for Range<'g> {
+    type Item = (&'g [u8], &'g [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let entry = self.0.walk.next()?;
+            if let Some(shown) = self.show(entry) {
+                return Some(shown);
+            }
+        }
+    }
+}
+
+impl DoubleEndedIterator for Range<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        loop {
+            let entry = self.0.walk.next_back()?;
+            if let Some(shown) = self.show(entry) {
+                return Some(shown);
+            }
+        }
+    }
+}
+
+impl std::iter::FusedIterator for Range<'_> {}

@@ -1,0 +1,45 @@
+//! When memory that was unlinked may be freed.
+//!
+//! A thread that follows shared pointers first [`pin`]s. What it unlinks it hands to [`Guard::retire`], and the
+//! object is destroyed once no guard that was active at that moment is left: nobody who could have seen it
+//! still looks. Three things are asked of the callers, and they are the contract of every `unsafe` here:
+//!
+//! 1. *Unreachable first.* An object is retired after the write that made it unreachable for new guards, and
+//!    never becomes reachable again.
+//! 2. *Once.* The winner of that write retires it, nobody else.
+//! 3. *Only memory.* `destroy` frees memory. It calls no hook, touches no table, retires nothing, pins nothing: it
+//!    runs on any thread, in the middle of any operation, and possibly after the table is gone.
+//!
+//! A normal build uses [`epoch`]; a model build uses [`oracle`], which frees at the first moment that the
+//! contract allows.
+
+#[cfg(not(untorn_loom))]
+mod epoch;
+#[cfg(untorn_loom)]
+pub(crate) mod oracle;
+
+#[cfg(not(untorn_loom))]
+#[allow(unused_imports)]
+pub(crate) use epoch::{Guard, freed_bytes, pin, retired_bytes};
+#[cfg(untorn_loom)]
+#[allow(unused_imports)]
+pub(crate) use oracle::{Guard, freed_bytes, pin, retired_bytes};
+
+/// One retired object: what, how to free it, how much it holds.
+struct Retired {
+    object: *mut u8,
+    destroy: unsafe fn(*mut u8),
+    bytes: usize,
+}
+
+impl Retired {
+    /// Frees the object.
+    ///
+    /// # Safety
+    ///
+    /// No guard that was active when it was retired is left, and this is the only call for it.
+    unsafe fn free(self) {
+        // SAFETY: the caller's promise is what `Guard::retire` promised to `destroy`.
+        unsafe { (self.destroy)(self.object) }
+    }
+}

@@ -1,0 +1,197 @@
+//! Epoch-based reclamation (crossbeam-epoch) with one collector of our own, driven by bytes.
+//!
+//! Left alone, crossbeam-epoch collects on every 128th outermost pin, at most 512 objects at a time, whatever
+//! their size. A program that retires a kilobyte per pin falls behind, and one that pins rarely keeps its garbage.
+//! So a thread gathers what it retires in a *batch* of its own. A batch of [`BATCH_BYTES`] or [`BATCH_OBJECTS`] is
+//! handed to the collector as one deferred call, and the guard is flushed: that seals the thread's bag with the
+//! current epoch, tries to advance the epoch and frees up to eight expired bags. Each flush adds one bag and may
+//! free eight, so garbage stays within a few batches per thread as long as no guard stands still.
+//!
+//! Handing a batch over later than its objects were retired is sound: the epoch at that moment is the same or a
+//! later one, and the guards that had to be waited for were pinned in the same or an earlier one.
+//!
+//! What a thread holds back is below one batch. [`Guard::flush`] hands it over at once, and so does the thread's
+//! end. Two threads' batches never meet, and the counters are touched once per batch, not per object.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam_epoch::{Collector, LocalHandle};
+
+use super::Retired;
+
+/// A batch is handed over once it holds this many bytes.
+const BATCH_BYTES: usize = 32 << 10;
+/// Or this many objects.
+const BATCH_OBJECTS: usize = 256;
+
+/// Handed to the collector, ever. Raised before the batch can be freed, so it never lags behind [`FREED`].
+static RETIRED: AtomicU64 = AtomicU64::new(0);
+/// Freed, ever. Raised after the batch was freed.
+static FREED: AtomicU64 = AtomicU64::new(0);
+
+static COLLECTOR: OnceLock<Collector> = OnceLock::new();
+
+thread_local! {
+    static PARTICIPANT: Participant = Participant::register();
+}
+
+/// What a thread has with the collector.
+struct Participant {
+    handle: LocalHandle,
+    batch: Cell<Batch>,
+}
+
+impl Participant {
+    #[cold]
+    fn register() -> Self {
+        Participant {
+            handle: COLLECTOR.get_or_init(Collector::new).register(),
+            batch: Cell::new(Batch::default()),
+        }
+    }
+}
+
+impl Drop for Participant {
+    /// At the thread's end nothing is held back.
+    fn drop(&mut self) {
+        let batch = self.batch.take();
+        if !batch.objects.is_empty() {
+            batch.hand_over(&self.handle.pin());
+        }
+    }
+}
+
+/// Objects that wait to be handed to the collector.
+#[derive(Default)]
+struct Batch {
+    objects: Vec<Retired>,
+    bytes: usize,
+}
+
+impl Batch {
+    #[inline]
+    fn push(&mut self, retired: Retired) {
+        self.bytes += retired.bytes;
+        self.objects.push(retired);
+    }
+
+    #[inline]
+    fn is_full(&self) -> bool {
+        self.bytes >= BATCH_BYTES || self.objects.len() >= BATCH_OBJECTS
+    }
+
+    /// Defers the freeing of the whole batch and lets the collector work.
+    #[cold]
+    fn hand_over(self, guard: &crossbeam_epoch::Guard) {
+        let bytes = self.bytes as u64;
+        let objects = self.objects;
+        // Ordered before the bag that carries the batch is sealed, and so before any `FREED` that counts it.
+        RETIRED.fetch_add(bytes, Ordering::Release);
+        // SAFETY: the closure owns the objects and runs once, after all guards are gone that were active now, so
+        // those too that were active at each retire. `Guard::retire` requires that any thread may run it.
+        unsafe {
+            guard.defer_unchecked(move || {
+                for retired in objects {
+                    retired.free();
+                }
+                FREED.fetch_add(bytes, Ordering::Release);
+            });
+        }
+        guard.flush();
+    }
+}
+
+/// Keeps everything alive that can be reached from now on, until it is dropped. Bound to its thread.
+pub(crate) struct Guard {
+    inner: crossbeam_epoch::Guard,
+    /// Neither `Send` nor `Sync`, whatever the inner guard may be.
+    _thread: PhantomData<*mut ()>,
+}
+
+/// Pins the current thread. A nested pin costs an increment, an outermost one a locked instruction on the
+/// thread's own line.
+#[inline]
+pub(crate) fn pin() -> Guard {
+    let inner = PARTICIPANT
+        .try_with(|participant| participant.handle.pin())
+        .unwrap_or_else(|_| pin_late());
+    Guard {
+        inner,
+        _thread: PhantomData,
+    }
+}
+
+/// The thread ends and its participant is gone: a registration for this one guard, which ends with it.
+#[cold]
+fn pin_late() -> crossbeam_epoch::Guard {
+    COLLECTOR.get_or_init(Collector::new).register().pin()
+}
+
+impl Guard {
+    /// Frees `object` by `destroy` once no guard that is active now is left. `bytes` is what it holds in all.
+    ///
+    /// # Safety
+    ///
+    /// No guard that begins after this call can reach `object`, and it is retired once. `destroy(object)` is sound on
+    /// any thread at any later time, frees memory and does nothing else (see the module).
+    #[inline]
+    pub(crate) unsafe fn retire(&self, object: *mut u8, destroy: unsafe fn(*mut u8), bytes: usize) {
+        let gather = |participant: &Participant| {
+            let mut batch = participant.batch.take();
+            batch.push(Retired {
+                object,
+                destroy,
+                bytes,
+            });
+            if batch.is_full() {
+                batch.hand_over(&self.inner);
+            } else {
+                participant.batch.set(batch);
+            }
+        };
+        if PARTICIPANT.try_with(gather).is_err() {
+            let mut batch = Batch::default();
+            batch.push(Retired {
+                object,
+                destroy,
+                bytes,
+            });
+            batch.hand_over(&self.inner);
+        }
+    }
+
+    /// Hands over what this thread holds back, tries to advance the epoch and frees some of what is due. What was
+    /// retired just now needs two more advances, so it is free after about three unhindered calls.
+    pub(crate) fn flush(&self) {
+        let batch = PARTICIPANT
+            .try_with(|participant| participant.batch.take())
+            .unwrap_or_default();
+        if batch.objects.is_empty() {
+            self.inner.flush();
+        } else {
+            batch.hand_over(&self.inner);
+        }
+    }
+
+    /// Ends the guard and begins it anew, so that a long loop does not hold back the epoch. What was reached under
+    /// it before must not be used any more, which is why it wants `&mut`. Has no effect inside of another guard
+    /// of the same thread.
+    #[inline]
+    pub(crate) fn repin(&mut self) {
+        self.inner.repin();
+    }
+}
+
+/// Bytes that were handed to the collector since the program began, over all tables. A thread holds back less
+/// than one batch.
+pub(crate) fn retired_bytes() -> u64 {
+    RETIRED.load(Ordering::Acquire)
+}
+
+/// Bytes that were freed of these. Read it before [`retired_bytes`], then it is never the larger one.
+pub(crate) fn freed_bytes() -> u64 {
+    FREED.load(Ordering::Acquire)
+}

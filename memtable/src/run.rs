@@ -1,0 +1,422 @@
+//! A run: the immutable sorted contents of one leaf.
+//!
+//! A run is one allocation: a header, then the *heads* (8 bytes of each key), then the *slots* (what the keys lead to).
+//! Heads are searched before any key is touched: a head is the first 8 bytes of a key behind the part that the run's two
+//! fences have in common, as a big-endian number, short keys padded with zeros. Every key that can ever come into the range
+//! begins with that part, so it need not be compared. Equal heads mean *unknown*: then the keys themselves decide.
+//!
+//! Nothing in a run changes after it was published. `next` and `high` are those of the leaf at that moment: whoever holds a
+//! run that was replaced meanwhile still reads a true picture of `[low, high)`, and finds the rest behind `next`.
+
+use crate::cells::Cell;
+use crate::fence::{Fence, common_prefix};
+use crate::prefetch::prefetch;
+use crate::reclaim::Guard;
+use crate::sync::Checked;
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::cmp::Ordering;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::ptr::{self, NonNull};
+
+/// What a run leads to under a key: an entry in a leaf, a cell below in a lane.
+pub(crate) trait Slot: Copy + PartialEq {
+    /// # Safety
+    /// The slot was read from a run that is alive for `'g` (I4).
+    unsafe fn key<'g>(self) -> &'g [u8];
+
+    /// The fence between `left` and `right`, neighbours in a run that is being split there.
+    ///
+    /// # Safety
+    /// As for [`Slot::key`], for both.
+    unsafe fn fence_between(left: Self, right: Self) -> *const Fence;
+
+    /// Takes back a fence of [`Slot::fence_between`] whose split did not take place.
+    ///
+    /// # Safety
+    /// Nobody else knows the fence from that call.
+    unsafe fn forget_fence(fence: *const Fence);
+}
+
+/// The range of keys of one leaf, and where the next one is.
+pub(crate) struct Range<S> {
+    /// No key of the range is below; null: no bound.
+    pub(crate) low: *const Fence,
+    /// Every key of the range is below; null: no bound.
+    pub(crate) high: *const Fence,
+    /// The leaf whose `low` is this one's `high`; null with it.
+    pub(crate) next: *const Cell<S>,
+}
+
+impl<S> Clone for Range<S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Range<S> {}
+
+impl<S> Range<S> {
+    pub(crate) const EVERYTHING: Range<S> = Range {
+        low: ptr::null(),
+        high: ptr::null(),
+        next: ptr::null(),
+    };
+
+    /// Length of the part with which every key of the range begins.
+    fn prefix(&self) -> u32 {
+        if self.low.is_null() || self.high.is_null() {
+            return 0;
+        }
+        // SAFETY: fences live as long as the table (I5).
+        unsafe { common_prefix(Fence::key(self.low), Fence::key(self.high)) as u32 }
+    }
+}
+
+#[repr(C)]
+pub(crate) struct Run<S> {
+    len: u32,
+    prefix: u32,
+    range: Range<S>,
+    check: Checked,
+}
+
+/// A run that a guard keeps alive.
+pub(crate) struct RunRef<'g, S> {
+    run: NonNull<Run<S>>,
+    guard: PhantomData<&'g Guard>,
+}
+
+impl<S> Clone for RunRef<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for RunRef<'_, S> {}
+
+/// The first 8 bytes of `key` behind `prefix` bytes.
+fn head(key: &[u8], prefix: usize) -> u64 {
+    let rest = key.get(prefix..).unwrap_or_default();
+    match rest.first_chunk::<8>() {
+        Some(bytes) => u64::from_be_bytes(*bytes),
+        None => {
+            let mut bytes = [0; 8];
+            bytes[..rest.len()].copy_from_slice(rest);
+            u64::from_be_bytes(bytes)
+        }
+    }
+}
+
+impl<'g, S: Slot> RunRef<'g, S> {
+    /// # Safety
+    /// `run` was read from a cell under the guard of `'g`, or is not published yet (I4).
+    pub(crate) unsafe fn new(run: *mut Run<S>) -> Option<RunRef<'g, S>> {
+        NonNull::new(run).map(|run| RunRef {
+            run,
+            guard: PhantomData,
+        })
+    }
+
+    fn get(&self) -> &'g Run<S> {
+        // SAFETY: alive for `'g` by the contract of `new`; never changed after publication.
+        unsafe { self.run.as_ref() }
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut Run<S> {
+        self.run.as_ptr()
+    }
+
+    /// Asks the processor for the lines that a search will touch, all at once.
+    pub(crate) fn prefetch(&self) {
+        let lines = (size_of::<Run<S>>() + self.len() * size_of::<u64>()).div_ceil(64);
+        for line in 1..lines {
+            prefetch(self.run.as_ptr().cast::<u8>().wrapping_add(line * 64));
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.get().check.read();
+        self.get().len as usize
+    }
+
+    pub(crate) fn range(&self) -> Range<S> {
+        self.get().range
+    }
+
+    pub(crate) fn low(&self) -> Option<&'g [u8]> {
+        let low = self.get().range.low;
+        // SAFETY: fences live as long as the table (I5).
+        (!low.is_null()).then(|| unsafe { Fence::key(low) })
+    }
+
+    pub(crate) fn high(&self) -> Option<&'g [u8]> {
+        let high = self.get().range.high;
+        // SAFETY: fences live as long as the table (I5).
+        (!high.is_null()).then(|| unsafe { Fence::key(high) })
+    }
+
+    fn heads(&self) -> &'g [u64] {
+        let len = self.len();
+        // SAFETY: the heads follow the header in the same allocation and are initialised; the guard keeps them for `'g`.
+        unsafe { std::slice::from_raw_parts(self.run.as_ptr().add(1).cast::<u64>(), len) }
+    }
+
+    pub(crate) fn slots(&self) -> &'g [S] {
+        let len = self.len();
+        // SAFETY: the slots follow the heads in the same allocation and are initialised; the guard keeps them for `'g`.
+        unsafe {
+            let heads = self.run.as_ptr().add(1).cast::<u64>();
+            std::slice::from_raw_parts(heads.add(len).cast::<S>(), len)
+        }
+    }
+
+    /// Where `key` is, or where it would have to be.
+    pub(crate) fn search(&self, key: &[u8]) -> Result<usize, usize> {
+        let head = head(key, self.get().prefix as usize);
+        let heads = self.heads();
+        let from = heads.partition_point(|&other| other < head);
+        let mut to = from;
+        while to < heads.len() && heads[to] == head {
+            to += 1;
+        }
+        // SAFETY: the slots are this run's, which is alive for `'g`.
+        match to - from {
+            0 => Err(from),
+            1 => match unsafe { self.slots()[from].key() }.cmp(key) {
+                Ordering::Equal => Ok(from),
+                Ordering::Less => Err(to),
+                Ordering::Greater => Err(from),
+            },
+            _ => self.slots()[from..to]
+                .binary_search_by(|slot| unsafe { slot.key() }.cmp(key))
+                .map(|at| from + at)
+                .map_err(|at| from + at),
+        }
+    }
+
+    /// As [`RunRef::search`], for a key that may lie outside of the run's range.
+    pub(crate) fn seek(&self, key: &[u8]) -> Result<usize, usize> {
+        // Outside of the range the common part need not be there, and heads say nothing.
+        if self.low().is_some_and(|low| key < low) {
+            return Err(0);
+        }
+        if self.high().is_some_and(|high| key >= high) {
+            return Err(self.len());
+        }
+        self.search(key)
+    }
+
+    /// A copy with `slot` under `key` at `at`.
+    pub(crate) fn inserted(&self, at: usize, key: &[u8], slot: S) -> NewRun<S> {
+        let prefix = self.get().prefix;
+        let mut run = Builder::new(self.range(), prefix, self.len() + 1);
+        run.copy(self, 0, at);
+        run.push(head(key, prefix as usize), slot);
+        run.copy(self, at, self.len());
+        run.finish()
+    }
+
+    /// A copy with `slot`, of the same key, at `at`.
+    pub(crate) fn replaced(&self, at: usize, slot: S) -> NewRun<S> {
+        let mut run = Builder::new(self.range(), self.get().prefix, self.len());
+        run.copy(self, 0, at);
+        run.push(self.heads()[at], slot);
+        run.copy(self, at + 1, self.len());
+        run.finish()
+    }
+
+    /// A copy without the slot at `at`.
+    pub(crate) fn removed(&self, at: usize) -> NewRun<S> {
+        let mut run = Builder::new(self.range(), self.get().prefix, self.len() - 1);
+        run.copy(self, 0, at);
+        run.copy(self, at + 1, self.len());
+        run.finish()
+    }
+
+    /// Two runs that together are a copy with `slot` under `key` at `at`, and the fence between them. Keys that come in
+    /// ascending or in descending order leave full runs behind.
+    pub(crate) fn split(&self, at: usize, slot: S, right: *const Cell<S>) -> Split<S> {
+        let len = self.len();
+        // The first slots go left: all, none, or half of them.
+        let left_len = match at {
+            _ if at == len => len,
+            0 => 1,
+            _ => (len + 1) / 2,
+        };
+        let nth = |n: usize| match n.cmp(&at) {
+            Ordering::Less => self.slots()[n],
+            Ordering::Equal => slot,
+            Ordering::Greater => self.slots()[n - 1],
+        };
+        // SAFETY: the slots are this run's, which is alive for `'g`, and the new one, which is its maker's.
+        let fence = unsafe { S::fence_between(nth(left_len - 1), nth(left_len)) };
+        let Range { low, high, next } = self.range();
+        let half = |range: Range<S>, from: usize, to: usize| {
+            let prefix = range.prefix();
+            let mut run = Builder::new(range, prefix, to - from);
+            for n in from..to {
+                let kept = prefix == self.get().prefix && n != at;
+                let head = match kept {
+                    true => self.heads()[if n < at { n } else { n - 1 }],
+                    // SAFETY: as above.
+                    false => head(unsafe { nth(n).key() }, prefix as usize),
+                };
+                run.push(head, nth(n));
+            }
+            run.finish()
+        };
+        Split {
+            left: half(
+                Range {
+                    low,
+                    high: fence,
+                    next: right,
+                },
+                0,
+                left_len,
+            ),
+            right: half(
+                Range {
+                    low: fence,
+                    high,
+                    next,
+                },
+                left_len,
+                len + 1,
+            ),
+            fence,
+        }
+    }
+}
+
+/// The outcome of [`RunRef::split`].
+pub(crate) struct Split<S> {
+    pub(crate) left: NewRun<S>,
+    pub(crate) right: NewRun<S>,
+    pub(crate) fence: *const Fence,
+}
+
+/// A run that is not published yet; frees itself unless it is published.
+pub(crate) struct NewRun<S>(NonNull<Run<S>>);
+
+impl<S: Slot> NewRun<S> {
+    /// A run of one key.
+    pub(crate) fn single(range: Range<S>, key: &[u8], slot: S) -> NewRun<S> {
+        let prefix = range.prefix();
+        let mut run = Builder::new(range, prefix, 1);
+        run.push(head(key, prefix as usize), slot);
+        run.finish()
+    }
+}
+
+impl<S> NewRun<S> {
+    pub(crate) fn as_ptr(&self) -> *mut Run<S> {
+        self.0.as_ptr()
+    }
+
+    /// The run was published: the table owns it now.
+    pub(crate) fn published(self) {
+        let _ = ManuallyDrop::new(self);
+    }
+}
+
+impl<S> Drop for NewRun<S> {
+    fn drop(&mut self) {
+        // SAFETY: never published, so nobody else knows it.
+        unsafe { destroy::<S>(self.0.as_ptr().cast()) }
+    }
+}
+
+struct Builder<S> {
+    run: NonNull<Run<S>>,
+    filled: usize,
+    len: usize,
+}
+
+impl<S: Slot> Builder<S> {
+    fn new(range: Range<S>, prefix: u32, len: usize) -> Builder<S> {
+        let layout = layout::<S>(len);
+        // SAFETY: the layout is not empty: it has the header.
+        let Some(run) = NonNull::new(unsafe { alloc(layout) }.cast::<Run<S>>()) else {
+            handle_alloc_error(layout)
+        };
+        // SAFETY: fresh memory of that layout, not shared with anyone.
+        unsafe {
+            run.write(Run {
+                len: len as u32,
+                prefix,
+                range,
+                check: Checked::new(),
+            });
+        }
+        Builder {
+            run,
+            filled: 0,
+            len,
+        }
+    }
+
+    fn heads(&self) -> *mut u64 {
+        // SAFETY: inside the allocation.
+        unsafe { self.run.as_ptr().add(1).cast() }
+    }
+
+    fn slots(&self) -> *mut S {
+        // SAFETY: inside the allocation.
+        unsafe { self.heads().add(self.len).cast() }
+    }
+
+    fn push(&mut self, head: u64, slot: S) {
+        assert!(self.filled < self.len);
+        // SAFETY: inside the allocation by the assertion; not shared with anyone yet.
+        unsafe {
+            self.heads().add(self.filled).write(head);
+            self.slots().add(self.filled).write(slot);
+        }
+        self.filled += 1;
+    }
+
+    fn copy(&mut self, other: &RunRef<'_, S>, from: usize, to: usize) {
+        let (heads, slots) = (&other.heads()[from..to], &other.slots()[from..to]);
+        assert!(self.filled + heads.len() <= self.len);
+        // SAFETY: inside the allocation by the assertion; not shared with anyone yet, so it cannot overlap.
+        unsafe {
+            ptr::copy_nonoverlapping(heads.as_ptr(), self.heads().add(self.filled), heads.len());
+            ptr::copy_nonoverlapping(slots.as_ptr(), self.slots().add(self.filled), slots.len());
+        }
+        self.filled += heads.len();
+    }
+
+    fn finish(self) -> NewRun<S> {
+        assert!(self.filled == self.len);
+        // SAFETY: initialised in `new`, not shared with anyone yet.
+        unsafe { self.run.as_ref() }.check.wrote();
+        NewRun(self.run)
+    }
+}
+
+fn layout<S>(len: usize) -> Layout {
+    const { assert!(align_of::<S>() <= align_of::<u64>()) }
+    let size = size_of::<Run<S>>() + len * (size_of::<u64>() + size_of::<S>());
+    Layout::from_size_align(size, align_of::<Run<S>>()).expect("runs are short")
+}
+
+/// Size of the run's allocation.
+pub(crate) fn allocation<S: Slot>(run: RunRef<'_, S>) -> usize {
+    layout::<S>(run.len()).size()
+}
+
+/// Frees a run, not what it leads to.
+///
+/// # Safety
+/// `object` is a `Run<S>` that nobody can reach any more, and it was not freed before.
+pub(crate) unsafe fn destroy<S>(object: *mut u8) {
+    let run = object.cast::<Run<S>>();
+    // SAFETY: by the contract it is alive and ours.
+    unsafe {
+        let layout = layout::<S>((*run).len as usize);
+        ptr::drop_in_place(run);
+        dealloc(object, layout);
+    }
+}

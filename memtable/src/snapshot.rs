@@ -1,0 +1,190 @@
+//! Snapshots: the table as it was at one instant.
+
+use crate::item::{Entry, Item};
+use crate::memtable::Memtable;
+use crate::reclaim;
+use crate::registry::Registration;
+use crate::sync::Arc;
+use crate::table::item;
+use crate::visible;
+use crate::walk::{Edge, Walk};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::ops::{Bound, Deref, RangeBounds};
+
+/// The table as it was at one instant: constant for as long as it lives, whatever is written, rolled back or removed.
+///
+/// `T` is how the table is held: `&Memtable`, or `Arc<Memtable>` for a snapshot that owns what it needs. A snapshot pins no
+/// epoch guard between calls; it keeps the versions that it shows from being freed, and no others. A clone is the same instant.
+///
+/// ```
+/// let table = untorn_memtable::Memtable::new();
+/// table.insert("k", "old")?;
+/// let snapshot = table.snapshot();
+/// table.insert("k", "new")?;
+/// table.remove("k")?;
+/// assert_eq!(snapshot.get("k").as_deref(), Some(&b"old"[..]));
+/// # Ok::<(), untorn_memtable::Error>(())
+/// ```
+pub struct Snapshot<T: Deref<Target = Memtable>> {
+    held: Arc<Held<T>>,
+}
+
+impl<T: Deref<Target = Memtable>> Clone for Snapshot<T> {
+    fn clone(&self) -> Self {
+        Snapshot {
+            held: self.held.clone(),
+        }
+    }
+}
+
+impl<T: Deref<Target = Memtable>> std::fmt::Debug for Snapshot<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("segment", &self.held.registration.segment)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Held<T: Deref<Target = Memtable>> {
+    registration: Registration,
+    table: T,
+}
+
+impl<T: Deref<Target = Memtable>> Drop for Held<T> {
+    fn drop(&mut self) {
+        self.table.table().registry.release(&self.registration);
+    }
+}
+
+impl<T: Deref<Target = Memtable>> Snapshot<T> {
+    /// The table as it is now.
+    ///
+    /// O(1): one compare-and-swap, no key is touched. Consistent over all keys: every write that returned before is in it,
+    /// of those under way each is in it as a whole or not at all.
+    pub fn new(table: T) -> Self {
+        Snapshot::register(table, false)
+    }
+
+    /// The table as it was when the outermost open stage was opened; as it is now, if none is open.
+    pub fn before_stages(table: T) -> Self {
+        Snapshot::register(table, true)
+    }
+
+    fn register(table: T, before_stages: bool) -> Self {
+        let guard = reclaim::pin();
+        let core = table.table();
+        let registration = core.registry.register(&core.clock, before_stages, &guard);
+        let held = Arc::new(Held {
+            registration,
+            table,
+        });
+        Snapshot { held }
+    }
+
+    /// The value that the key held; `None` if it was absent, deleted or had a tag alone.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Bytes> {
+        self.entry(key)
+            .filter(|entry| entry.kind == crate::Kind::Value)
+            .map(|entry| entry.value)
+    }
+
+    /// What the key held. A key that was live by its persistent bits alone is not shown.
+    pub fn entry(&self, key: impl AsRef<[u8]>) -> Option<Entry> {
+        let guard = reclaim::pin();
+        let table = self.held.table.table();
+        let entry = table.find(key.as_ref(), &guard)?;
+        let version = visible::at(entry, self.held.registration.segment, &table.clock, &guard)?;
+        Some(item(entry, Some(version), version.tag()).to_entry())
+    }
+
+    /// Every key that was live in the bounds, in order, from either end. Pins nothing between steps; shares the snapshot.
+    pub fn range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> SnapshotRange<T> {
+        let owned = |bound: Bound<&K>| bound.map(|key| Bytes::copy_from_slice(key.as_ref()));
+        SnapshotRange {
+            held: self.held.clone(),
+            lower: owned(bounds.start_bound()),
+            upper: owned(bounds.end_bound()),
+            front: VecDeque::new(),
+            back: VecDeque::new(),
+            fetch: FIRST_FETCH,
+            exhausted: false,
+        }
+    }
+}
+
+const FIRST_FETCH: usize = 8;
+const LAST_FETCH: usize = 64;
+
+/// A range of a snapshot, from [`Snapshot::range`]: an owned iterator that reads some keys ahead.
+pub struct SnapshotRange<T: Deref<Target = Memtable>> {
+    held: Arc<Held<T>>,
+    /// Between the bounds lies what was not read yet.
+    lower: Bound<Bytes>,
+    upper: Bound<Bytes>,
+    /// Read from the front and from the back, in the order in which they are yielded.
+    front: VecDeque<Entry>,
+    back: VecDeque<Entry>,
+    fetch: usize,
+    exhausted: bool,
+}
+
+impl<T: Deref<Target = Memtable>> SnapshotRange<T> {
+    fn read_ahead(&mut self, backwards: bool) {
+        let guard = reclaim::pin();
+        let table = self.held.table.table();
+        let edge = |bound: &Bound<Bytes>| bound.as_ref().map(|key| Edge::Given(key[..].into()));
+        let mut walk = Walk::new(table, edge(&self.lower), edge(&self.upper), &guard);
+        let segment = self.held.registration.segment;
+        let read = if backwards {
+            &mut self.back
+        } else {
+            &mut self.front
+        };
+        while read.len() < self.fetch {
+            let entry = if backwards {
+                walk.next_back()
+            } else {
+                walk.next()
+            };
+            let Some(entry) = entry else {
+                self.exhausted = true;
+                return;
+            };
+            if let Some(version) = visible::at(entry, segment, &table.clock, &guard) {
+                let item: Item<'_> = item(entry, Some(version), version.tag());
+                read.push_back(item.to_entry());
+            }
+        }
+        self.fetch = (self.fetch * 2).min(LAST_FETCH);
+        if let Some(last) = read.back() {
+            let edge = Bound::Excluded(last.key.clone());
+            match backwards {
+                true => self.upper = edge,
+                false => self.lower = edge,
+            }
+        }
+    }
+}
+
+impl<T: Deref<Target = Memtable>> Iterator for SnapshotRange<T> {
+    type Item = Entry;
+
+    fn next(&mut self) -> Option<Entry> {
+        if self.front.is_empty() && !self.exhausted {
+            self.read_ahead(false);
+        }
+        self.front.pop_front().or_else(|| self.back.pop_back())
+    }
+}
+
+impl<T: Deref<Target = Memtable>> DoubleEndedIterator for SnapshotRange<T> {
+    fn next_back(&mut self) -> Option<Entry> {
+        if self.back.is_empty() && !self.exhausted {
+            self.read_ahead(true);
+        }
+        self.back.pop_front().or_else(|| self.front.pop_back())
+    }
+}
+
+impl<T: Deref<Target = Memtable>> std::iter::FusedIterator for SnapshotRange<T> {}

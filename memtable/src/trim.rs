@@ -1,0 +1,189 @@
+//! Trimming: taking out of an entry's chain what nobody can see any more, and burying an entry when nothing is left.
+//!
+//! All of it happens under the entry's trim flag, and nobody waits for that: who finds it taken goes on, and the next write
+//! trims what was left over.
+//!
+//! A version is needed
+//!
+//! * if it is the head, pending or not: heads are never popped, so that a head never returns to an old pointer;
+//! * if it is the newest in effect: everybody sees it now;
+//! * if an open stage began between it and the next newer one in effect: a rollback would bring it back;
+//! * if a registered snapshot is between the two, or, for one that was rolled back, between it and the rollback;
+//! * if it is the newest that happened at all and carries persistent bits.
+//!
+//! The order is always: unlink, then retire. A version that was unlinked keeps its own `previous`, so a reader who stands on it
+//! still finds what was needed when he came.
+
+use crate::clock::{Clock, View};
+use crate::debt::Payment;
+use crate::entry::{EntryRef, Head};
+use crate::reclaim::Guard;
+use crate::registry::Registry;
+use crate::sync;
+use crate::version::{self, Stamp, State, VersionRef};
+
+/// Who trims, and why.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A writer on his way out.
+    Writer,
+    /// Who took the entry from a list of debts.
+    Payer,
+    /// Who removed the key: if a snapshot blocks the burial, the entry is in debt from now on.
+    Remover,
+}
+
+/// What trimming came to.
+pub(crate) enum Trimmed {
+    Done(Payment),
+    /// The entry was marked dead by this call: it has to leave its leaf.
+    Buried,
+}
+
+pub(crate) struct Trimmer<'t> {
+    pub(crate) clock: &'t Clock,
+    pub(crate) registry: &'t Registry,
+    pub(crate) persistent_mask: u32,
+}
+
+/// Walks down a chain and says what is needed.
+struct Judge<'t, 'g> {
+    view: &'g View,
+    registry: &'t Registry,
+    persistent_mask: u32,
+    /// Segment of the newest version in effect so far.
+    newer: Option<u64>,
+    top_passed: bool,
+    /// Something is kept for a snapshot alone.
+    blocked: bool,
+}
+
+impl<'g> Judge<'_, 'g> {
+    fn needs(&mut self, version: VersionRef<'g>) -> bool {
+        let stamp = version.stamp();
+        let is_top = !self.top_passed && !matches!(stamp, Stamp::Void | Stamp::Pending { .. });
+        self.top_passed |= is_top;
+        let carries_bits = is_top && version.tag() & self.persistent_mask != 0;
+        match stamp {
+            Stamp::Pending { .. } => true,
+            Stamp::Void => false,
+            Stamp::Discarded => carries_bits,
+            Stamp::At(segment) => match self.rolled_back_at(segment) {
+                Some(at) => {
+                    let shown = self.registry.any_within(segment, at);
+                    self.blocked |= shown;
+                    if carries_bits && !shown {
+                        version.decide(stamp, Stamp::Discarded);
+                    }
+                    shown || carries_bits
+                }
+                None => {
+                    let needed = match self.newer {
+                        None => true,
+                        Some(newer) => {
+                            let shown = self.registry.any_within(segment, newer);
+                            self.blocked |= shown;
+                            shown || self.view.stage_between(segment, newer)
+                        }
+                    };
+                    self.newer = Some(segment);
+                    needed
+                }
+            },
+        }
+    }
+
+    /// When the segment was rolled back for the first time.
+    fn rolled_back_at(&self, segment: u64) -> Option<u64> {
+        let holes = self.view.holes.iter();
+        holes
+            .filter(|hole| hole.contains(segment))
+            .map(|hole| hole.at)
+            .min()
+    }
+}
+
+impl Trimmer<'_> {
+    pub(crate) fn trim<'g>(&self, entry: EntryRef<'g>, role: Role, guard: &'g Guard) -> Trimmed {
+        let Some(_flag) = entry.try_trim() else {
+            return Trimmed::Done(Payment::Busy);
+        };
+        if role == Role::Payer {
+            entry.settle_debt();
+        }
+        let Head::Live(head) = entry.head() else {
+            return Trimmed::Done(Payment::Paid);
+        };
+        let view = self.clock.now(guard);
+        // The view before the registry (R1). The flag's exchange was the last write, so nothing is in the store buffer.
+        sync::fence_after_rmw();
+        let mut judge = Judge {
+            view: &view,
+            registry: self.registry,
+            persistent_mask: self.persistent_mask,
+            newer: None,
+            top_passed: false,
+            blocked: false,
+        };
+        let head_needed = judge.needs(head);
+        let alive = judge.newer.is_some() && head_needed && head.state() != State::Gone;
+        if let (Stamp::At(segment), false) = (head.stamp(), judge.blocked)
+            && view.discards(segment)
+        {
+            head.decide(Stamp::At(segment), Stamp::Discarded);
+        }
+        let mut kept = head;
+        let mut next = head.previous();
+        while let Some(version) = next {
+            next = version.previous();
+            if judge.needs(version) {
+                unlink(kept, Some(version), guard);
+                kept = version;
+            }
+        }
+        unlink(kept, None, guard);
+
+        let empty = !alive
+            && kept == head
+            && !matches!(head.stamp(), Stamp::Pending { .. })
+            && (head.tag() & self.persistent_mask == 0 || head.stamp() == Stamp::Void)
+            && !judge.blocked;
+        if empty && !entry.in_debt() && entry.bury(head) {
+            return Trimmed::Buried;
+        }
+        let owed = match role {
+            Role::Writer => false,
+            Role::Payer => judge.blocked,
+            Role::Remover => judge.blocked && !entry.in_debt(),
+        };
+        if owed {
+            entry.owe();
+            return Trimmed::Done(Payment::Blocked);
+        }
+        Trimmed::Done(Payment::Paid)
+    }
+}
+
+/// Makes `to` follow `from` and retires what was between.
+fn unlink<'g>(from: VersionRef<'g>, to: Option<VersionRef<'g>>, guard: &'g Guard) {
+    let mut next = from.previous();
+    if next == to {
+        return;
+    }
+    from.set_previous(to);
+    while let Some(version) = next
+        && next != to
+    {
+        next = version.previous();
+        if !version.is_inline() {
+            // SAFETY: unlinked above by the only one who may, so no guard that begins now can reach it (I6).
+            unsafe {
+                guard.retire(
+                    version.as_ptr().cast(),
+                    version::destroy,
+                    version::allocation(version),
+                );
+            }
+        }
+    }
+}

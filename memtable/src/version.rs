@@ -1,0 +1,350 @@
+//! A version: what one write left in a key.
+//!
+//! A version is filled before it is published and from then on only two of its words change:
+//!
+//! * the *stamp*, once from *pending* to its final value ([`Stamp`]), by anybody who meets it
+//!   ([`Clock::settle`](crate::clock::Clock::settle)), and once more from a rolled back segment to *discarded*, by the holder of
+//!   the entry's trim flag;
+//! * `previous`, by the holder of the entry's trim flag, to leave out versions that nobody needs.
+//!
+//! The first version of a small value lies inline in its [`Entry`](crate::entry::Entry): it is the oldest of its key, has no
+//! `previous` and is freed with the entry. Every other version is a [`Chained`] of its own.
+
+use crate::reclaim::Guard;
+use crate::sync::Checked;
+use crate::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::marker::PhantomData;
+use std::mem::offset_of;
+use std::ptr::{self, NonNull};
+
+/// When a version takes effect, as read from its stamp word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stamp {
+    /// Not decided yet; computed after so many turns of the clock.
+    Pending { turns: u64 },
+    /// In effect from this segment on, unless a rollback took the segment back.
+    At(u64),
+    /// Never happened: the clock turned between its computation and its stamp. Its writer starts again.
+    Void,
+    /// Rolled back for good, and no snapshot is left that could show it.
+    Discarded,
+}
+
+const PENDING: u64 = 1 << 63;
+const VOID: u64 = u64::MAX;
+const DISCARDED: u64 = u64::MAX - 1;
+
+impl Stamp {
+    pub(crate) const fn to_word(self) -> u64 {
+        match self {
+            Stamp::Pending { turns } => PENDING | turns,
+            Stamp::At(segment) => segment,
+            Stamp::Void => VOID,
+            Stamp::Discarded => DISCARDED,
+        }
+    }
+
+    pub(crate) const fn from_word(word: u64) -> Stamp {
+        match word {
+            VOID => Stamp::Void,
+            DISCARDED => Stamp::Discarded,
+            _ if word & PENDING != 0 => Stamp::Pending {
+                turns: word & !PENDING,
+            },
+            _ => Stamp::At(word),
+        }
+    }
+}
+
+/// What a version says about its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum State {
+    Value,
+    Tombstone,
+    TagOnly,
+    /// Physically removed: not live, and hides what lies below.
+    Gone,
+}
+
+/// Where in the account a key's own weight (one key, its length) is booked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Nowhere,
+    /// With the key's persistent bits, which no rollback takes back.
+    Always,
+    /// In the segment that the version itself is stamped with.
+    Here,
+    /// In an older segment.
+    Segment(u64),
+}
+
+/// What a version adds to the account once it is stamped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Delta {
+    /// Length of the key: the weight that moves from `minus` to `plus`.
+    pub(crate) key_len: u32,
+    /// Value bytes won or lost against the newest live version below.
+    pub(crate) value: i64,
+    pub(crate) minus: Place,
+    pub(crate) plus: Place,
+}
+
+/// The part that all versions share.
+#[repr(C)]
+pub(crate) struct Version {
+    stamp: AtomicU64,
+    tag: u32,
+    state: State,
+    inline: bool,
+    /// Length of the value of an inline version.
+    inline_len: u16,
+    check: Checked,
+}
+
+/// A version in an allocation of its own; the value's bytes follow it.
+#[repr(C)]
+struct Chained {
+    previous: AtomicPtr<Version>,
+    len: usize,
+    delta: Delta,
+    version: Version,
+}
+
+impl Version {
+    /// The inline first version of an entry.
+    pub(crate) fn inline(stamp: Stamp, state: State, tag: u32, len: u16) -> Version {
+        let version = Version {
+            stamp: AtomicU64::new(stamp.to_word()),
+            tag,
+            state,
+            inline: true,
+            inline_len: len,
+            check: Checked::new(),
+        };
+        version.check.wrote();
+        version
+    }
+}
+
+/// A version that a guard keeps alive.
+#[derive(Clone, Copy)]
+pub(crate) struct VersionRef<'g> {
+    version: NonNull<Version>,
+    guard: PhantomData<&'g Guard>,
+}
+
+impl PartialEq for VersionRef<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.version == other.version
+    }
+}
+
+impl<'g> VersionRef<'g> {
+    /// # Safety
+    /// `version` was read from a word of a live entry under the guard of `'g`, or has not been published yet (I6).
+    pub(crate) unsafe fn new(version: *mut Version) -> Option<VersionRef<'g>> {
+        NonNull::new(version).map(|version| VersionRef {
+            version,
+            guard: PhantomData,
+        })
+    }
+
+    fn get(&self) -> &'g Version {
+        // SAFETY: alive for `'g` by the contract of `new`; all that changes in it is atomic.
+        unsafe { self.version.as_ref() }
+    }
+
+    fn chained(&self) -> Option<NonNull<Chained>> {
+        if self.get().inline {
+            return None;
+        }
+        // SAFETY: a version that is not inline lies in a `Chained`, whose allocation the pointer's provenance spans (I6).
+        Some(unsafe { self.version.byte_sub(offset_of!(Chained, version)).cast() })
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut Version {
+        self.version.as_ptr()
+    }
+
+    pub(crate) fn is_inline(&self) -> bool {
+        self.get().inline
+    }
+
+    /// Acquire: whoever sees a stamp sees the version and all that its writer did before.
+    pub(crate) fn stamp(&self) -> Stamp {
+        Stamp::from_word(self.get().stamp.load(Ordering::Acquire))
+    }
+
+    /// Sets the stamp if it is still `from`; answers what it is now.
+    pub(crate) fn decide(&self, from: Stamp, to: Stamp) -> Stamp {
+        // Release: who reads the stamp (a `stats()` that met the announcement) reads the delta too.
+        match self.get().stamp.compare_exchange(
+            from.to_word(),
+            to.to_word(),
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        ) {
+            Ok(_) => to,
+            Err(now) => Stamp::from_word(now),
+        }
+    }
+
+    pub(crate) fn tag(&self) -> u32 {
+        self.get().check.read();
+        self.get().tag
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.get().check.read();
+        self.get().state
+    }
+
+    pub(crate) fn value_len(&self) -> usize {
+        self.get().check.read();
+        match self.chained() {
+            // SAFETY: alive for `'g`; `len` never changes after publication.
+            Some(chained) => unsafe { (*chained.as_ptr()).len },
+            None => usize::from(self.get().inline_len),
+        }
+    }
+
+    /// The value's bytes, if the version is chained; those of an inline one belong to its entry.
+    pub(crate) fn chained_value(&self) -> Option<&'g [u8]> {
+        let chained = self.chained()?;
+        self.get().check.read();
+        // SAFETY: `len` bytes follow the header in the same allocation, are initialised before publication and never
+        // change; the guard keeps them for `'g`.
+        unsafe {
+            let start = chained.as_ptr().add(1).cast::<u8>();
+            Some(std::slice::from_raw_parts(start, (*chained.as_ptr()).len))
+        }
+    }
+
+    pub(crate) fn previous(&self) -> Option<VersionRef<'g>> {
+        let chained = self.chained()?;
+        // SAFETY: alive for `'g`; what `previous` names is retired only after the guard could no longer read it here (I6).
+        unsafe { VersionRef::new((*chained.as_ptr()).previous.load(Ordering::Acquire)) }
+    }
+
+    /// Leaves out what lies between this version and `next`. Only the holder of the entry's trim flag calls it.
+    pub(crate) fn set_previous(&self, next: Option<VersionRef<'g>>) {
+        let next = next.map_or(ptr::null_mut(), |next| next.as_ptr());
+        if let Some(chained) = self.chained() {
+            // SAFETY: alive for `'g`. Release: `next` was published already, but its reader must see it through this word.
+            unsafe { (*chained.as_ptr()).previous.store(next, Ordering::Release) }
+        }
+    }
+
+    /// What a chained version adds to the account.
+    pub(crate) fn delta(&self) -> Option<Delta> {
+        // SAFETY: alive for `'g`; the delta never changes after publication.
+        self.chained()
+            .map(|chained| unsafe { (*chained.as_ptr()).delta })
+    }
+}
+
+/// A version in an allocation of its own that is not published yet.
+pub(crate) struct NewVersion {
+    chained: NonNull<Chained>,
+}
+
+impl NewVersion {
+    fn layout(len: usize) -> Layout {
+        Layout::from_size_align(size_of::<Chained>() + len, align_of::<Chained>())
+            .expect("values are far shorter than isize::MAX")
+    }
+
+    pub(crate) fn new(
+        stamp: Stamp,
+        state: State,
+        tag: u32,
+        value: &[u8],
+        previous: *mut Version,
+        delta: Delta,
+    ) -> NewVersion {
+        let layout = NewVersion::layout(value.len());
+        // SAFETY: the layout is not empty: it has the header.
+        let memory = unsafe { alloc(layout) }.cast::<Chained>();
+        let Some(chained) = NonNull::new(memory) else {
+            handle_alloc_error(layout)
+        };
+        // SAFETY: fresh memory of that layout, not shared with anyone.
+        unsafe {
+            chained.write(Chained {
+                previous: AtomicPtr::new(previous),
+                len: value.len(),
+                delta,
+                version: Version {
+                    inline: false,
+                    ..Version::inline(stamp, state, tag, 0)
+                },
+            });
+            let start = chained.as_ptr().add(1).cast::<u8>();
+            ptr::copy_nonoverlapping(value.as_ptr(), start, value.len());
+        }
+        NewVersion { chained }
+    }
+
+    /// The version, for publication.
+    pub(crate) fn publish<'g>(&self, _guard: &'g Guard) -> VersionRef<'g> {
+        // SAFETY: derived from the allocation's pointer, so that its provenance spans the whole `Chained`.
+        let version = unsafe { self.chained.byte_add(offset_of!(Chained, version)) };
+        VersionRef {
+            version: version.cast(),
+            guard: PhantomData,
+        }
+    }
+}
+
+/// Size of the allocation behind a chained version; 0 for an inline one.
+pub(crate) fn allocation(version: VersionRef<'_>) -> usize {
+    version
+        .chained()
+        .map_or(0, |_| NewVersion::layout(version.value_len()).size())
+}
+
+/// Frees a chained version; an inline one goes with its entry.
+///
+/// # Safety
+/// `object` is a `Version` that nobody can reach any more, and it was not freed before.
+pub(crate) unsafe fn destroy(object: *mut u8) {
+    let version = object.cast::<Version>();
+    // SAFETY: by the contract it is alive and ours.
+    unsafe {
+        if (*version).inline {
+            return;
+        }
+        let chained = version
+            .byte_sub(offset_of!(Chained, version))
+            .cast::<Chained>();
+        let layout = NewVersion::layout((*chained).len);
+        ptr::drop_in_place(chained);
+        dealloc(chained.cast::<u8>(), layout);
+    }
+}
+
+#[cfg(all(test, not(untorn_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamp_words_round_trip_and_do_not_collide() {
+        for stamp in [
+            Stamp::Pending { turns: 0 },
+            Stamp::Pending { turns: 17 },
+            Stamp::At(1),
+            Stamp::At((1 << 63) - 1),
+            Stamp::Void,
+            Stamp::Discarded,
+        ] {
+            assert_eq!(Stamp::from_word(stamp.to_word()), stamp);
+        }
+    }
+
+    #[test]
+    fn an_inline_version_costs_sixteen_bytes() {
+        assert_eq!(size_of::<Version>(), 16);
+    }
+}

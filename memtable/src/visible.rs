@@ -1,0 +1,104 @@
+//! Which version of a key a reader sees.
+//!
+//! The newest reader takes the newest version that is neither void nor rolled back, whatever its stamp; it reads the view
+//! *after* the head, so it has an instant at which just that was the newest. A snapshot takes the newest version that is
+//! stamped at or below it and was not rolled back before it was taken.
+
+use crate::clock::{Clock, View, ViewRef};
+use crate::entry::{EntryRef, Head};
+use crate::reclaim::Guard;
+use crate::version::{Stamp, State, VersionRef};
+
+/// The newest version of a chain that is in effect under `view`, a removal included.
+pub(crate) fn in_effect<'g>(head: VersionRef<'g>, view: &View) -> Option<VersionRef<'g>> {
+    std::iter::successors(Some(head), VersionRef::previous).find(|version| match version.stamp() {
+        Stamp::At(segment) => !view.discards(segment),
+        Stamp::Void | Stamp::Discarded | Stamp::Pending { .. } => false,
+    })
+}
+
+/// The newest version that happened at all: its tag has the persistent bits, even if it was rolled back.
+pub(crate) fn top(head: VersionRef<'_>) -> Option<VersionRef<'_>> {
+    std::iter::successors(Some(head), VersionRef::previous)
+        .find(|version| !matches!(version.stamp(), Stamp::Void | Stamp::Pending { .. }))
+}
+
+/// What a key holds at one instant.
+pub(crate) struct Current<'g> {
+    /// The head that was read.
+    pub(crate) head: VersionRef<'g>,
+    pub(crate) view: ViewRef<'g>,
+    /// The version in effect; `None` if there is none or it is a removal.
+    pub(crate) live: Option<VersionRef<'g>>,
+    /// The bits that no rollback takes back.
+    pub(crate) persistent: u32,
+}
+
+impl<'g> Current<'g> {
+    /// Reads the key; `None` if its entry is dead.
+    pub(crate) fn read(
+        entry: EntryRef<'g>,
+        clock: &Clock,
+        persistent_mask: u32,
+        guard: &'g Guard,
+    ) -> Option<Current<'g>> {
+        let Head::Live(head) = entry.head() else {
+            return None;
+        };
+        clock.settle(head, guard);
+        let view = clock.now(guard);
+        let live = in_effect(head, &view).filter(|version| version.state() != State::Gone);
+        let persistent = match persistent_mask {
+            0 => 0,
+            mask => top(head).map_or(0, |top| top.tag() & mask),
+        };
+        Some(Current {
+            head,
+            view,
+            live,
+            persistent,
+        })
+    }
+
+    /// The whole tag: the persistent bits and those of the version in effect.
+    pub(crate) fn tag(&self, persistent_mask: u32) -> u32 {
+        self.persistent | self.live.map_or(0, |live| live.tag() & !persistent_mask)
+    }
+
+    pub(crate) fn is_absent(&self) -> bool {
+        self.live.is_none() && self.persistent == 0
+    }
+}
+
+/// The newest live version of a key, for reads that need no tag.
+pub(crate) fn newest<'g>(
+    entry: EntryRef<'g>,
+    clock: &Clock,
+    guard: &'g Guard,
+) -> Option<VersionRef<'g>> {
+    let Head::Live(head) = entry.head() else {
+        return None;
+    };
+    clock.settle(head, guard);
+    in_effect(head, &clock.now(guard)).filter(|version| version.state() != State::Gone)
+}
+
+/// The version of a key that a registered snapshot sees.
+pub(crate) fn at<'g>(
+    entry: EntryRef<'g>,
+    snapshot: u64,
+    clock: &Clock,
+    guard: &'g Guard,
+) -> Option<VersionRef<'g>> {
+    let Head::Live(head) = entry.head() else {
+        return None;
+    };
+    clock.settle(head, guard);
+    let view = clock.now(guard);
+    std::iter::successors(Some(head), VersionRef::previous)
+        .find(|version| match version.stamp() {
+            Stamp::At(segment) => view.shows(segment, snapshot),
+            Stamp::Void | Stamp::Discarded | Stamp::Pending { .. } => false,
+        })
+        .filter(|version| version.state() != State::Gone)
+}

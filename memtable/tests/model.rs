@@ -1,0 +1,300 @@
+//! Random operations against a plain sequential model, with leaves so small that everything splits.
+
+use proptest::prelude::*;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use untorn_memtable::{Entry, Kind, Memtable, Snapshot, StageId, Stats, Update};
+
+/// Bits that survive rollbacks in the tables with stages.
+const PERSISTENT: u32 = 0b11;
+
+#[derive(Debug, Clone)]
+enum Op {
+    Insert(u8, Vec<u8>),
+    Delete(u8),
+    Remove(u8),
+    Tag(u8, u32),
+    Stage,
+    Release,
+    CleanUp,
+    Snapshot,
+    SnapshotBeforeStages,
+    DropSnapshot,
+    Range(u8, u8),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let key = 0..24u8;
+    prop_oneof![
+        8 => (key.clone(), prop::collection::vec(any::<u8>(), 0..6)).prop_map(|(k, v)| Op::Insert(k, v)),
+        2 => (key.clone(), Just(200usize)).prop_map(|(k, n)| Op::Insert(k, vec![k; n])),
+        3 => key.clone().prop_map(Op::Delete),
+        3 => key.clone().prop_map(Op::Remove),
+        3 => (key.clone(), 0..16u32).prop_map(|(k, t)| Op::Tag(k, t)),
+        2 => Just(Op::Stage),
+        1 => Just(Op::Release),
+        2 => Just(Op::CleanUp),
+        1 => Just(Op::Snapshot),
+        1 => Just(Op::SnapshotBeforeStages),
+        1 => Just(Op::DropSnapshot),
+        2 => (key.clone(), key).prop_map(|(a, b)| Op::Range(a, b)),
+    ]
+}
+
+/// Keys with long shared prefixes, short keys, and the empty key.
+fn key(n: u8) -> Vec<u8> {
+    match n % 4 {
+        0 => vec![b'k'; usize::from(n / 4)],
+        1 => format!("a/long/shared/prefix/{n:03}").into_bytes(),
+        2 => [b"a/long/shared/prefix/".as_slice(), &[n, 0]].concat(),
+        _ => vec![n],
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Content {
+    kind: Kind,
+    value: Vec<u8>,
+    tag: u32,
+}
+
+/// The table's contents: what the writes left, and the persistent bits, which no rollback takes back.
+#[derive(Debug, Clone, Default)]
+struct Model {
+    written: BTreeMap<Vec<u8>, Content>,
+    bits: BTreeMap<Vec<u8>, u32>,
+}
+
+impl Model {
+    fn get(&self, key: &[u8]) -> Option<Content> {
+        let bits = self.bits.get(key).copied().unwrap_or_default();
+        match self.written.get(key) {
+            Some(content) => Some(Content {
+                tag: content.tag | bits,
+                ..content.clone()
+            }),
+            None if bits != 0 => Some(Content {
+                kind: Kind::TagOnly,
+                value: Vec::new(),
+                tag: bits,
+            }),
+            None => None,
+        }
+    }
+
+    fn set(&mut self, key: &[u8], kind: Kind, value: Vec<u8>, tag: u32, mask: u32) {
+        self.bits.insert(key.to_vec(), tag & mask);
+        let tag = tag & !mask;
+        self.written
+            .insert(key.to_vec(), Content { kind, value, tag });
+    }
+
+    fn keys(&self) -> Vec<Vec<u8>> {
+        let mut keys: Vec<_> = self
+            .written
+            .keys()
+            .chain(self.bits.keys())
+            .cloned()
+            .collect();
+        keys.sort();
+        keys.dedup();
+        keys.retain(|key| self.get(key).is_some());
+        keys
+    }
+
+    fn stats(&self) -> Stats {
+        let keys = self.keys();
+        Stats {
+            len: keys.len(),
+            size: keys
+                .iter()
+                .map(|key| key.len() + self.get(key).map_or(0, |content| content.value.len()))
+                .sum(),
+        }
+    }
+}
+
+fn content(entry: Option<Entry>) -> Option<Content> {
+    entry.map(|entry| Content {
+        kind: entry.kind,
+        value: entry.value.to_vec(),
+        tag: entry.tag,
+    })
+}
+
+fn run(ops: &[Op], capacity: usize, mask: u32) {
+    let table = Memtable::with_persistent_tag(mask).with_leaf_capacity(capacity);
+    let mut model = Model::default();
+    let mut stages: Vec<(StageId, BTreeMap<Vec<u8>, Content>)> = Vec::new();
+    let mut snapshots: Vec<(Snapshot<&Memtable>, BTreeMap<Vec<u8>, Content>)> = Vec::new();
+    for op in ops {
+        match op {
+            Op::Insert(k, value) => {
+                let key = key(*k);
+                let tag = model.get(&key).map_or(0, |content| content.tag);
+                let written = table.insert(&key, value).unwrap();
+                assert_eq!(written.staged, !stages.is_empty());
+                model.set(&key, Kind::Value, value.clone(), tag, mask);
+            }
+            Op::Delete(k) => {
+                let key = key(*k);
+                let tag = model.get(&key).map_or(0, |content| content.tag);
+                table.delete(&key).unwrap();
+                model.set(&key, Kind::Tombstone, Vec::new(), tag, mask);
+            }
+            Op::Remove(k) => {
+                let key = key(*k);
+                if mask != 0 {
+                    assert!(table.remove(&key).is_err());
+                } else {
+                    let removed = table.remove(&key).unwrap();
+                    assert_eq!(content(removed), model.get(&key));
+                    model.written.remove(&key);
+                }
+            }
+            Op::Tag(k, tag) => {
+                let key = key(*k);
+                let old = model.get(&key);
+                table
+                    .update(&key, |item| {
+                        assert_eq!(
+                            item.map(|item| item.to_entry().kind),
+                            old.as_ref().map(|old| old.kind)
+                        );
+                        Update::Tag(*tag)
+                    })
+                    .unwrap();
+                let (kind, value) =
+                    old.map_or((Kind::TagOnly, Vec::new()), |old| (old.kind, old.value));
+                model.set(&key, kind, value, *tag, mask);
+            }
+            Op::Stage => stages.push((table.open_stage(), model.written.clone())),
+            Op::Release => {
+                if let Some((stage, _)) = stages.pop() {
+                    let released = table.release_stage(stage).unwrap();
+                    assert_eq!(released.outermost, stages.is_empty());
+                }
+            }
+            Op::CleanUp => {
+                if let Some((stage, written)) = stages.pop() {
+                    table.cleanup_stage(stage).unwrap();
+                    model.written = written;
+                }
+            }
+            Op::Snapshot => snapshots.push((table.snapshot(), model.written.clone())),
+            Op::SnapshotBeforeStages => {
+                let written = stages
+                    .first()
+                    .map_or(&model.written, |(_, written)| written);
+                snapshots.push((Snapshot::before_stages(&table), written.clone()));
+            }
+            Op::DropSnapshot => drop(snapshots.pop()),
+            Op::Range(a, b) => {
+                let (a, b) = (key(*a), key(*b));
+                let pinned = table.pin();
+                let shown: Vec<_> = pinned
+                    .range_all(&a[..]..&b[..])
+                    .map(|item| item.key.to_vec())
+                    .collect();
+                let keys: Vec<_> = model
+                    .keys()
+                    .into_iter()
+                    .filter(|key| a <= *key && *key < b)
+                    .collect();
+                assert_eq!(shown, keys);
+                let mut back: Vec<_> = pinned
+                    .range_all(&a[..]..=&b[..])
+                    .rev()
+                    .map(|item| item.key.to_vec())
+                    .collect();
+                back.reverse();
+                let keys: Vec<_> = model
+                    .keys()
+                    .into_iter()
+                    .filter(|key| a <= *key && *key <= b)
+                    .collect();
+                assert_eq!(back, keys);
+            }
+        }
+        assert_eq!(table.stats(), model.stats(), "after {op:?}");
+        for (snapshot, written) in &snapshots {
+            let shown: Vec<_> = snapshot
+                .range::<&[u8]>(..)
+                .map(|entry| entry.key.to_vec())
+                .collect();
+            assert_eq!(
+                shown,
+                written.keys().cloned().collect::<Vec<_>>(),
+                "after {op:?}"
+            );
+        }
+    }
+    for n in 0..24 {
+        let key = key(n);
+        assert_eq!(content(table.entry(&key)), model.get(&key));
+        for (snapshot, written) in &snapshots {
+            let shown = snapshot
+                .entry(&key)
+                .map(|entry| (entry.kind, entry.value.to_vec()));
+            assert_eq!(
+                shown,
+                written.get(&key).map(|old| (old.kind, old.value.clone()))
+            );
+        }
+    }
+    let mut pairs = Vec::new();
+    let pinned = table.pin();
+    let mut range = pinned.range::<&[u8]>(..);
+    let mut back = Vec::new();
+    while let Some((key, value)) = range.next() {
+        pairs.push((key.to_vec(), value.to_vec()));
+        if let Some((key, value)) = range.next_back() {
+            back.push((key.to_vec(), value.to_vec()));
+        }
+    }
+    assert_eq!(range.next_back(), None);
+    pairs.extend(back.into_iter().rev());
+    let expected: Vec<_> = model
+        .keys()
+        .into_iter()
+        .filter_map(|key| {
+            let content = model.get(&key)?;
+            (content.kind == Kind::Value).then_some((key, content.value))
+        })
+        .collect();
+    assert_eq!(pairs, expected);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 1500 }))]
+
+    #[test]
+    fn leaves_of_two_behave_like_the_model(ops in prop::collection::vec(op(), 1..120)) {
+        run(&ops, 2, 0);
+    }
+
+    #[test]
+    fn leaves_of_four_with_persistent_bits_behave_like_the_model(ops in prop::collection::vec(op(), 1..120)) {
+        run(&ops, 4, PERSISTENT);
+    }
+
+    #[test]
+    fn full_leaves_behave_like_the_model(ops in prop::collection::vec(op(), 1..120)) {
+        run(&ops, 48, PERSISTENT);
+    }
+}
+
+#[test]
+fn an_update_may_keep_the_key_as_it_is() {
+    let table = Memtable::new();
+    let written = table.update("k", |_| Update::Keep).unwrap();
+    assert!(!written.changed);
+    assert_eq!(table.len(), 0);
+    table
+        .update("k", |_| Update::Put {
+            value: Cow::Borrowed(b"v"),
+            tag: 7,
+        })
+        .unwrap();
+    assert_eq!(table.entry("k").map(|entry| entry.tag), Some(7));
+}
