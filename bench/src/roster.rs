@@ -14,7 +14,7 @@ use crate::peers::{
 use crate::workload::Workload;
 
 /// The memtable in this workspace can be run.
-pub const UNTORN_RUNS: bool = false;
+pub const UNTORN_RUNS: bool = true;
 
 /// A peer by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
