@@ -11,6 +11,7 @@ use clap::ValueEnum;
 use criterion::measurement::WallTime;
 use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput};
 use mimalloc::MiMalloc;
+use untorn_bench::clock::TimeSource;
 use untorn_bench::keys::{KeyKind, Keys};
 use untorn_bench::measure::Setting;
 use untorn_bench::peer::{Peer, Room};
@@ -114,6 +115,7 @@ fn main() {
         keys: &keys,
         threads: 1,
         cap: Duration::from_secs(60),
+        clock: TimeSource::Wall,
     };
     let timed = Workload::value_variants()
         .iter()

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::clock::TimeSource;
 use crate::footprint::Scales;
 use crate::keys::{KeyKind, Keys};
 use crate::measure::{Observer, Setting};
@@ -30,6 +31,8 @@ pub struct Plan {
     pub peers: Vec<PeerKind>,
     /// Longest time for one workload of one peer in one round.
     pub cap: Duration,
+    /// The clock that counts.
+    pub clock: TimeSource,
     /// Seed of keys and orders.
     pub seed: u64,
 }
@@ -161,6 +164,7 @@ impl Plan {
             keys,
             threads,
             cap: self.cap,
+            clock: self.clock,
         };
         for peer in &self.peers {
             let start = Instant::now();

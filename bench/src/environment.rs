@@ -6,6 +6,9 @@ use std::thread;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::TimeSource;
+use crate::compare::Plan;
+
 /// The machine, the build and the size of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Environment {
@@ -19,6 +22,8 @@ pub struct Environment {
     pub seed: u64,
     /// Threads that workloads were run with.
     pub threads: Vec<usize>,
+    /// The clock that figures are taken from.
+    pub clock: TimeSource,
     /// The global allocator.
     pub allocator: String,
     /// The processor's name.
@@ -32,14 +37,15 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// This machine and this build, for a run of the given size.
-    pub fn new(n: usize, rounds: usize, seed: u64, threads: &[usize]) -> Self {
+    /// This machine and this build, for a run of the given plan.
+    pub fn new(plan: &Plan) -> Self {
         Self {
-            n,
+            n: plan.n,
             value_len: crate::keys::VALUE_LEN,
-            rounds,
-            seed,
-            threads: threads.to_vec(),
+            rounds: plan.rounds,
+            seed: plan.seed,
+            threads: plan.threads.clone(),
+            clock: plan.clock,
             allocator: "mimalloc".into(),
             cpu: cpu_name(),
             cpus: thread::available_parallelism().map_or(1, usize::from),
@@ -94,9 +100,10 @@ impl fmt::Display for Environment {
         )?;
         writeln!(
             f,
-            "threads   {}; {} interleaved rounds, the smallest counts",
+            "threads   {}; {} interleaved rounds, the smallest counts; {} time",
             threads.join(", "),
-            self.rounds
+            self.rounds,
+            self.clock.name()
         )
     }
 }

@@ -21,8 +21,10 @@
 //! Queries cover the whole table in an order that is independent of the order of insertion, laid out beforehand in
 //! the order in which they are asked, so that the reading of the query itself costs no cache miss.
 //!
-//! With several threads a figure is wall time divided by the operations of all threads together.
+//! With several threads a figure is wall time divided by the operations of all threads together. On a machine that
+//! is busy with other things take processor time instead: [`clock`].
 
+pub mod clock;
 pub mod compare;
 pub mod environment;
 pub mod footprint;

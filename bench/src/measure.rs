@@ -3,8 +3,9 @@
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::clock::{Moment, TimeSource};
 use crate::keys::{KeyKind, KeyList, Keys, mark_of, value_of};
 use crate::peer::{Peer, Room};
 use crate::run::{Outcome, Stream};
@@ -19,6 +20,8 @@ pub struct Setting<'k> {
     pub threads: usize,
     /// How long one workload may take.
     pub cap: Duration,
+    /// The clock that counts.
+    pub clock: TimeSource,
 }
 
 /// Whoever follows a pass: says what to run and hears what came of it.
@@ -36,6 +39,7 @@ impl Setting<'_> {
             threads: self.threads,
             look_every: 1024,
             cap: self.cap,
+            clock: self.clock,
         }
     }
 
@@ -171,10 +175,11 @@ impl Setting<'_> {
 
     /// Drops the table; per entry.
     pub fn drop_table<P: Peer>(&self, table: P) -> Outcome {
-        let start = Instant::now();
+        let start = Moment::now();
         drop(table);
+        let elapsed = Moment::now().since(&start, self.clock);
         Outcome::Timed {
-            ns: start.elapsed().as_nanos() as f64 / self.keys.len().max(1) as f64,
+            ns: elapsed.as_nanos() as f64 / self.keys.len().max(1) as f64,
             wrong: 0,
         }
     }
@@ -257,6 +262,7 @@ pub fn settle() {
 #[cfg(test)]
 mod tests {
     use super::{Observer, Setting};
+    use crate::clock::TimeSource;
     use crate::keys::{KeyKind, Keys};
     use crate::peers::BTreePeer;
     use crate::run::Outcome;
@@ -281,6 +287,7 @@ mod tests {
             keys: &keys,
             threads: 2,
             cap: Duration::from_secs(60),
+            clock: TimeSource::Wall,
         };
         let mut all = All(Vec::new());
         setting.pass::<BTreePeer>(&mut all);

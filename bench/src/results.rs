@@ -43,7 +43,7 @@ pub struct Record {
     pub threads: usize,
     /// Peer.
     pub peer: PeerKind,
-    /// Smallest wall time per operation of all rounds, in nanoseconds; absent for `memory` and if skipped.
+    /// Smallest time per operation of all rounds, in nanoseconds; absent for `memory` and if skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ns_per_op: Option<f64>,
     /// For `memory`: bytes asked of the allocator and not given back, per entry.

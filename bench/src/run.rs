@@ -5,7 +5,9 @@
 
 use std::sync::Barrier;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::clock::{Moment, TimeSource};
 
 /// A stream of operations.
 #[derive(Debug, Clone, Copy)]
@@ -16,8 +18,10 @@ pub struct Stream {
     pub threads: usize,
     /// Operations between two looks at the clock, per thread.
     pub look_every: usize,
-    /// How long the stream may take.
+    /// How long the stream may take, on the wall.
     pub cap: Duration,
+    /// The clock that counts.
+    pub clock: TimeSource,
 }
 
 /// What came of a stream.
@@ -25,7 +29,7 @@ pub struct Stream {
 pub enum Outcome {
     /// All operations were done.
     Timed {
-        /// Wall time per operation, in nanoseconds.
+        /// Time per operation, in nanoseconds.
         ns: f64,
         /// Operations that gave a wrong answer.
         wrong: usize,
@@ -40,15 +44,15 @@ pub enum Outcome {
 }
 
 struct Share {
-    start: Instant,
-    end: Instant,
+    start: Moment,
+    end: Moment,
     done: usize,
     wrong: usize,
 }
 
 impl Stream {
     fn share(&self, thread: usize, op: &impl Fn(usize) -> bool) -> Share {
-        let start = Instant::now();
+        let start = Moment::now();
         let (mut done, mut wrong) = (0, 0);
         let mut next = thread;
         while next < self.ops {
@@ -60,13 +64,13 @@ impl Stream {
                 done += 1;
                 next += self.threads;
             }
-            if next < self.ops && start.elapsed() > self.cap {
+            if next < self.ops && start.wall().elapsed() > self.cap {
                 break;
             }
         }
         Share {
             start,
-            end: Instant::now(),
+            end: Moment::now(),
             done,
             wrong,
         }
@@ -102,14 +106,26 @@ impl Stream {
         self.sum_up(&shares)
     }
 
+    fn elapsed(&self, shares: &[Share]) -> Option<Duration> {
+        match self.clock {
+            TimeSource::Wall => {
+                let start = shares.iter().map(|share| share.start.wall()).min()?;
+                let end = shares.iter().map(|share| share.end.wall()).max()?;
+                Some(end - start)
+            }
+            TimeSource::Cpu => {
+                let each = |share: &Share| share.end.since(&share.start, TimeSource::Cpu);
+                shares.iter().map(each).max()
+            }
+        }
+    }
+
     fn sum_up(&self, shares: &[Share]) -> Outcome {
         let wrong: usize = shares.iter().map(|share| share.wrong).sum();
         let done: usize = shares.iter().map(|share| share.done).sum();
-        let start = shares.iter().map(|share| share.start).min();
-        let end = shares.iter().map(|share| share.end).max();
-        match (start, end) {
-            (Some(start), Some(end)) if done == self.ops && done > 0 => Outcome::Timed {
-                ns: (end - start).as_nanos() as f64 / done as f64,
+        match self.elapsed(shares) {
+            Some(elapsed) if done == self.ops && done > 0 => Outcome::Timed {
+                ns: elapsed.as_nanos() as f64 / done as f64,
                 wrong,
             },
             _ => Outcome::OverCap {
@@ -123,6 +139,7 @@ impl Stream {
 #[cfg(test)]
 mod tests {
     use super::{Outcome, Stream};
+    use crate::clock::TimeSource;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
@@ -132,6 +149,7 @@ mod tests {
             threads,
             look_every: 64,
             cap: Duration::from_secs(60),
+            clock: TimeSource::Wall,
         }
     }
 
@@ -146,6 +164,16 @@ mod tests {
             assert!(matches!(outcome, Outcome::Timed { ns, wrong: 0 } if ns > 0.0));
             assert_eq!(sum.into_inner(), 1000 * 1001 / 2, "{threads} threads");
         }
+    }
+
+    #[test]
+    fn processor_time_is_told_too() {
+        let timed = Stream {
+            clock: TimeSource::Cpu,
+            ..stream(2)
+        };
+        let outcome = timed.run(|op| std::hint::black_box(op) < 1001);
+        assert!(matches!(outcome, Outcome::Timed { ns, wrong: 0 } if ns > 0.0));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use mimalloc::MiMalloc;
+use untorn_bench::clock::TimeSource;
 use untorn_bench::compare::Plan;
 use untorn_bench::environment::Environment;
 use untorn_bench::keys::KeyKind;
@@ -63,6 +64,9 @@ struct Args {
     /// Seconds that one workload of one peer may take in one round; beyond that it is left out.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     cap: u64,
+    /// The clock that figures are taken from; `cpu` for a machine that is busy with other things.
+    #[arg(long, default_value = "wall")]
+    clock: TimeSource,
     /// Seed of keys and orders.
     #[arg(long, default_value_t = 42)]
     seed: u64,
@@ -97,6 +101,7 @@ impl Args {
             workloads,
             peers,
             cap: Duration::from_secs(self.cap),
+            clock: self.clock,
             seed: self.seed,
         }
     }
@@ -131,7 +136,7 @@ fn write_json(
 fn main() -> ExitCode {
     let args = Args::parse();
     let plan = args.plan();
-    let environment = Environment::new(plan.n, plan.rounds, plan.seed, &plan.threads);
+    let environment = Environment::new(&plan);
     println!("{environment}");
     if cfg!(debug_assertions) {
         println!("built without optimisation: the figures mean nothing\n");
