@@ -40,6 +40,7 @@ pub(crate) enum Side {
 }
 
 /// Walks to the right to the leaf that covers `key`. `None` only in an empty chain.
+#[inline]
 pub(crate) fn walk<'t, 'g, S: Slot>(
     hint: Hint<'t, S>,
     key: &[u8],
@@ -72,6 +73,34 @@ pub(crate) fn walk<'t, 'g, S: Slot>(
     }
 }
 
+/// Where a key is, or where it would have to be.
+#[derive(Clone, Copy)]
+pub(crate) struct Spot<'t, 'g, S> {
+    pub(crate) cell: &'t Cell<S>,
+    pub(crate) run: Option<RunRef<'g, S>>,
+    pub(crate) at: Result<usize, usize>,
+}
+
+impl<S: Slot> Spot<'_, '_, S> {
+    /// What the key leads to, if it is there.
+    #[inline]
+    pub(crate) fn slot(&self) -> Option<S> {
+        Some(self.run?.slots()[self.at.ok()?])
+    }
+}
+
+/// Walks to the right to the leaf that covers `key` and looks for it there.
+#[inline]
+pub(crate) fn seek<'t, 'g, S: Slot>(
+    hint: Hint<'t, S>,
+    key: &[u8],
+    guard: &'g Guard,
+) -> Spot<'t, 'g, S> {
+    let (cell, run) = walk(hint, key, Side::At, guard);
+    let at = run.map_or(Err(0), |run| run.search(key));
+    Spot { cell, run, at }
+}
+
 /// A leaf that was split off, for the lanes.
 pub(crate) struct Offspring<'t, S> {
     pub(crate) fence: *const Fence,
@@ -99,16 +128,16 @@ pub(crate) struct Growth<'t, S> {
 /// Puts `slot` where its key belongs, unless the key has a slot that is not `replaceable`. One CAS, repeated if it was lost.
 pub(crate) fn insert<'t, 'g, S: Slot>(
     growth: &Growth<'t, S>,
-    hint: Hint<'t, S>,
+    spot: Spot<'t, 'g, S>,
     slot: S,
     replaceable: impl Fn(S) -> bool,
     guard: &'g Guard,
 ) -> Inserted<'t, S> {
     // SAFETY: the slot is the caller's, and what it leads to outlives the call.
     let key = unsafe { slot.key::<'g>() };
-    let mut start = hint;
+    let mut spot = spot;
     loop {
-        let (cell, run) = walk(start, key, Side::At, guard);
+        let Spot { cell, run, at } = spot;
         let Some(run) = run else {
             let new = NewRun::single(Range::EVERYTHING, key, slot);
             if cell.install(std::ptr::null_mut(), new.as_ptr()) {
@@ -118,10 +147,10 @@ pub(crate) fn insert<'t, 'g, S: Slot>(
                     offspring: None,
                 };
             }
-            start = from(cell);
+            spot = seek(from(cell), key, guard);
             continue;
         };
-        let outcome = match run.search(key) {
+        let outcome = match at {
             Ok(at) if !replaceable(run.slots()[at]) => return Inserted::Found(run.slots()[at]),
             Ok(at) => replace(cell, run, run.replaced(at, slot), guard)
                 .then(|| (Some(run.slots()[at]), None)),
@@ -139,7 +168,7 @@ pub(crate) fn insert<'t, 'g, S: Slot>(
             };
         }
         sync::spin();
-        start = from(cell);
+        spot = seek(from(cell), key, guard);
     }
 }
 

@@ -88,6 +88,7 @@ const BEGINNING: View = View {
 
 impl View {
     /// Whether what is stamped with `segment` was rolled back.
+    #[inline]
     pub(crate) fn discards(&self, segment: u64) -> bool {
         self.holes.iter().any(|hole| hole.contains(segment))
     }
@@ -155,6 +156,7 @@ impl Clock {
     }
 
     /// The current view.
+    #[inline]
     pub(crate) fn now<'g>(&self, _guard: &'g Guard) -> ViewRef<'g> {
         const BEGINNING_REF: &View = &BEGINNING;
         let word = self.view.load(Ordering::Acquire);
@@ -196,13 +198,18 @@ impl Clock {
     }
 
     /// The version's stamp, after setting it if it was pending. For whoever meets a version in a chain (S1).
+    #[inline]
     pub(crate) fn settle(&self, version: VersionRef<'_>, guard: &Guard) -> Stamp {
-        let stamp = version.stamp();
-        if !matches!(stamp, Stamp::Pending { .. }) {
-            return stamp;
+        match version.stamp() {
+            pending @ Stamp::Pending { .. } => self.help(version, pending, guard),
+            stamp => stamp,
         }
+    }
+
+    #[cold]
+    fn help(&self, version: VersionRef<'_>, pending: Stamp, guard: &Guard) -> Stamp {
         sync::atomic::fence(Ordering::SeqCst);
-        self.stamp_now(version, stamp, guard)
+        self.stamp_now(version, pending, guard)
     }
 
     /// As [`Clock::settle`], for the writer right after the CAS that published the version, which spares the fence.

@@ -9,6 +9,7 @@
 //!   stamps and buries; the other bits count the lists of debts that name the entry, and while one does it is not buried.
 
 use crate::fence::Fence;
+use crate::prefetch::prefetch;
 use crate::reclaim::Guard;
 use crate::run::Slot;
 use crate::sync::Checked;
@@ -65,11 +66,20 @@ pub(crate) struct EntrySlot(NonNull<Entry>);
 impl EntrySlot {
     /// # Safety
     /// The slot was read from a run that is alive under the guard of `'g` (I4).
+    #[inline]
     pub(crate) unsafe fn under<'g>(self, _guard: &'g Guard) -> EntryRef<'g> {
         EntryRef {
             entry: self.0,
             guard: PhantomData,
         }
+    }
+
+    /// Asks the processor for the entry, key and inline value included if they are short.
+    #[inline]
+    pub(crate) fn prefetch(self) {
+        let entry = self.as_ptr();
+        prefetch(entry);
+        prefetch(entry.wrapping_add(64));
     }
 
     pub(crate) fn as_ptr(self) -> *mut u8 {
@@ -78,6 +88,9 @@ impl EntrySlot {
 }
 
 impl Slot for EntrySlot {
+    const LINES: usize = 10;
+
+    #[inline]
     unsafe fn key<'g>(self) -> &'g [u8] {
         // SAFETY: by the contract of the trait the entry is alive for `'g`; its key never changes.
         unsafe {
@@ -99,6 +112,7 @@ impl Slot for EntrySlot {
 }
 
 impl<'g> EntryRef<'g> {
+    #[inline]
     fn get(&self) -> &'g Entry {
         // SAFETY: alive for `'g` by the contract of `EntrySlot::under`; all that changes in it is atomic.
         unsafe { self.entry.as_ref() }
@@ -108,22 +122,21 @@ impl<'g> EntryRef<'g> {
         EntrySlot(self.entry)
     }
 
+    #[inline]
     pub(crate) fn key(&self) -> &'g [u8] {
         // SAFETY: alive for `'g`.
         unsafe { self.slot().key() }
     }
 
     /// Acquire: pairs with the push, so that the version's bytes are seen.
+    #[inline]
     pub(crate) fn head(&self) -> Head<'g> {
         let word = self.get().head.load(Ordering::Acquire);
         if word.addr() & DEAD != 0 {
             return Head::Dead;
         }
-        // SAFETY: read from a live entry's head under the guard (I6).
-        match unsafe { VersionRef::new(word) } {
-            Some(version) => Head::Live(version),
-            None => unreachable!("an entry is published with its first version"),
-        }
+        // SAFETY: read from a live entry's head under the guard, and never null (I6).
+        Head::Live(unsafe { VersionRef::new_unchecked(word) })
     }
 
     /// Puts `to` on top if `from` is still the head. The whole of an overwrite.
@@ -150,6 +163,7 @@ impl<'g> EntryRef<'g> {
     }
 
     /// The value that `version`, one of this entry's, holds.
+    #[inline]
     pub(crate) fn value(&self, version: VersionRef<'g>) -> &'g [u8] {
         if let Some(value) = version.chained_value() {
             return value;

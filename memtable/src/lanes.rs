@@ -25,6 +25,9 @@ pub(crate) struct LaneSlot {
 }
 
 impl Slot for LaneSlot {
+    /// The heads alone; of the slots one line is read.
+    const LINES: usize = 7;
+
     unsafe fn key<'g>(self) -> &'g [u8] {
         // SAFETY: fences live as long as the table (I5).
         unsafe { Fence::key(self.fence) }
@@ -126,7 +129,8 @@ impl Lanes {
                 cell: from.map_or(&self.levels[level], |from| unsafe { &*from.cast() }),
                 bound,
             };
-            let inserted = chain::insert(&growth, hint, slot, |_| false, guard);
+            let spot = chain::seek(hint, key, guard);
+            let inserted = chain::insert(&growth, spot, slot, |_| false, guard);
             self.height.fetch_max(level + 1, Ordering::Relaxed);
             let Inserted::Done {
                 offspring: Some(lane),

@@ -92,6 +92,7 @@ pub struct RangeAll<'g> {
 }
 
 impl<'g> RangeAll<'g> {
+    #[inline]
     fn show(&self, entry: crate::entry::EntryRef<'g>) -> Option<Item<'g>> {
         let table = self.pinned.table.table();
         let mask = table.persistent_mask;
@@ -103,6 +104,7 @@ impl<'g> RangeAll<'g> {
 impl<'g> Iterator for RangeAll<'g> {
     type Item = Item<'g>;
 
+    #[inline]
     fn next(&mut self) -> Option<Item<'g>> {
         loop {
             let entry = self.walk.next()?;
@@ -130,6 +132,7 @@ impl std::iter::FusedIterator for RangeAll<'_> {}
 pub struct Range<'g>(RangeAll<'g>);
 
 impl<'g> Range<'g> {
+    #[inline]
     fn show(&self, entry: crate::entry::EntryRef<'g>) -> Option<(&'g [u8], &'g [u8])> {
         let pinned = self.0.pinned;
         let version = newest(entry, &pinned.table.table().clock, &pinned.guard)?;
@@ -140,6 +143,7 @@ impl<'g> Range<'g> {
 impl<'g> Iterator for Range<'g> {
     type Item = (&'g [u8], &'g [u8]);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let entry = self.0.walk.next()?;

@@ -21,6 +21,9 @@ use std::ptr::{self, NonNull};
 
 /// What a run leads to under a key: an entry in a leaf, a cell below in a lane.
 pub(crate) trait Slot: Copy + PartialEq {
+    /// Lines of 64 bytes that an ordinary run of such slots takes.
+    const LINES: usize;
+
     /// # Safety
     /// The slot was read from a run that is alive for `'g` (I4).
     unsafe fn key<'g>(self) -> &'g [u8];
@@ -96,15 +99,35 @@ impl<S> Clone for RunRef<'_, S> {
 impl<S> Copy for RunRef<'_, S> {}
 
 /// The first 8 bytes of `key` behind `prefix` bytes.
+#[inline]
 fn head(key: &[u8], prefix: usize) -> u64 {
     let rest = key.get(prefix..).unwrap_or_default();
     match rest.first_chunk::<8>() {
         Some(bytes) => u64::from_be_bytes(*bytes),
-        None => {
-            let mut bytes = [0; 8];
-            bytes[..rest.len()].copy_from_slice(rest);
-            u64::from_be_bytes(bytes)
+        None => rest
+            .iter()
+            .rev()
+            .fold(0, |head, &byte| head >> 8 | u64::from(byte) << 56),
+    }
+}
+
+/// Index of the first head that is not below `head`. Without branches: which way a step goes is a coin's throw.
+#[inline]
+fn lower_bound(heads: &[u64], head: u64) -> usize {
+    let mut base = heads.as_ptr();
+    let mut len = heads.len();
+    if len == 0 {
+        return 0;
+    }
+    // SAFETY: `base` and the `len` elements from it on stay inside of `heads`: each step goes on with one of its halves.
+    unsafe {
+        while len > 1 {
+            let half = len / 2;
+            let middle = base.add(half);
+            base = if *middle.sub(1) < head { middle } else { base };
+            len -= half;
         }
+        base.offset_from_unsigned(heads.as_ptr()) + usize::from(*base < head)
     }
 }
 
@@ -118,6 +141,7 @@ impl<'g, S: Slot> RunRef<'g, S> {
         })
     }
 
+    #[inline]
     fn get(&self) -> &'g Run<S> {
         // SAFETY: alive for `'g` by the contract of `new`; never changed after publication.
         unsafe { self.run.as_ref() }
@@ -127,41 +151,48 @@ impl<'g, S: Slot> RunRef<'g, S> {
         self.run.as_ptr()
     }
 
-    /// Asks the processor for the lines that a search will touch, all at once.
+    /// Asks the processor for the first lines of the run, all at once and without waiting for the header, which would
+    /// tell how many there are: heads and slots of an ordinary run come in with one memory latency.
+    #[inline]
     pub(crate) fn prefetch(&self) {
-        let lines = (size_of::<Run<S>>() + self.len() * size_of::<u64>()).div_ceil(64);
-        for line in 1..lines {
+        for line in 0..S::LINES {
             prefetch(self.run.as_ptr().cast::<u8>().wrapping_add(line * 64));
         }
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.get().check.read();
         self.get().len as usize
     }
 
+    #[inline]
     pub(crate) fn range(&self) -> Range<S> {
         self.get().range
     }
 
+    #[inline]
     pub(crate) fn low(&self) -> Option<&'g [u8]> {
         let low = self.get().range.low;
         // SAFETY: fences live as long as the table (I5).
         (!low.is_null()).then(|| unsafe { Fence::key(low) })
     }
 
+    #[inline]
     pub(crate) fn high(&self) -> Option<&'g [u8]> {
         let high = self.get().range.high;
         // SAFETY: fences live as long as the table (I5).
         (!high.is_null()).then(|| unsafe { Fence::key(high) })
     }
 
+    #[inline]
     fn heads(&self) -> &'g [u64] {
         let len = self.len();
         // SAFETY: the heads follow the header in the same allocation and are initialised; the guard keeps them for `'g`.
         unsafe { std::slice::from_raw_parts(self.run.as_ptr().add(1).cast::<u64>(), len) }
     }
 
+    #[inline]
     pub(crate) fn slots(&self) -> &'g [S] {
         let len = self.len();
         // SAFETY: the slots follow the heads in the same allocation and are initialised; the guard keeps them for `'g`.
@@ -172,27 +203,34 @@ impl<'g, S: Slot> RunRef<'g, S> {
     }
 
     /// Where `key` is, or where it would have to be.
+    #[inline]
     pub(crate) fn search(&self, key: &[u8]) -> Result<usize, usize> {
         let head = head(key, self.get().prefix as usize);
         let heads = self.heads();
-        let from = heads.partition_point(|&other| other < head);
-        let mut to = from;
-        while to < heads.len() && heads[to] == head {
-            to += 1;
+        let from = lower_bound(heads, head);
+        if heads.get(from) != Some(&head) {
+            return Err(from);
+        }
+        if heads.get(from + 1) == Some(&head) {
+            return self.search_equal_heads(from, head, key);
         }
         // SAFETY: the slots are this run's, which is alive for `'g`.
-        match to - from {
-            0 => Err(from),
-            1 => match unsafe { self.slots()[from].key() }.cmp(key) {
-                Ordering::Equal => Ok(from),
-                Ordering::Less => Err(to),
-                Ordering::Greater => Err(from),
-            },
-            _ => self.slots()[from..to]
-                .binary_search_by(|slot| unsafe { slot.key() }.cmp(key))
-                .map(|at| from + at)
-                .map_err(|at| from + at),
+        match unsafe { self.slots()[from].key() }.cmp(key) {
+            Ordering::Equal => Ok(from),
+            Ordering::Less => Err(from + 1),
+            Ordering::Greater => Err(from),
         }
+    }
+
+    #[cold]
+    fn search_equal_heads(&self, from: usize, head: u64, key: &[u8]) -> Result<usize, usize> {
+        let slots = &self.slots()[from..];
+        let equal = self.heads()[from..].partition_point(|&other| other == head);
+        slots[..equal]
+            // SAFETY: the slots are this run's, which is alive for `'g`.
+            .binary_search_by(|slot| unsafe { slot.key() }.cmp(key))
+            .map(|at| from + at)
+            .map_err(|at| from + at)
     }
 
     /// As [`RunRef::search`], for a key that may lie outside of the run's range.

@@ -2,7 +2,7 @@
 
 use crate::account::{Account, Claim, Stats, delta_of};
 use crate::cells::{Cell, Cells};
-use crate::chain::{self, Growth, Hint, Inserted, Side};
+use crate::chain::{self, Growth, Hint, Inserted, Side, Spot};
 use crate::clock::Clock;
 use crate::debt::{DebtorList, Debts, Payment};
 use crate::entry::{self, Contents, EntryRef, EntrySlot, Head, MAX_INLINE_VALUE, NewEntry};
@@ -76,17 +76,23 @@ impl Table {
         self.lane_capacity = capacity.max(2);
     }
 
+    #[inline]
     pub(crate) fn hint<'t>(&'t self, key: &[u8], side: Side, guard: &Guard) -> Hint<'t, EntrySlot> {
         self.lanes.descend(&self.first, key, side, guard)
     }
 
+    #[inline]
+    fn seek<'t, 'g>(&'t self, key: &[u8], guard: &'g Guard) -> Spot<'t, 'g, EntrySlot> {
+        chain::seek(self.hint(key, Side::At, guard), key, guard)
+    }
+
     /// The key's entry, if its leaf has one.
+    #[inline]
     pub(crate) fn find<'g>(&self, key: &[u8], guard: &'g Guard) -> Option<EntryRef<'g>> {
-        let (_, run) = chain::walk(self.hint(key, Side::At, guard), key, Side::At, guard);
-        let run = run?;
-        let at = run.search(key).ok()?;
+        let slot = self.seek(key, guard).slot()?;
+        slot.prefetch();
         // SAFETY: from a run that was loaded under the guard (I4).
-        Some(unsafe { run.slots()[at].under(guard) })
+        Some(unsafe { slot.under(guard) })
     }
 
     /// What the key holds now.
@@ -105,6 +111,7 @@ impl Table {
     }
 
     /// The value that the key holds now; the shortest path to it.
+    #[inline]
     pub(crate) fn value<'g>(&self, key: &[u8], guard: &'g Guard) -> Option<&'g [u8]> {
         let entry = self.find(key, guard)?;
         let version = visible::newest(entry, &self.clock, guard)?;
@@ -125,15 +132,14 @@ impl Table {
         }
         let guard = reclaim::pin();
         let written = loop {
-            let (cell, run) = chain::walk(self.hint(key, Side::At, &guard), key, Side::At, &guard);
-            let found = run.and_then(|run| run.search(key).ok().map(|at| run.slots()[at]));
-            let attempt = match found {
+            let spot = self.seek(key, &guard);
+            let attempt = match spot.slot() {
                 // SAFETY: from a run that was loaded under the guard (I4).
                 Some(slot) => self.overwrite(unsafe { slot.under(&guard) }, &mut change, &guard)?,
                 None => Attempt::Dead,
             };
             let attempt = match attempt {
-                Attempt::Dead => self.create(key, cell, &mut change, &guard)?,
+                Attempt::Dead => self.create(key, spot, &mut change, &guard)?,
                 attempt => attempt,
             };
             match attempt {
@@ -208,7 +214,7 @@ impl Table {
     fn create<'v>(
         &self,
         key: &[u8],
-        cell: &Cell<EntrySlot>,
+        spot: Spot<'_, '_, EntrySlot>,
         change: &mut impl FnMut(Option<Item<'_>>) -> Change<'v>,
         guard: &Guard,
     ) -> Result<Attempt, Error> {
@@ -244,15 +250,11 @@ impl Table {
         }
         let mut claim = self.account.claim();
         claim.announce(version);
-        let hint = Hint {
-            cell,
-            bound: std::ptr::null(),
-        };
         let dead = |slot: EntrySlot| {
             // SAFETY: from a run that was loaded under the guard (I4).
             unsafe { slot.under(guard) }.head() == Head::Dead
         };
-        match chain::insert(&self.growth(), hint, entry.slot(), dead, guard) {
+        match chain::insert(&self.growth(), spot, entry.slot(), dead, guard) {
             Inserted::Found(_) => {
                 claim.retract();
                 // SAFETY: never published, but announced: a `stats()` may still look at its version (A1).

@@ -45,6 +45,7 @@ impl Stamp {
         }
     }
 
+    #[inline]
     pub(crate) const fn from_word(word: u64) -> Stamp {
         match word {
             VOID => Stamp::Void,
@@ -151,11 +152,24 @@ impl<'g> VersionRef<'g> {
         })
     }
 
+    /// # Safety
+    /// As for [`VersionRef::new`], and `version` is not null.
+    #[inline]
+    pub(crate) unsafe fn new_unchecked(version: *mut Version) -> VersionRef<'g> {
+        VersionRef {
+            // SAFETY: by the contract.
+            version: unsafe { NonNull::new_unchecked(version) },
+            guard: PhantomData,
+        }
+    }
+
+    #[inline]
     fn get(&self) -> &'g Version {
         // SAFETY: alive for `'g` by the contract of `new`; all that changes in it is atomic.
         unsafe { self.version.as_ref() }
     }
 
+    #[inline]
     fn chained(&self) -> Option<NonNull<Chained>> {
         if self.get().inline {
             return None;
@@ -173,6 +187,7 @@ impl<'g> VersionRef<'g> {
     }
 
     /// Acquire: whoever sees a stamp sees the version and all that its writer did before.
+    #[inline]
     pub(crate) fn stamp(&self) -> Stamp {
         Stamp::from_word(self.get().stamp.load(Ordering::Acquire))
     }
@@ -191,16 +206,19 @@ impl<'g> VersionRef<'g> {
         }
     }
 
+    #[inline]
     pub(crate) fn tag(&self) -> u32 {
         self.get().check.read();
         self.get().tag
     }
 
+    #[inline]
     pub(crate) fn state(&self) -> State {
         self.get().check.read();
         self.get().state
     }
 
+    #[inline]
     pub(crate) fn value_len(&self) -> usize {
         self.get().check.read();
         match self.chained() {
@@ -211,6 +229,7 @@ impl<'g> VersionRef<'g> {
     }
 
     /// The value's bytes, if the version is chained; those of an inline one belong to its entry.
+    #[inline]
     pub(crate) fn chained_value(&self) -> Option<&'g [u8]> {
         let chained = self.chained()?;
         self.get().check.read();
@@ -222,6 +241,7 @@ impl<'g> VersionRef<'g> {
         }
     }
 
+    #[inline]
     pub(crate) fn previous(&self) -> Option<VersionRef<'g>> {
         let chained = self.chained()?;
         // SAFETY: alive for `'g`; what `previous` names is retired only after the guard could no longer read it here (I6).

@@ -10,11 +10,18 @@ use crate::reclaim::Guard;
 use crate::version::{Stamp, State, VersionRef};
 
 /// The newest version of a chain that is in effect under `view`, a removal included.
+#[inline]
 pub(crate) fn in_effect<'g>(head: VersionRef<'g>, view: &View) -> Option<VersionRef<'g>> {
-    std::iter::successors(Some(head), VersionRef::previous).find(|version| match version.stamp() {
-        Stamp::At(segment) => !view.discards(segment),
-        Stamp::Void | Stamp::Discarded | Stamp::Pending { .. } => false,
-    })
+    let mut next = Some(head);
+    while let Some(version) = next {
+        if let Stamp::At(segment) = version.stamp()
+            && !view.discards(segment)
+        {
+            return Some(version);
+        }
+        next = version.previous();
+    }
+    None
 }
 
 /// The newest version that happened at all: its tag has the persistent bits, even if it was rolled back.
@@ -71,6 +78,7 @@ impl<'g> Current<'g> {
 }
 
 /// The newest live version of a key, for reads that need no tag.
+#[inline]
 pub(crate) fn newest<'g>(
     entry: EntryRef<'g>,
     clock: &Clock,

@@ -6,9 +6,8 @@
 
 use crate::chain::{self, Side};
 use crate::entry::{EntryRef, EntrySlot};
-use crate::prefetch::prefetch;
 use crate::reclaim::Guard;
-use crate::run::RunRef;
+use crate::run::{RunRef, Slot};
 use crate::table::Table;
 use std::ops::Bound;
 
@@ -31,22 +30,27 @@ impl AsRef<[u8]> for Edge<'_> {
     }
 }
 
-/// The slots of one run that are still to be yielded.
-struct Stretch<'g> {
-    run: RunRef<'g, EntrySlot>,
-    from: usize,
-    to: usize,
-    /// Nothing is to be yielded beyond this run.
-    last: bool,
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Front,
+    Back,
 }
 
+/// A walk over the entries between two bounds. It stands in one run, for the end that moved last; when the other end moves, its
+/// place becomes a bound.
 pub(crate) struct Walk<'g> {
     table: &'g Table,
     guard: &'g Guard,
     lower: Bound<Edge<'g>>,
     upper: Bound<Edge<'g>>,
-    front: Option<Stretch<'g>>,
-    back: Option<Stretch<'g>>,
+    end: End,
+    /// The run in which the walk stands, and those of its slots that are still to be yielded.
+    run: Option<RunRef<'g, EntrySlot>>,
+    slots: &'g [EntrySlot],
+    /// The slot that was yielded last, if it came from `run`.
+    yielded: Option<EntrySlot>,
+    /// Nothing is to be yielded beyond `run`.
+    last: bool,
     done: bool,
 }
 
@@ -61,153 +65,177 @@ impl<'g> Walk<'g> {
         upper: Bound<Edge<'g>>,
         guard: &'g Guard,
     ) -> Walk<'g> {
-        let done = is_empty(&lower, &upper);
         Walk {
             table,
             guard,
+            done: is_empty(&lower, &upper),
             lower,
             upper,
-            front: None,
-            back: None,
-            done,
+            end: End::Front,
+            run: None,
+            slots: &[],
+            yielded: None,
+            last: false,
         }
     }
 
     /// The next entry from the front, dead and absent ones included.
+    #[inline]
     pub(crate) fn next(&mut self) -> Option<EntryRef<'g>> {
-        while !self.done {
-            let Some(front) = &mut self.front else {
-                self.start_front();
-                continue;
-            };
-            if front.from < front.to {
-                let at = front.from;
-                front.from += 1;
-                let slots = front.run.slots();
-                if let Some(slot) = slots.get(at + AHEAD) {
-                    prefetch(slot.as_ptr());
-                    prefetch(slot.as_ptr().wrapping_add(64));
+        loop {
+            if self.end == End::Front
+                && let Some((&slot, rest)) = self.slots.split_first()
+            {
+                self.slots = rest;
+                self.yielded = Some(slot);
+                match rest.get(AHEAD) {
+                    Some(slot) => slot.prefetch(),
+                    None => self.prefetch_beyond(AHEAD - rest.len()),
                 }
                 // SAFETY: from a run that was loaded under the guard (I4).
-                let entry = unsafe { slots[at].under(self.guard) };
-                self.lower = Bound::Excluded(Edge::Yielded(entry.key()));
-                self.back = None;
-                return Some(entry);
+                return Some(unsafe { slot.under(self.guard) });
             }
-            let next = front.run.range().next;
-            if front.last || next.is_null() {
-                self.done = true;
-                break;
+            if !self.advance(End::Front) {
+                return None;
             }
-            // SAFETY: cells live as long as the table (I3).
-            let run = unsafe { &*next }.load(self.guard);
-            self.enter_front(run, 0);
         }
-        None
     }
 
-    fn start_front(&mut self) {
-        let key = match &self.lower {
-            Bound::Included(key) | Bound::Excluded(key) => key.as_ref(),
-            Bound::Unbounded => &[],
-        };
-        let hint = self.table.hint(key, Side::At, self.guard);
-        let (_, run) = chain::walk(hint, key, Side::At, self.guard);
-        let from = run.map_or(0, |run| after(&self.lower, run));
-        self.enter_front(run, from);
+    /// The next entry from the back, dead and absent ones included.
+    pub(crate) fn next_back(&mut self) -> Option<EntryRef<'g>> {
+        loop {
+            if self.end == End::Back
+                && let Some((&slot, rest)) = self.slots.split_last()
+            {
+                self.slots = rest;
+                self.yielded = Some(slot);
+                if let Some(slot) = rest.len().checked_sub(AHEAD).map(|at| rest[at]) {
+                    slot.prefetch();
+                }
+                // SAFETY: from a run that was loaded under the guard (I4).
+                return Some(unsafe { slot.under(self.guard) });
+            }
+            if !self.advance(End::Back) {
+                return None;
+            }
+        }
     }
 
-    fn enter_front(&mut self, run: Option<RunRef<'g, EntrySlot>>, from: usize) {
-        let Some(run) = run else {
-            self.done = true;
-            return;
+    /// Asks for an entry of the next leaf.
+    fn prefetch_beyond(&self, at: usize) {
+        if let Some(next) = self.next_run()
+            && let Some(slot) = next.slots().get(at)
+        {
+            slot.prefetch();
+        }
+    }
+
+    fn next_run(&self) -> Option<RunRef<'g, EntrySlot>> {
+        // SAFETY: cells live as long as the table (I3).
+        let next = unsafe { self.run?.range().next.as_ref() };
+        next?.load(self.guard)
+    }
+
+    /// Goes on to the next run of that end; false at the end of the walk.
+    #[cold]
+    fn advance(&mut self, end: End) -> bool {
+        if self.done {
+            return false;
+        }
+        if self.end != end {
+            self.turn(end);
+        }
+        let run = match (end, self.run) {
+            (_, Some(_)) if self.last => None,
+            (End::Front, Some(run)) => {
+                if let Some(high) = run.high() {
+                    self.lower = Bound::Included(Edge::Yielded(high));
+                }
+                self.next_run()
+            }
+            (End::Back, Some(run)) => run.low().and_then(|low| {
+                self.upper = Bound::Excluded(Edge::Yielded(low));
+                self.load(low, Side::Before)
+            }),
+            (End::Front, None) => match &self.lower {
+                Bound::Included(key) | Bound::Excluded(key) => self.load(key.as_ref(), Side::At),
+                Bound::Unbounded => self.load(&[], Side::At),
+            },
+            (End::Back, None) => match &self.upper {
+                Bound::Included(key) => self.load(key.as_ref(), Side::At),
+                Bound::Excluded(key) => self.load(key.as_ref(), Side::Before),
+                Bound::Unbounded => self.load(&[], Side::Last),
+            },
         };
-        run.prefetch();
-        let last = match (&self.upper, run.high()) {
+        match run {
+            Some(run) => self.enter(run),
+            None => self.done = true,
+        }
+        run.is_some()
+    }
+
+    /// Makes the place of the other end a bound.
+    fn turn(&mut self, end: End) {
+        if let Some(slot) = self.yielded.take() {
+            // SAFETY: from a run that was loaded under the guard (I4).
+            let edge = Bound::Excluded(Edge::Yielded(unsafe { slot.key() }));
+            match self.end {
+                End::Front => self.lower = edge,
+                End::Back => self.upper = edge,
+            }
+        }
+        self.end = end;
+        self.run = None;
+        self.slots = &[];
+    }
+
+    fn load(&self, key: &[u8], side: Side) -> Option<RunRef<'g, EntrySlot>> {
+        let hint = self.table.hint(key, side, self.guard);
+        chain::walk(hint, key, side, self.guard).1
+    }
+
+    fn enter(&mut self, run: RunRef<'g, EntrySlot>) {
+        // Whole runs are the rule, so a bound is looked for in a run only if it lies there.
+        let ends_here = match (&self.upper, run.high()) {
             (Bound::Unbounded, _) => false,
             (_, None) => true,
             // The next leaf begins at `high`.
             (Bound::Included(upper), Some(high)) => upper.as_ref() < high,
             (Bound::Excluded(upper), Some(high)) => upper.as_ref() <= high,
         };
-        let to = if last {
-            before(&self.upper, run)
-        } else {
-            run.len()
-        };
-        for slot in run.slots()[from.min(to)..to].iter().take(AHEAD) {
-            prefetch(slot.as_ptr());
-            prefetch(slot.as_ptr().wrapping_add(64));
-        }
-        self.front = Some(Stretch {
-            run,
-            from,
-            to,
-            last,
-        });
-    }
-
-    /// The next entry from the back, dead and absent ones included.
-    pub(crate) fn next_back(&mut self) -> Option<EntryRef<'g>> {
-        while !self.done {
-            let Some(back) = &mut self.back else {
-                self.start_back();
-                continue;
-            };
-            if back.from < back.to {
-                back.to -= 1;
-                let slots = back.run.slots();
-                if let Some(slot) = back.to.checked_sub(AHEAD).map(|at| slots[at]) {
-                    prefetch(slot.as_ptr());
-                    prefetch(slot.as_ptr().wrapping_add(64));
-                }
-                // SAFETY: from a run that was loaded under the guard (I4).
-                let entry = unsafe { slots[back.to].under(self.guard) };
-                self.upper = Bound::Excluded(Edge::Yielded(entry.key()));
-                self.front = None;
-                return Some(entry);
-            }
-            let low = back.run.low();
-            let Some(low) = low.filter(|_| !back.last) else {
-                self.done = true;
-                break;
-            };
-            let hint = self.table.hint(low, Side::Before, self.guard);
-            let (_, run) = chain::walk(hint, low, Side::Before, self.guard);
-            self.enter_back(run);
-        }
-        None
-    }
-
-    fn start_back(&mut self) {
-        let (key, side) = match &self.upper {
-            Bound::Included(key) => (key.as_ref(), Side::At),
-            Bound::Excluded(key) => (key.as_ref(), Side::Before),
-            Bound::Unbounded => (&[][..], Side::Last),
-        };
-        let hint = self.table.hint(key, side, self.guard);
-        let (_, run) = chain::walk(hint, key, side, self.guard);
-        self.enter_back(run);
-    }
-
-    fn enter_back(&mut self, run: Option<RunRef<'g, EntrySlot>>) {
-        let Some(run) = run else {
-            self.done = true;
-            return;
-        };
-        let last = match (&self.lower, run.low()) {
+        let begins_here = match (&self.lower, run.low()) {
             (Bound::Unbounded, _) => false,
             (_, None) => true,
             (Bound::Included(lower) | Bound::Excluded(lower), Some(low)) => lower.as_ref() >= low,
         };
-        let from = if last { after(&self.lower, run) } else { 0 };
-        let to = before(&self.upper, run);
-        self.back = Some(Stretch {
-            run,
-            from,
-            to,
-            last,
-        });
+        let to = if ends_here {
+            before(&self.upper, run)
+        } else {
+            run.len()
+        };
+        let from = if begins_here {
+            after(&self.lower, run)
+        } else {
+            0
+        };
+        self.slots = run.slots().get(from..to).unwrap_or_default();
+        self.run = Some(run);
+        self.yielded = None;
+        self.last = match self.end {
+            End::Front => ends_here,
+            End::Back => begins_here,
+        };
+        if self.end == End::Front {
+            if !self.last
+                && let Some(next) = self.next_run()
+            {
+                next.prefetch();
+            }
+            self.slots
+                .iter()
+                .take(AHEAD)
+                .for_each(|slot| slot.prefetch());
+        }
     }
 }
 
