@@ -114,12 +114,13 @@ impl Setting<'_> {
         let ends = self.keys.ascending.get(last);
         self.scans(scans).run(|at| {
             let from = list.get(at);
-            let mut touched = 0u8;
+            let (mut touched, mut first) = (0u8, None);
             let seen = table.scan(from, SCAN_LEN, |key, value| {
                 touched = touched.wrapping_add(mark_of(key)) ^ value[0];
+                first.get_or_insert(key == from);
             });
             black_box(touched);
-            seen == SCAN_LEN || (from > ends && seen > 0)
+            first == Some(true) && (seen == SCAN_LEN || from > ends)
         })
     }
 

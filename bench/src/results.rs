@@ -53,7 +53,7 @@ pub struct Record {
     pub spread: f64,
     /// This peer's figure over Untorn's: above 1 means that Untorn needs less.
     pub ratio_to_untorn: Option<f64>,
-    /// Answers of all rounds that were wrong: a key that was there was not found, or a scan was too short.
+    /// Answers of all rounds that were wrong: a key that was there was not found, or a scan left entries out.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub wrong_answers: usize,
     /// Why there is no figure.

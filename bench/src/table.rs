@@ -101,7 +101,7 @@ pub fn render(records: &[Record]) -> String {
     }
     if records.iter().any(|record| record.wrong_answers > 0) {
         out.push_str(
-            "\n! wrong answers: a key that was there was not found, or a scan was too short\n",
+            "\n! wrong answers: a key that was there was not found, or a scan left entries out\n",
         );
     }
     for record in records.iter().filter(|record| record.wrong_answers > 0) {

@@ -159,3 +159,35 @@ fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Args;
+    use clap::{CommandFactory, Parser};
+    use untorn_bench::workload::Workload;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn naming_the_mode_changes_nothing_and_everything_is_timed_by_default() {
+        let named = Args::try_parse_from(["compare", "compare", "--threads", "1,2"]).unwrap();
+        let plan = named.plan();
+        assert_eq!(plan.threads, [1, 2]);
+        assert!(plan.workloads.contains(&Workload::Memory));
+        assert_eq!(plan.workloads.len(), 13);
+    }
+
+    #[test]
+    fn zero_threads_and_unknown_peers_are_refused() {
+        for wrong in [
+            ["compare", "--threads", "0"],
+            ["compare", "--peers", "nobody"],
+            ["compare", "--n", "5"],
+        ] {
+            assert!(Args::try_parse_from(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}
