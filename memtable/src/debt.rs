@@ -19,6 +19,7 @@ use crate::registry::Registry;
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use crate::sync::{self, Arc, const_fn};
 use std::cell::UnsafeCell;
+use std::collections::VecDeque;
 use std::ptr;
 
 /// How many items a write pays.
@@ -113,7 +114,9 @@ impl Debtors {
     }
 
     fn push_item(&self, item: Item) -> Result<(), DebtorList> {
-        let mut newest = self.newest.load(Ordering::Relaxed);
+        // Acquire, here and below: whoever finds the list closed sees the clock's step that came before, so that he does
+        // not look for the same stage again.
+        let mut newest = self.newest.load(Ordering::Acquire);
         let node = Box::into_raw(Box::new(Debtor {
             item,
             next: ptr::null_mut(),
@@ -129,7 +132,7 @@ impl Debtors {
             // Release: who takes the list sees the node.
             match self
                 .newest
-                .compare_exchange(newest, node, Ordering::Release, Ordering::Relaxed)
+                .compare_exchange(newest, node, Ordering::Release, Ordering::Acquire)
             {
                 Ok(_) => return Ok(()),
                 Err(now) => newest = now,
@@ -186,6 +189,8 @@ fn after_grace(record: &Arc<HoleRecord>, flag: fn(&HoleRecord) -> &AtomicBool, g
     let token = Box::into_raw(Box::new(Token(record.clone(), flag)));
     // SAFETY: nobody else knows the token; it only sets a flag in a counted record and frees memory.
     unsafe { guard.retire(token.cast(), spend, size_of::<Token>()) };
+    // Every reader looks through the holes, so a hole must not wait until this thread has retired a batch.
+    guard.flush();
 }
 
 /// Items that belong together.
@@ -202,7 +207,7 @@ struct Payer {
     /// Items of the current batch that a snapshot blocks.
     blocked: DebtorList,
     /// Batches to be tried: the last `attempts` of them now, the rest when a snapshot was let go.
-    waiting: Vec<Batch>,
+    waiting: VecDeque<Batch>,
     attempts: usize,
     /// How many snapshots had been let go when `attempts` was set.
     released: u64,
@@ -317,7 +322,7 @@ impl Debts {
             // SAFETY: taken from the stack, so ours; boxed in `add`.
             let current = unsafe { Box::from_raw(batch) };
             batch = current.next;
-            payer.waiting.push(*current);
+            payer.waiting.push_back(*current);
             payer.attempts += 1;
         }
         let released = registry.released();
@@ -329,7 +334,7 @@ impl Debts {
             return false;
         }
         payer.attempts -= 1;
-        payer.current = payer.waiting.pop();
+        payer.current = payer.waiting.pop_back();
         payer.current.is_some()
     }
 
@@ -357,7 +362,7 @@ impl Debts {
             false => {
                 batch.list = std::mem::take(&mut payer.blocked);
                 // At the front, so that every batch has its turn.
-                payer.waiting.insert(0, batch);
+                payer.waiting.push_front(batch);
             }
             true => {
                 self.outstanding.fetch_sub(1, Ordering::Relaxed);

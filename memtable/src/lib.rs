@@ -1,4 +1,76 @@
-//! A sharded, lock-free, epoch-reclaimed concurrent skiplist memtable.
+//! A sharded, lock-free, epoch-reclaimed concurrent skiplist memtable: ordered byte-string keys, versions, snapshots in O(1),
+//! stages that roll back in O(1), and counters that never tear.
+//!
+//! # Usage
+//!
+//! [`Memtable`] is the part of a storage engine that takes the writes: an ordered map that any number of threads read and
+//! write through `&self`. There is nothing to lock and no lock to hold.
+//!
+//! ```
+//! use untorn_memtable::Memtable;
+//!
+//! let table = Memtable::new();
+//! std::thread::scope(|scope| {
+//!     for worker in 0..4u32 {
+//!         let table = &table;
+//!         scope.spawn(move || {
+//!             for n in 0..100u32 {
+//!                 let key = format!("row{:03}", n * 4 + worker);
+//!                 table.insert(key, n.to_be_bytes()).expect("short keys and values");
+//!             }
+//!         });
+//!     }
+//!     // Meanwhile, from any thread: both numbers are of one instant.
+//!     let stats = table.stats();
+//!     assert_eq!(stats.size, stats.len * (6 + 4));
+//! });
+//! assert_eq!(table.len(), 400);
+//!
+//! let pinned = table.pin(); // borrowed reads, nothing is copied
+//! let first: Vec<&[u8]> = pinned.range("row010".."row013").map(|(key, _)| key).collect();
+//! assert_eq!(first, [b"row010", b"row011", b"row012"]);
+//! let last = pinned.range::<&str>(..).next_back();
+//! assert_eq!(last.map(|(key, _)| key), Some(&b"row399"[..]));
+//! ```
+//!
+//! A key holds a value, a tombstone (a deletion that hides older tables), or a tag alone ([`Kind`]); with each goes a 32-bit tag
+//! that means nothing to the table. [`Memtable::update`] is the atomic read-modify-write of all of it.
+//!
+//! # Consistency
+//!
+//! | operation | promise |
+//! |---|---|
+//! | [`insert`](Memtable::insert), [`delete`](Memtable::delete), [`remove`](Memtable::remove), [`update`](Memtable::update) | linearizable; the key is never absent for a moment on the way from an old to a new value |
+//! | [`get`](Memtable::get), [`entry`](Memtable::entry), [`contains`](Memtable::contains), and those of [`Pinned`] | linearizable |
+//! | [`stats`](Memtable::stats), [`len`](Memtable::len), [`size`](Memtable::size) | linearizable, also against stages: exactly what the table held at an instant of the call |
+//! | [`Pinned::range`], [`Pinned::range_all`] | strictly ordered, no key twice, every key that is there for the whole scan is yielded; each key is read when it is yielded |
+//! | [`Snapshot`] | all keys at one instant; constant for as long as it lives |
+//! | [`open_stage`](Memtable::open_stage), [`release_stage`](Memtable::release_stage), [`cleanup_stage`](Memtable::cleanup_stage) | each takes effect at one instant for every observer |
+//!
+//! Everything is lock-free but for the allocator: no operation waits for another thread, whatever that one is doing.
+//!
+//! # Cost
+//!
+//! A lookup descends through lanes that stay in the processor's caches, then costs about two memory latencies: one for the leaf's
+//! run, one for the entry, in which key and a first value up to 128 bytes lie side by side. An insert of a new key copies
+//! its leaf's run, at most 48 pairs of words; an overwrite allocates one version and copies nothing else. An entry costs 32
+//! bytes beside its key and value, and 16 in the run. An empty table owns no heap.
+//!
+//! # Memory
+//!
+//! What is overwritten, removed or rolled back is freed through an epoch ([`crossbeam_epoch`]) once no thread can still look at
+//! it, and as long as no snapshot and no open stage needs it. A [`Pinned`] handle holds back all freeing while it lives, a
+//! [`Snapshot`] only what it shows. A rollback takes back any number of writes at once; their space comes back with later
+//! writes, each of which clears away two. [`garbage_bytes`] tells how much waits to be freed.
+//!
+//! # How it works
+//!
+//! The keys lie in a chain of leaves. Each leaf owns a range of keys and is one atomic pointer to an immutable sorted run; a new key
+//! is one compare-and-swap of that pointer to a copy, a split is one, too (a B-link step: Lehman and Yao, 1981). An entry
+//! never moves, and an overwrite is one compare-and-swap in it. Above lie lanes of the same make, which are only hints. The
+//! stamps that make snapshots and stages follow versioned compare-and-swap (Wei et al., PPoPP 2021), the counters
+//! "Concurrent Size" (Sela and Petrank, OOPSLA 2022). Each module opens with its protocol; `docs/INVARIANTS.md` holds what
+//! must be true between them.
 
 mod account;
 mod cells;
@@ -8,6 +80,7 @@ mod debt;
 mod entry;
 mod error;
 mod fence;
+mod garbage;
 mod item;
 mod lanes;
 mod memtable;
@@ -33,6 +106,7 @@ pub mod __model;
 
 pub use account::Stats;
 pub use error::{Error, MAX_KEY_LEN, MAX_VALUE_LEN};
+pub use garbage::{garbage_bytes, reclaim_garbage};
 pub use item::{Entry, Item, Kind, Update, Written};
 pub use memtable::Memtable;
 pub use pinned::{Pinned, Range, RangeAll};

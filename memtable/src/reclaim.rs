@@ -17,12 +17,12 @@
 mod epoch;
 #[cfg(untorn_loom)]
 pub(crate) mod oracle;
+#[cfg(all(test, not(untorn_loom)))]
+mod tests;
 
 #[cfg(not(untorn_loom))]
-#[allow(unused_imports)]
 pub(crate) use epoch::{Guard, freed_bytes, pin, retired_bytes};
 #[cfg(untorn_loom)]
-#[allow(unused_imports)]
 pub(crate) use oracle::{Guard, freed_bytes, pin, retired_bytes};
 
 /// One retired object: what, how to free it, how much it holds.

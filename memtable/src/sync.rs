@@ -79,6 +79,11 @@ mod std_only {
         *pointer.get_mut()
     }
 
+    /// The value, if this was the last owner.
+    pub(crate) fn into_inner<T>(arc: Arc<T>) -> Option<T> {
+        Arc::into_inner(arc)
+    }
+
     /// Stands for the plain bytes of the record that it is a part of. Nothing at all outside of models.
     #[derive(Debug, Default)]
     pub(crate) struct Checked;
@@ -102,7 +107,7 @@ mod std_only {
 
 #[cfg(untorn_loom)]
 pub(crate) mod under_loom {
-    use std::sync::atomic::{AtomicUsize as StdUsize, Ordering as StdOrdering};
+    use std::cell::Cell;
 
     pub(crate) use loom::sync::{Arc, Mutex};
     pub(crate) use loom::{thread, thread_local};
@@ -129,21 +134,29 @@ pub(crate) mod under_loom {
         pointer.with_mut(|pointer| *pointer)
     }
 
+    /// The value, if this was the last owner.
+    pub(crate) fn into_inner<T>(arc: Arc<T>) -> Option<T> {
+        Arc::try_unwrap(arc).ok()
+    }
+
     const ALIVE: u32 = 0xA11F_E001;
     const POISONED: u32 = 0xDEAD_DEAD;
 
-    /// Markers that were made and not yet dropped. Not loom's: it is bookkeeping, not part of the model.
-    static LIVE: StdUsize = StdUsize::new(0);
+    std::thread_local! {
+        /// Markers that were made and not yet dropped. `std`'s, as it is bookkeeping and not part of the model: all
+        /// threads of one model share it, and models that run side by side do not.
+        static LIVE: Cell<isize> = const { Cell::new(0) };
+    }
 
     /// The number of records with a marker that are alive: zero after all tables are gone and all garbage is
     /// freed, so a leaked record shows.
-    pub fn live_records() -> usize {
-        LIVE.load(StdOrdering::Relaxed)
+    pub fn live_records() -> isize {
+        LIVE.get()
     }
 
-    /// Forgets what an earlier, failed repetition left alive.
+    /// Begins to count anew, before each repetition of a model.
     pub fn reset_live_records() {
-        LIVE.store(0, StdOrdering::Relaxed);
+        LIVE.set(0);
     }
 
     /// Stands for the plain bytes of the record that it is a part of, as a cell that loom watches.
@@ -158,7 +171,7 @@ pub(crate) mod under_loom {
         /// A marker for bytes that are being written.
         #[track_caller]
         pub fn new() -> Self {
-            LIVE.fetch_add(1, StdOrdering::Relaxed);
+            LIVE.set(LIVE.get() + 1);
             Checked(loom::cell::UnsafeCell::new(ALIVE))
         }
 
@@ -189,7 +202,7 @@ pub(crate) mod under_loom {
 
     impl Drop for Checked {
         fn drop(&mut self) {
-            LIVE.fetch_sub(1, StdOrdering::Relaxed);
+            LIVE.set(LIVE.get() - 1);
             // A model that already failed unwinds through here; a second panic would hide the first.
             if std::thread::panicking() {
                 return;

@@ -12,7 +12,7 @@ use crate::table::Table;
 use std::ops::Bound;
 
 /// How many entries ahead are asked for: enough to hide a miss behind the work on the entries before.
-const AHEAD: usize = 6;
+const AHEAD: usize = 12;
 
 /// The bounds that are left, as owned keys or as keys of entries that were yielded.
 #[derive(Clone)]

@@ -130,6 +130,12 @@ fn pin_late() -> crossbeam_epoch::Guard {
     COLLECTOR.get_or_init(Collector::new).register().pin()
 }
 
+/// Whether the current thread is that far in its end.
+#[cfg(test)]
+pub(super) fn participant_is_gone() -> bool {
+    PARTICIPANT.try_with(|_| ()).is_err()
+}
+
 impl Guard {
     /// Frees `object` by `destroy` once no guard that is active now is left. `bytes` is what it holds in all.
     ///
@@ -174,14 +180,6 @@ impl Guard {
         } else {
             batch.hand_over(&self.inner);
         }
-    }
-
-    /// Ends the guard and begins it anew, so that a long loop does not hold back the epoch. What was reached under
-    /// it before must not be used any more, which is why it wants `&mut`. Has no effect inside of another guard
-    /// of the same thread.
-    #[inline]
-    pub(crate) fn repin(&mut self) {
-        self.inner.repin();
     }
 }
 

@@ -133,7 +133,7 @@ impl Guard {
     /// # Safety
     ///
     /// As for the collector of the normal build.
-    pub(crate) unsafe fn retire(&self, object: *mut u8, destroy: unsafe fn(*mut u8), bytes: usize) {
+    pub unsafe fn retire(&self, object: *mut u8, destroy: unsafe fn(*mut u8), bytes: usize) {
         ORACLE.bump();
         let mut state = ORACLE.state();
         let twice = state
@@ -158,18 +158,6 @@ impl Guard {
 
     /// Nothing is held back here.
     pub fn flush(&self) {}
-
-    /// Ends the guard and begins it anew.
-    pub fn repin(&mut self) {
-        ORACLE.bump();
-        let due = {
-            let mut state = ORACLE.state();
-            let due = state.end(self.id);
-            self.id = state.begin();
-            due
-        };
-        free(due);
-    }
 }
 
 impl Drop for Guard {

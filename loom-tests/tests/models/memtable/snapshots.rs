@@ -1,0 +1,69 @@
+//! S12, S20: snapshots against writers and trimmers.
+
+use loom::sync::Arc;
+use untorn_loom_tests::{model, spawn};
+
+use super::{assert_exact, table};
+
+/// A snapshot does not change, whatever is written.
+#[test]
+fn s12_snapshot_with_writes() {
+    model("s12_snapshot_with_writes", 6, 2400, || {
+        let table = table(&[("a", "0")]);
+        let snapshot = table.snapshot();
+        let there = Arc::clone(&table);
+        let writer = spawn(move || {
+            there.insert("a", "11").unwrap();
+            there.insert("b", "22").unwrap();
+        });
+        assert_eq!(snapshot.get("a").as_deref(), Some(&b"0"[..]));
+        assert_eq!(snapshot.get("b"), None);
+        writer.join().unwrap();
+        assert_eq!(snapshot.get("a").as_deref(), Some(&b"0"[..]));
+        drop(snapshot);
+        assert_exact(&table, &[("a", "11"), ("b", "22")]);
+    });
+}
+
+/// A snapshot that is taken while keys are written: it sees a prefix of the writes, and the same one again.
+#[test]
+fn s12_snapshot_taken_under_writes() {
+    model("s12_snapshot_taken_under_writes", 3, 1200, || {
+        let table = table(&[("a", "0")]);
+        let there = Arc::clone(&table);
+        let writer = spawn(move || {
+            there.insert("a", "11").unwrap();
+            there.insert("b", "22").unwrap();
+        });
+        let snapshot = table.snapshot();
+        let b = snapshot.get("b");
+        let a = snapshot.get("a").unwrap();
+        assert!(
+            b.is_none() || &*a == b"11",
+            "a later write without an earlier one"
+        );
+        writer.join().unwrap();
+        assert_eq!((snapshot.get("a").unwrap(), snapshot.get("b")), (a, b));
+        drop(snapshot);
+        assert_exact(&table, &[("a", "11"), ("b", "22")]);
+    });
+}
+
+/// A snapshot that is taken while the versions that it needs are being trimmed.
+#[test]
+fn s12_snapshot_taken_under_overwrites() {
+    model("s12_snapshot_taken_under_overwrites", 3, 1500, || {
+        let table = table(&[("a", "0")]);
+        let there = Arc::clone(&table);
+        let writer = spawn(move || {
+            there.insert("a", "1").unwrap();
+            there.insert("a", "2").unwrap();
+        });
+        let snapshot = table.snapshot();
+        let first = snapshot.get("a").expect("never absent");
+        writer.join().unwrap();
+        assert_eq!(snapshot.get("a").expect("never absent"), first);
+        drop(snapshot);
+        assert_exact(&table, &[("a", "2")]);
+    });
+}
