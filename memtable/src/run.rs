@@ -16,6 +16,7 @@ use crate::prefetch::prefetch;
 use crate::reclaim::Guard;
 use crate::sync::Checked;
 use std::cmp::Ordering;
+use std::hint::select_unpredictable;
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
@@ -127,7 +128,7 @@ fn lower_bound(heads: &[u64], head: u64) -> usize {
         while len > 1 {
             let half = len / 2;
             let middle = base.add(half);
-            base = if *middle.sub(1) < head { middle } else { base };
+            base = select_unpredictable(*middle.sub(1) < head, middle, base);
             len -= half;
         }
         base.offset_from_unsigned(heads.as_ptr()) + usize::from(*base < head)

@@ -271,7 +271,7 @@ fn run(ops: &[Op], capacity: usize, mask: u32) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 1500 }))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else if cfg!(debug_assertions) { 300 } else { 1500 }))]
 
     #[test]
     fn leaves_of_two_behave_like_the_model(ops in prop::collection::vec(op(), 1..120)) {
