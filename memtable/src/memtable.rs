@@ -190,12 +190,15 @@ impl Memtable {
     }
 
     /// Closes the innermost stage; its writes vanish for every reader at one instant, in O(1). The space comes back with
-    /// later writes, each of which clears away two of them.
+    /// later writes and clean-ups, each of which clears away two of them.
     ///
     /// # Errors
     /// The handle, if it is not the innermost open stage; nothing is changed then.
     pub fn cleanup_stage(&self, stage: StageId) -> Result<(), StageId> {
-        stage::clean_up(stage, &self.table.clock, &self.table.debts, &reclaim::pin())
+        let guard = reclaim::pin();
+        stage::clean_up(stage, &self.table.clock, &self.table.debts, &guard)?;
+        self.table.pay_debts(&guard);
+        Ok(())
     }
 }
 

@@ -69,9 +69,7 @@ impl Table {
                 Attempt::Dead | Attempt::Again => sync::spin(),
             }
         };
-        if !self.debts.is_empty() {
-            self.pay_debts(&guard);
-        }
+        self.pay_debts(&guard);
         Ok(written)
     }
 
@@ -324,7 +322,11 @@ impl Table {
         }
     }
 
-    fn pay_debts(&self, guard: &Guard) {
+    /// Pays a share of the debts, if there are any.
+    pub(crate) fn pay_debts(&self, guard: &Guard) {
+        if self.debts.is_empty() {
+            return;
+        }
         self.debts
             .pay(&self.clock, &self.registry, &self.account, guard, |slot| {
                 // SAFETY: an entry in debt is not buried (D1).
