@@ -20,6 +20,7 @@
 
 use crate::clock::{Clock, Hole, View};
 use crate::entry;
+use crate::mutant::planted;
 use crate::reclaim::Guard;
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};
 use crate::sync::{self, const_fn};
@@ -182,6 +183,9 @@ pub(crate) struct Claim<'t> {
 impl Claim<'_> {
     fn publish(&mut self) {
         self.number += 1;
+        if planted("tally-number-first") {
+            self.stripe.published.store(self.number, Ordering::Release);
+        }
         // Pairs with the fence in `read`: who sees a field of this slot sees the number before it.
         fence(Ordering::Release);
         self.stripe.slot(self.number).store(&self.tally);
@@ -190,7 +194,7 @@ impl Claim<'_> {
 
     /// Before the version is published (A1).
     pub(crate) fn announce(&mut self, version: VersionRef<'_>) {
-        if crate::mutant::planted("no-announcement") {
+        if planted("no-announcement") {
             return;
         }
         self.tally.announced = version.as_ptr();
@@ -544,9 +548,7 @@ impl Account {
     fn at_tick(&self, clock: &Clock, persistent_mask: u32, guard: &Guard) -> Option<(i64, i64)> {
         let view = clock.now(guard);
         let upto = view.segment;
-        if !crate::mutant::planted("no-tick") {
-            clock.tick(view, guard);
-        }
+        clock.tick(view, guard);
         let mut total = (0, 0);
         for stripe in self.stripes() {
             let (_, tally) = stripe.read();

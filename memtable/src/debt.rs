@@ -14,6 +14,7 @@
 use crate::account::Account;
 use crate::clock::{Clock, View};
 use crate::entry::EntrySlot;
+use crate::mutant::planted;
 use crate::reclaim::Guard;
 use crate::registry::Registry;
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
@@ -115,7 +116,11 @@ impl Debtors {
     fn push_item(&self, item: Item) -> Result<(), DebtorList> {
         // Acquire, here and below: whoever finds the list closed sees the clock's step that came before, so that he does
         // not look for the same stage again.
-        let mut newest = self.newest.load(Ordering::Acquire);
+        let seen = match planted("list-relaxed") {
+            true => Ordering::Relaxed,
+            false => Ordering::Acquire,
+        };
+        let mut newest = self.newest.load(seen);
         let node = Box::into_raw(Box::new(Debtor {
             item,
             next: ptr::null_mut(),
@@ -131,7 +136,7 @@ impl Debtors {
             // Release: who takes the list sees the node.
             match self
                 .newest
-                .compare_exchange(newest, node, Ordering::Release, Ordering::Acquire)
+                .compare_exchange(newest, node, Ordering::Release, seen)
             {
                 Ok(_) => return Ok(()),
                 Err(now) => newest = now,

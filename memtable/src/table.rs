@@ -10,6 +10,7 @@ use crate::error::{Error, MAX_KEY_LEN, MAX_VALUE_LEN};
 use crate::fence::Fence;
 use crate::item::{Entry, Item, Kind, Update, Written};
 use crate::lanes::Lanes;
+use crate::mutant::planted;
 use crate::reclaim::{self, Guard};
 use crate::registry::Registry;
 use crate::sync::{self, const_fn};
@@ -193,6 +194,11 @@ impl Table {
             claim.retract();
             if staged {
                 entry.settle_debt();
+            }
+            if planted("announced-freed-at-once") {
+                // SAFETY: none: the bug is planted.
+                unsafe { version::destroy(version.as_ptr().cast()) };
+                return Ok(Attempt::Again);
             }
             // SAFETY: never published, but announced: a `stats()` may still look at it (A1).
             unsafe {
@@ -397,7 +403,7 @@ impl Table {
     /// Takes a dead entry out of its leaf, unless a new one took its place.
     fn unlink(&self, entry: EntryRef<'_>, guard: &Guard) {
         let hint = self.hint(entry.key(), Side::At, guard);
-        if chain::remove(hint, entry.slot(), guard) {
+        if chain::remove(hint, entry.slot(), guard) || planted("retire-without-winning") {
             // SAFETY: our CAS took it out of the run, and a dead entry never gets into another one (I4).
             unsafe { retire(entry, guard) };
         }

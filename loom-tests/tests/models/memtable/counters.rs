@@ -86,3 +86,27 @@ fn s1_two_writers_of_two_keys() {
         assert_exact(&table, &[("a", "1"), ("b", "22")]);
     });
 }
+
+/// Two overwrites of one key, and the counters right after: the loser's version was announced and never published.
+#[test]
+fn s1_two_writers_of_one_key() {
+    model("s1_two_writers_of_one_key", 3, 1, || {
+        let table = table(&[("k", "0")]);
+        let there = Arc::clone(&table);
+        let writer = spawn(move || {
+            there.insert("k", "1").unwrap();
+        });
+        table.insert("k", "22").unwrap();
+        let seen = table.stats();
+        assert!(seen.len == 1 && [2, 3].contains(&seen.size), "{seen:?}");
+        writer.join().unwrap();
+        let last = table.get("k").unwrap();
+        assert_counts(
+            &table,
+            Stats {
+                len: 1,
+                size: 1 + last.len(),
+            },
+        );
+    });
+}
