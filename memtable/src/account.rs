@@ -6,6 +6,8 @@
 //!
 //! * A1: a version is announced before it is published and stays announced until it is folded. So whoever sees a version
 //!   finds it in a stripe, announced or folded.
+//!   While it is announced it is not retired: until its writer marks it *booked*, nobody unlinks it or buries its entry, for
+//!   a guard that begins later could still reach it here.
 //! * A2: a stripe's contents are one of a small ring of slots; one store of `published` makes the next slot current. A reader
 //!   re-reads if the ring went round under his eyes.
 //! * A3: `stats()` ends the current segment `s` and adds up what lies at or below `s` and in no hole: folded sums by their
@@ -13,6 +15,9 @@
 //!   shown it to anybody yet: it counts as later.
 //! * A4: at rest (nothing announced, two equal passes, the view unchanged) the sums are those of an instant between the
 //!   passes, and the clock need not move.
+//!
+//! A weight that moves between segments ([`Place`]) is booked in older segments than its write has. Which of it a reader's `s`
+//! would have to count cannot be told, so a reader who meets a move above his `s` starts again.
 //!
 //! Sums of different segments are merged when no rollback can part them any more. A reader whose `s` falls into a merged
 //! stretch starts again. The idea of counting by announcement is from Sela and Petrank, "Concurrent Size" (OOPSLA 2022); the
@@ -65,6 +70,8 @@ struct Tally {
     announced: *mut Version,
     newest: Sum,
     older: *mut OlderSum,
+    /// The newest segment in which something was booked that counts in an older one.
+    moved: u64,
 }
 
 struct Slot {
@@ -74,6 +81,7 @@ struct Slot {
     len: AtomicU64,
     size: AtomicU64,
     older: AtomicPtr<OlderSum>,
+    moved: AtomicU64,
 }
 
 impl Slot {
@@ -86,6 +94,7 @@ impl Slot {
                 len: AtomicU64::new(0),
                 size: AtomicU64::new(0),
                 older: AtomicPtr::new(ptr::null_mut()),
+                moved: AtomicU64::new(0),
             }
         }
     }
@@ -100,6 +109,7 @@ impl Slot {
                 size: self.size.load(Ordering::Relaxed).cast_signed(),
             },
             older: self.older.load(Ordering::Relaxed),
+            moved: self.moved.load(Ordering::Relaxed),
         }
     }
 
@@ -112,6 +122,7 @@ impl Slot {
         self.size
             .store(tally.newest.size.cast_unsigned(), Ordering::Relaxed);
         self.older.store(tally.older, Ordering::Relaxed);
+        self.moved.store(tally.moved, Ordering::Relaxed);
     }
 }
 
@@ -212,6 +223,9 @@ impl Claim<'_> {
         self.tally.announced = ptr::null_mut();
         let mut replaced = Vec::new();
         for part in parts(delta, segment) {
+            if part.first != segment {
+                self.tally.moved = self.tally.moved.max(segment);
+            }
             self.tally.add(part, view, &mut replaced);
         }
         self.publish();
@@ -276,9 +290,10 @@ impl Tally {
     }
 
     fn sums(&self) -> impl Iterator<Item = *mut OlderSum> {
-        // SAFETY: older sums are retired only when no current slot leads to them, and the caller has a guard or the stripe.
         let some = |sum: *mut OlderSum| (!sum.is_null()).then_some(sum);
-        std::iter::successors(some(self.older), move |&sum| some(unsafe { (*sum).older }))
+        // SAFETY: older sums are retired only when no current slot leads to them, and the caller has a guard or the stripe.
+        let older = move |&sum: &*mut OlderSum| some(unsafe { (*sum).older });
+        std::iter::successors(some(self.older), older)
     }
 
     /// Adds to the sum of an older segment, by copying what lies above it.
@@ -372,8 +387,12 @@ impl Tally {
         true
     }
 
-    /// The total at or below `upto` that is in no hole; `None` if sums were merged across `upto` or the edge of a hole.
+    /// The total at or below `upto` that is in no hole; `None` if sums were merged across `upto` or the edge of a hole, or if
+    /// a write above `upto` was booked in part below.
     fn total(&self, view: &View, upto: u64) -> Option<(i64, i64)> {
+        if self.moved > upto {
+            return None;
+        }
         // SAFETY: as in `older`.
         let older = self.sums().map(|node| unsafe { (*node).sum });
         let mut total = (0, 0);

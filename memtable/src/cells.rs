@@ -133,18 +133,6 @@ impl<S: Slot> Cells<S> {
             drop(unsafe { Box::from_raw(block) });
         }
     }
-
-    /// Bytes held by the blocks.
-    pub(crate) fn allocation(&self) -> usize {
-        let mut bytes = 0;
-        let mut block = self.newest.load(Ordering::Acquire);
-        // SAFETY: blocks live as long as we do.
-        while let Some(current) = unsafe { block.as_ref() } {
-            bytes += size_of::<Block<S>>() + size_of_val(&*current.cells);
-            block = current.older;
-        }
-        bytes
-    }
 }
 
 impl<S> Drop for Cells<S> {

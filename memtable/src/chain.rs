@@ -254,10 +254,11 @@ fn split<'t, 'g, S: Slot>(
 /// Frees the runs of a chain, after showing each to `before`.
 pub(crate) fn free_runs<S: Slot>(first: &mut Cell<S>, mut before: impl FnMut(RunRef<'_, S>)) {
     let mut run = first.take();
-    // SAFETY: the table is being dropped, so nobody else can reach its cells and runs, and each run is in one cell.
+    // SAFETY: the table is being dropped, so nobody else can reach its cells and runs.
     while let Some(current) = unsafe { RunRef::new(run) } {
         before(current);
         let next = current.range().next.cast_mut();
+        // SAFETY: as above, and each run is in one cell.
         unsafe {
             run::destroy::<S>(run.cast());
             run = next.as_mut().map_or(std::ptr::null_mut(), Cell::take);

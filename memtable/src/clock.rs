@@ -103,6 +103,14 @@ impl View {
                 .any(|hole| hole.at <= snapshot && hole.contains(segment))
     }
 
+    /// The hole that took `segment` back first.
+    pub(crate) fn rolled_back(&self, segment: u64) -> Option<&Hole> {
+        let holes = self.holes.iter();
+        holes
+            .filter(|hole| hole.contains(segment))
+            .min_by_key(|hole| hole.at)
+    }
+
     /// The open stages from the innermost to the outermost.
     pub(crate) fn open_stages(&self) -> impl Iterator<Item = &Arc<Stage>> {
         std::iter::successors(self.stages.as_ref(), |stage| stage.outer.as_ref())
@@ -188,13 +196,20 @@ impl Clock {
         stepped
     }
 
-    /// Ends the current segment. That another step may have ended it first is just as good.
+    /// Ends the segment of `seen`. That another step may have ended it first is just as good; but not every step does.
     pub(crate) fn tick(&self, seen: ViewRef<'_>, guard: &Guard) {
-        let next = View {
-            segment: seen.segment + 1,
-            ..seen.view.clone()
-        };
-        self.step(seen, next, guard);
+        let mut now = seen;
+        while now.segment == seen.segment {
+            let next = View {
+                segment: now.segment + 1,
+                ..now.view.clone()
+            };
+            if self.step(now, next, guard) {
+                break;
+            }
+            now = self.now(guard);
+        }
+        // After the exchange, successful or not, of the last round: `now` is read with no write in between.
         sync::fence_after_rmw();
     }
 

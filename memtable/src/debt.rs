@@ -20,6 +20,7 @@ use crate::registry::Registry;
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use crate::sync::{self, Arc, const_fn};
 use std::cell::UnsafeCell;
+use std::collections::VecDeque;
 use std::ptr;
 
 /// How many items a write pays.
@@ -193,6 +194,8 @@ fn after_grace(record: &Arc<HoleRecord>, flag: fn(&HoleRecord) -> &AtomicBool, g
     let token = Box::into_raw(Box::new(Token(record.clone(), flag)));
     // SAFETY: nobody else knows the token; it only sets a flag in a counted record and frees memory.
     unsafe { guard.retire(token.cast(), spend, size_of::<Token>()) };
+    // Every reader looks through the holes, so a hole must not wait until this thread has retired a batch.
+    guard.flush();
 }
 
 /// Items that belong together.
@@ -209,7 +212,7 @@ struct Payer {
     /// Items of the current batch that a snapshot blocks.
     blocked: DebtorList,
     /// Batches to be tried: the last `attempts` of them now, the rest when a snapshot was let go.
-    waiting: Vec<Batch>,
+    waiting: VecDeque<Batch>,
     attempts: usize,
     /// How many snapshots had been let go when `attempts` was set.
     released: u64,
@@ -324,7 +327,7 @@ impl Debts {
             // SAFETY: taken from the stack, so ours; boxed in `add`.
             let current = unsafe { Box::from_raw(batch) };
             batch = current.next;
-            payer.waiting.push(*current);
+            payer.waiting.push_back(*current);
             payer.attempts += 1;
         }
         let released = registry.released();
@@ -336,7 +339,7 @@ impl Debts {
             return false;
         }
         payer.attempts -= 1;
-        payer.current = payer.waiting.pop();
+        payer.current = payer.waiting.pop_back();
         payer.current.is_some()
     }
 
@@ -364,7 +367,7 @@ impl Debts {
             false => {
                 batch.list = std::mem::take(&mut payer.blocked);
                 // At the front, so that every batch has its turn.
-                payer.waiting.insert(0, batch);
+                payer.waiting.push_front(batch);
             }
             true => {
                 self.outstanding.fetch_sub(1, Ordering::Relaxed);

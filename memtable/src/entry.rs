@@ -17,6 +17,7 @@ use crate::sync::Checked;
 use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use crate::version::{self, Stamp, State, Version, VersionRef};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::mem::offset_of;
 use std::ptr::{self, NonNull};
@@ -24,6 +25,7 @@ use std::ptr::{self, NonNull};
 /// Values up to this many bytes lie in their entry when they are the key's first; a longer one is allocated apart, so that it
 /// can be freed when it is overwritten.
 pub(crate) const MAX_INLINE_VALUE: usize = 128;
+const _: () = assert!(MAX_INLINE_VALUE <= u8::MAX as usize);
 
 const DEAD: usize = 1;
 const TRIMMING: u32 = 1;
@@ -237,26 +239,24 @@ fn layout(key_len: usize, inline_len: usize) -> Layout {
     .expect("keys and inline values are far shorter than isize::MAX")
 }
 
-/// What a new key is to hold.
-#[derive(Clone, Copy)]
+/// What a key is to hold.
 pub(crate) struct Contents<'v> {
     pub(crate) state: State,
     pub(crate) tag: u32,
-    pub(crate) value: &'v [u8],
+    pub(crate) value: Cow<'v, [u8]>,
 }
 
 impl NewEntry {
     /// The entry's first version is inline, or is `chained`, which the entry owns from now on.
     pub(crate) fn new(
         key: &[u8],
-        contents: Contents<'_>,
+        contents: &Contents<'_>,
         stamp: Stamp,
         chained: Option<VersionRef<'_>>,
     ) -> NewEntry {
-        let inline = if chained.is_some() {
-            &[][..]
-        } else {
-            contents.value
+        let inline = match chained {
+            None => &contents.value[..],
+            Some(_) => &[],
         };
         let layout = layout(key.len(), inline.len());
         // SAFETY: the layout is not empty: it has the header.
@@ -278,7 +278,7 @@ impl NewEntry {
                 head: AtomicPtr::new(head),
                 hold: AtomicU32::new(0),
                 key_len: key.len() as u32,
-                first: Version::inline(stamp, state, contents.tag, inline.len() as u16),
+                first: Version::inline(stamp, state, contents.tag, inline.len() as u8),
                 check: Checked::new(),
             });
             let bytes = entry.as_ptr().add(1).cast::<u8>();
@@ -312,17 +312,13 @@ pub(crate) fn key_len_of_inline(version: VersionRef<'_>) -> u32 {
 
 /// Size of the allocation behind the entry itself.
 pub(crate) fn allocation(entry: EntryRef<'_>) -> usize {
-    layout(
-        entry.get().key_len as usize,
-        usize::from(inline_len(entry.get())),
-    )
-    .size()
+    layout(entry.get().key_len as usize, inline_len(entry.get())).size()
 }
 
-fn inline_len(entry: &Entry) -> u16 {
+fn inline_len(entry: &Entry) -> usize {
     // SAFETY: `first` lies in `entry`, which the caller keeps alive.
     let first = unsafe { VersionRef::new(ptr::from_ref(&entry.first).cast_mut()) };
-    first.map_or(0, |first| first.value_len() as u16)
+    first.map_or(0, |first| first.value_len())
 }
 
 /// Frees the entry and the versions that are still in its chain.
@@ -340,7 +336,7 @@ pub(crate) unsafe fn destroy(object: *mut u8) {
             next = current.previous();
             version::destroy(current.as_ptr().cast());
         }
-        let layout = layout((*entry).key_len as usize, usize::from(inline_len(&*entry)));
+        let layout = layout((*entry).key_len as usize, inline_len(&*entry));
         ptr::drop_in_place(entry);
         dealloc(object, layout);
     }

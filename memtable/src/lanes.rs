@@ -9,7 +9,7 @@ use crate::chain::{self, Growth, Hint, Inserted, Offspring, Side};
 use crate::entry::EntrySlot;
 use crate::fence::Fence;
 use crate::reclaim::Guard;
-use crate::run::{self, Slot};
+use crate::run::Slot;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::const_fn;
 use std::ptr;
@@ -144,23 +144,6 @@ impl Lanes {
                 below: ptr::from_ref(lane.cell).cast(),
             };
         }
-    }
-
-    /// Bytes held by the lanes.
-    pub(crate) fn allocation(&self, guard: &Guard) -> usize {
-        let mut bytes = self.cells.allocation();
-        for level in &self.levels {
-            let mut cell = level;
-            while let Some(run) = cell.load(guard) {
-                bytes += run::allocation(run);
-                // SAFETY: cells live as long as the table (I3).
-                match unsafe { run.range().next.as_ref() } {
-                    Some(next) => cell = next,
-                    None => break,
-                }
-            }
-        }
-        bytes
     }
 }
 

@@ -61,7 +61,7 @@
 //! What is overwritten, removed or rolled back is freed through an epoch ([`crossbeam_epoch`]) once no thread can still look at
 //! it, and as long as no snapshot and no open stage needs it. A [`Pinned`] handle holds back all freeing while it lives, a
 //! [`Snapshot`] only what it shows. A rollback takes back any number of writes at once; their space comes back with later
-//! writes, each of which clears away two.
+//! writes, each of which clears away two. [`garbage_bytes`] tells how much waits to be freed.
 //!
 //! # How it works
 //!
@@ -80,6 +80,7 @@ mod debt;
 mod entry;
 mod error;
 mod fence;
+mod garbage;
 mod item;
 mod lanes;
 mod memtable;
@@ -105,6 +106,7 @@ pub mod __model;
 
 pub use account::Stats;
 pub use error::{Error, MAX_KEY_LEN, MAX_VALUE_LEN};
+pub use garbage::{garbage_bytes, reclaim_garbage};
 pub use item::{Entry, Item, Kind, Update, Written};
 pub use memtable::Memtable;
 pub use pinned::{Pinned, Range, RangeAll};

@@ -21,10 +21,8 @@ pub(crate) mod oracle;
 mod tests;
 
 #[cfg(not(untorn_loom))]
-#[allow(unused_imports)]
 pub(crate) use epoch::{Guard, freed_bytes, pin, retired_bytes};
 #[cfg(untorn_loom)]
-#[allow(unused_imports)]
 pub(crate) use oracle::{Guard, freed_bytes, pin, retired_bytes};
 
 /// One retired object: what, how to free it, how much it holds.

@@ -280,7 +280,7 @@ impl<'g, S: Slot> RunRef<'g, S> {
         let left_len = match at {
             _ if at == len => len,
             0 => 1,
-            _ => (len + 1) / 2,
+            _ => len.div_ceil(2),
         };
         let nth = |n: usize| match n.cmp(&at) {
             Ordering::Less => self.slots()[n],

@@ -67,14 +67,15 @@ pub(crate) fn release(
     // The stages outside may be closed meanwhile, from the inside to the outside.
     loop {
         let view = clock.now(guard);
+        // Holes first: a stage further outside may be open still, but its closer knows nothing of the hole.
+        let hole = view.rolled_back(stage.first);
+        let hole = hole.map(|hole| hole.record.clone());
         match view.stage_of(stage.first) {
-            Some(outer) => match outer.written.push_list(written) {
+            Some(outer) if hole.is_none() => match outer.written.push_list(written) {
                 Ok(()) => break,
                 Err(refused) => written = refused,
             },
-            None => {
-                let hole = view.holes.iter().find(|hole| hole.contains(stage.first));
-                let hole = hole.map(|hole| hole.record.clone());
+            _ => {
                 if let Some(hole) = &hole {
                     hole.expect_batch();
                 }

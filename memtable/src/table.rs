@@ -170,7 +170,7 @@ impl Table {
             Change::Update(_) => Role::Writer,
         };
         let old = current.live.map(|live| (live.state(), entry.value(live)));
-        let Some((state, tag, value)) = contents(change, old)? else {
+        let Some(Contents { state, tag, value }) = contents(change, old)? else {
             return Ok(Attempt::Done(UNCHANGED));
         };
         let (minus, plus) = self.weigh(&current, state, tag);
@@ -181,9 +181,9 @@ impl Table {
             plus,
         };
         let staged = current.view.stages.is_some();
-        if staged {
-            entry.owe();
-        }
+        // One debt for the list of the stage, one for the burial.
+        let debts = usize::from(staged) + usize::from(role == Role::Remover);
+        (0..debts).for_each(|_| entry.owe());
         let turns = current.view.turns;
         let stamp = Stamp::Pending { turns };
         let new = NewVersion::new(stamp, state, tag, &value, current.head.as_ptr(), delta);
@@ -192,8 +192,12 @@ impl Table {
         claim.announce(version);
         if !entry.push(current.head, version) {
             claim.retract();
-            if staged {
-                entry.settle_debt();
+            drop(claim);
+            if debts > 0 {
+                // Not listed: a debt without a push may have come after the check of who buries the entry.
+                (0..debts).for_each(|_| entry.settle_debt());
+                // Whoever was ahead may have left a burial to us, since the entry was in debt.
+                self.trim(entry, Role::Writer, guard);
             }
             if planted("announced-freed-at-once") {
                 // SAFETY: none: the bug is planted.
@@ -225,28 +229,24 @@ impl Table {
         guard: &Guard,
     ) -> Result<Attempt, Error> {
         let view = self.clock.now(guard);
-        let Some((state, tag, value)) = contents(change(None), None)? else {
+        let Some(contents) = contents(change(None), None)? else {
             return Ok(Attempt::Done(UNCHANGED));
         };
         let stamp = Stamp::Pending { turns: view.turns };
+        let Contents { state, tag, value } = &contents;
         let chained = (value.len() > MAX_INLINE_VALUE).then(|| {
             let delta = Delta {
                 key_len: key.len() as u32,
                 value: value.len() as i64,
                 minus: Place::Nowhere,
-                plus: match tag & self.persistent_mask {
+                plus: match *tag & self.persistent_mask {
                     0 => Place::Here,
                     _ => Place::Always,
                 },
             };
-            NewVersion::new(stamp, state, tag, &value, std::ptr::null_mut(), delta).publish(guard)
+            NewVersion::new(stamp, *state, *tag, value, std::ptr::null_mut(), delta).publish(guard)
         });
-        let contents = Contents {
-            state,
-            tag,
-            value: &value,
-        };
-        let entry = NewEntry::new(key, contents, stamp, chained).publish(guard);
+        let entry = NewEntry::new(key, &contents, stamp, chained).publish(guard);
         let Head::Live(version) = entry.head() else {
             unreachable!("only a published entry is buried")
         };
@@ -306,12 +306,14 @@ impl Table {
     ) -> Attempt {
         let Stamp::At(segment) = self.clock.settle_own(version, guard) else {
             claim.retract();
+            version.mark_booked();
             if owed {
                 entry.settle_debt();
             }
             return Attempt::Again;
         };
         claim.fold(delta, segment, &self.clock.now(guard), guard);
+        version.mark_booked();
         drop(claim);
         let staged = owed && self.enlist(entry, segment, below, guard);
         Attempt::Done(Written {
@@ -330,7 +332,9 @@ impl Table {
     ) -> bool {
         loop {
             let view = self.clock.now(guard);
-            if let Some(stage) = view.stage_of(segment) {
+            // Holes first: a stage outside may be open still, but its closer knows nothing of the hole.
+            let hole = view.rolled_back(segment).map(|hole| hole.record.clone());
+            if let (None, Some(stage)) = (&hole, view.stage_of(segment)) {
                 let named = matches!(below, Some(Stamp::At(below)) if below >= stage.first);
                 if named {
                     entry.settle_debt();
@@ -343,12 +347,6 @@ impl Table {
                 }
             }
             // Closed meanwhile: rolled back, or released into no stage.
-            let hole = view
-                .holes
-                .iter()
-                .filter(|hole| hole.contains(segment))
-                .min_by_key(|hole| hole.at);
-            let hole = hole.map(|hole| hole.record.clone());
             if let Some(hole) = &hole {
                 hole.expect_batch();
             }
@@ -392,11 +390,12 @@ impl Table {
                 self.unlink(entry, guard);
                 Payment::Paid
             }
-            Trimmed::Done(Payment::Blocked) if role == Role::Remover => {
-                self.debts.add(DebtorList::single(entry.slot()), None);
-                Payment::Blocked
+            Trimmed::Done(payment) => {
+                if role == Role::Remover && !matches!(payment, Payment::Paid) {
+                    self.debts.add(DebtorList::single(entry.slot()), None);
+                }
+                payment
             }
-            Trimmed::Done(payment) => payment,
         }
     }
 
@@ -447,23 +446,24 @@ const UNCHANGED: Written = Written {
 fn contents<'v>(
     change: Change<'v>,
     old: Option<(State, &'v [u8])>,
-) -> Result<Option<(State, u32, Cow<'v, [u8]>)>, Error> {
-    let contents = match change {
+) -> Result<Option<Contents<'v>>, Error> {
+    let empty = Cow::Borrowed(&[][..]);
+    let (state, tag, value) = match change {
         Change::Update(Update::Keep) => return Ok(None),
         Change::Update(Update::Put { value, tag }) => (State::Value, tag, value),
-        Change::Update(Update::Tombstone { tag }) => (State::Tombstone, tag, Cow::default()),
+        Change::Update(Update::Tombstone { tag }) => (State::Tombstone, tag, empty),
         Change::Update(Update::Tag(tag)) => match old {
             Some((state, value)) => (state, tag, Cow::Borrowed(value)),
-            None => (State::TagOnly, tag, Cow::default()),
+            None => (State::TagOnly, tag, empty),
         },
-        Change::Remove => (State::Gone, 0, Cow::default()),
+        Change::Remove => (State::Gone, 0, empty),
     };
-    match contents.2.len() {
+    match value.len() {
         size if size > MAX_VALUE_LEN => Err(Error::ValueTooLarge {
             size,
             limit: MAX_VALUE_LEN,
         }),
-        _ => Ok(Some(contents)),
+        _ => Ok(Some(Contents { state, tag, value })),
     }
 }
 

@@ -9,7 +9,8 @@
 //! * if it is the newest in effect: everybody sees it now;
 //! * if an open stage began between it and the next newer one in effect: a rollback would bring it back;
 //! * if a registered snapshot is between the two, or, for one that was rolled back, between it and the rollback;
-//! * if it is the newest that happened at all and carries persistent bits.
+//! * if it is the newest that happened at all and carries persistent bits, or hides those of an older one;
+//! * if it is not booked, since a stripe of the account may still name it, or lies below such a one.
 //!
 //! The order is always: unlink, then retire. A version that was unlinked keeps its own `previous`, so a reader who stands on it
 //! still finds what was needed when he came.
@@ -30,7 +31,7 @@ pub(crate) enum Role {
     Writer,
     /// Who took the entry from a list of debts.
     Payer,
-    /// Who removed the key: if a snapshot blocks the burial, the entry is in debt from now on.
+    /// Who removed the key and owes the entry since before: what he cannot clear away he names in a list of debts.
     Remover,
 }
 
@@ -57,26 +58,42 @@ struct Judge<'t, 'g> {
     top_passed: bool,
     /// Something is kept for a snapshot alone.
     blocked: bool,
+    /// Something is kept since its writer is not done with it.
+    unbooked: bool,
+    below_unbooked: bool,
+    is_head: bool,
 }
 
 impl<'g> Judge<'_, 'g> {
     fn needs(&mut self, version: VersionRef<'g>) -> bool {
+        let booked = version.is_booked();
+        let needed = self.shows(version, booked) || !booked || self.below_unbooked;
+        self.unbooked |= !booked;
+        // What is kept needs what a reader who stands on it may look for below. The head has it by the rules above.
+        self.below_unbooked |= !booked && !self.is_head;
+        self.is_head = false;
+        needed
+    }
+
+    fn shows(&mut self, version: VersionRef<'g>, booked: bool) -> bool {
         let stamp = version.stamp();
-        let is_top = !self.top_passed && !matches!(stamp, Stamp::Void | Stamp::Pending { .. });
+        let is_top = !self.top_passed && happened(version);
         self.top_passed |= is_top;
-        let carries_bits = is_top && version.tag() & self.persistent_mask != 0;
+        let decides_bits = || is_top && self.bits_at_or_below(version);
         match stamp {
             Stamp::Pending { .. } => true,
             Stamp::Void => false,
-            Stamp::Discarded => carries_bits,
-            Stamp::At(segment) => match self.rolled_back_at(segment) {
-                Some(at) => {
-                    let shown = self.registry.any_within(segment, at);
+            Stamp::Discarded => decides_bits(),
+            Stamp::At(segment) => match self.view.rolled_back(segment) {
+                Some(hole) => {
+                    let shown = self.registry.any_within(segment, hole.at);
+                    let decides_bits = decides_bits();
                     self.blocked |= shown;
-                    if carries_bits && !shown {
+                    // Not while it is announced: a `stats()` that began before the rollback counts it.
+                    if decides_bits && !shown && booked {
                         version.decide(stamp, Stamp::Discarded);
                     }
-                    shown || carries_bits
+                    shown || decides_bits
                 }
                 None => {
                     let needed = match self.newer {
@@ -94,14 +111,15 @@ impl<'g> Judge<'_, 'g> {
         }
     }
 
-    /// When the segment was rolled back for the first time.
-    fn rolled_back_at(&self, segment: u64) -> Option<u64> {
-        let holes = self.view.holes.iter();
-        holes
-            .filter(|hole| hole.contains(segment))
-            .map(|hole| hole.at)
-            .min()
+    fn bits_at_or_below(&self, version: VersionRef<'g>) -> bool {
+        self.persistent_mask != 0
+            && std::iter::successors(Some(version), VersionRef::previous)
+                .any(|version| happened(version) && version.tag() & self.persistent_mask != 0)
     }
+}
+
+fn happened(version: VersionRef<'_>) -> bool {
+    !matches!(version.stamp(), Stamp::Void | Stamp::Pending { .. })
 }
 
 impl Trimmer<'_> {
@@ -109,14 +127,15 @@ impl Trimmer<'_> {
         let Some(_flag) = entry.try_trim() else {
             return Trimmed::Done(Payment::Busy);
         };
-        if role == Role::Payer {
+        if role != Role::Writer {
             entry.settle_debt();
         }
         let Head::Live(head) = entry.head() else {
             return Trimmed::Done(Payment::Paid);
         };
         // Decided before it is judged: a stamp that came in the middle would make a new version look like nothing. And before
-        // the view is read, so that no stamp of the chain is above it.
+        // the view is read: a stamp above the view may lie in a stage that the view does not know, whose rollback needs what
+        // lies below.
         if !planted("judge-pending-head") {
             self.clock.settle(head, guard);
         }
@@ -130,10 +149,14 @@ impl Trimmer<'_> {
             newer: None,
             top_passed: false,
             blocked: false,
+            unbooked: false,
+            below_unbooked: false,
+            is_head: true,
         };
         let head_needed = judge.needs(head);
         let alive = judge.newer.is_some() && head_needed && head.state() != State::Gone;
         if let (Stamp::At(segment), false) = (head.stamp(), judge.blocked)
+            && head.is_booked()
             && view.discards(segment)
         {
             head.decide(Stamp::At(segment), Stamp::Discarded);
@@ -153,20 +176,20 @@ impl Trimmer<'_> {
             && kept == head
             && !matches!(head.stamp(), Stamp::Pending { .. })
             && (head.tag() & self.persistent_mask == 0 || head.stamp() == Stamp::Void)
-            && !judge.blocked;
+            && !judge.blocked
+            && !judge.unbooked;
         if empty && (!entry.in_debt() || planted("bury-in-debt")) && entry.bury(head) {
             return Trimmed::Buried;
         }
-        let owed = match role {
-            Role::Writer => false,
-            Role::Payer => judge.blocked,
-            Role::Remover => judge.blocked && !entry.in_debt(),
+        let payment = match (role, judge.unbooked, judge.blocked) {
+            (Role::Writer, ..) | (_, false, false) => Payment::Paid,
+            (_, true, _) => Payment::Busy,
+            (_, false, true) => Payment::Blocked,
         };
-        if owed {
+        if !matches!(payment, Payment::Paid) {
             entry.owe();
-            return Trimmed::Done(Payment::Blocked);
         }
-        Trimmed::Done(Payment::Paid)
+        Trimmed::Done(payment)
     }
 }
 

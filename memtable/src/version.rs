@@ -1,10 +1,12 @@
 //! A version: what one write left in a key.
 //!
-//! A version is filled before it is published and from then on only two of its words change:
+//! A version is filled before it is published and from then on only three of its words change:
 //!
 //! * the *stamp*, once from *pending* to its final value ([`Stamp`]), by anybody who meets it
 //!   ([`Clock::settle`](crate::clock::Clock::settle)), and once more from a rolled back segment to *discarded*, by the holder of
 //!   the entry's trim flag;
+//! * *booked*, once, by its writer, when no stripe of the account announces it any more ([`account`](crate::account)): until
+//!   then it is reachable from there, so it is neither unlinked nor freed with its entry;
 //! * `previous`, by the holder of the entry's trim flag, to leave out versions that nobody needs.
 //!
 //! The first version of a small value lies inline in its [`Entry`](crate::entry::Entry): it is the oldest of its key, has no
@@ -12,7 +14,7 @@
 
 use crate::reclaim::Guard;
 use crate::sync::Checked;
-use crate::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
 use std::mem::offset_of;
@@ -100,7 +102,8 @@ pub(crate) struct Version {
     state: State,
     inline: bool,
     /// Length of the value of an inline version.
-    inline_len: u16,
+    inline_len: u8,
+    booked: AtomicBool,
     check: Checked,
 }
 
@@ -115,13 +118,14 @@ struct Chained {
 
 impl Version {
     /// The inline first version of an entry.
-    pub(crate) fn inline(stamp: Stamp, state: State, tag: u32, len: u16) -> Version {
+    pub(crate) fn inline(stamp: Stamp, state: State, tag: u32, len: u8) -> Version {
         let version = Version {
             stamp: AtomicU64::new(stamp.to_word()),
             tag,
             state,
             inline: true,
             inline_len: len,
+            booked: AtomicBool::new(false),
             check: Checked::new(),
         };
         version.check.wrote();
@@ -204,6 +208,15 @@ impl<'g> VersionRef<'g> {
             Ok(_) => to,
             Err(now) => Stamp::from_word(now),
         }
+    }
+
+    /// No stripe announces it any more. Release: who retires it does so after the stripe let it go.
+    pub(crate) fn mark_booked(&self) {
+        self.get().booked.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_booked(&self) -> bool {
+        self.get().booked.load(Ordering::Acquire)
     }
 
     #[inline]

@@ -1,5 +1,7 @@
 //! Random operations against a plain sequential model, with leaves so small that everything splits.
 
+#![allow(clippy::unwrap_used)]
+
 use proptest::prelude::*;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -58,10 +60,13 @@ struct Content {
     tag: u32,
 }
 
+/// What the writes left.
+type Written = BTreeMap<Vec<u8>, Content>;
+
 /// The table's contents: what the writes left, and the persistent bits, which no rollback takes back.
 #[derive(Debug, Clone, Default)]
 struct Model {
-    written: BTreeMap<Vec<u8>, Content>,
+    written: Written,
     bits: BTreeMap<Vec<u8>, u32>,
 }
 
@@ -125,8 +130,8 @@ fn content(entry: Option<Entry>) -> Option<Content> {
 fn run(ops: &[Op], capacity: usize, mask: u32) {
     let table = Memtable::with_persistent_tag(mask).with_leaf_capacity(capacity);
     let mut model = Model::default();
-    let mut stages: Vec<(StageId, BTreeMap<Vec<u8>, Content>)> = Vec::new();
-    let mut snapshots: Vec<(Snapshot<&Memtable>, BTreeMap<Vec<u8>, Content>)> = Vec::new();
+    let mut stages: Vec<(StageId, Written)> = Vec::new();
+    let mut snapshots: Vec<(Snapshot<&Memtable>, Written)> = Vec::new();
     for op in ops {
         match op {
             Op::Insert(k, value) => {

@@ -181,14 +181,6 @@ impl Guard {
             batch.hand_over(&self.inner);
         }
     }
-
-    /// Ends the guard and begins it anew, so that a long loop does not hold back the epoch. What was reached under
-    /// it before must not be used any more, which is why it wants `&mut`. Has no effect inside of another guard
-    /// of the same thread.
-    #[inline]
-    pub(crate) fn repin(&mut self) {
-        self.inner.repin();
-    }
 }
 
 /// Bytes that were handed to the collector since the program began, over all tables. A thread holds back less

@@ -158,18 +158,6 @@ impl Guard {
 
     /// Nothing is held back here.
     pub fn flush(&self) {}
-
-    /// Ends the guard and begins it anew.
-    pub fn repin(&mut self) {
-        ORACLE.bump();
-        let due = {
-            let mut state = ORACLE.state();
-            let due = state.end(self.id);
-            self.id = state.begin();
-            due
-        };
-        free(due);
-    }
 }
 
 impl Drop for Guard {

@@ -69,11 +69,9 @@ fn garbage_follows_the_bytes_and_not_the_pins() {
     let alive = Arc::new(AtomicUsize::new(0));
     let mut most = 0;
     for _ in 0..1000 {
-        let mut guard = pin();
         for _ in 0..100 {
             // SAFETY: the block was never reachable for anybody.
-            unsafe { guard.retire(Block::make(&alive), destroy, 1024) };
-            guard.repin();
+            unsafe { pin().retire(Block::make(&alive), destroy, 1024) };
         }
         most = most.max(alive.load(Ordering::Relaxed));
     }

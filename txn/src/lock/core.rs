@@ -1,0 +1,325 @@
+//! How a call begins, waits and ends: what the table, its futures and its timer thread have in common.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::LockError;
+use super::queue::{Joined, KeyQueue};
+use super::request::{Granted, LockMode, LockRequest, OwnerId, Wait};
+use super::shards::Shards;
+use super::stats::{Counters, Refusal};
+use super::timer::Timer;
+use super::wait_graph::WaitGraph;
+use super::waiter::{Ended, Failure, Limit, Outcome, Waiter};
+use crate::sync::{Mutex, Parker, spin};
+
+/// How often a blocking call looks at its word before it parks: a few microseconds, about what a wake-up costs.
+const SPINS: u32 = if cfg!(untorn_loom) { 0 } else { 100 };
+/// How often a search starts again because what it found was gone, before it makes way for others.
+const ROUNDS: u32 = 64;
+/// When a search that made way goes on.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// The state of a table. The timer thread has a share of it, so it may outlive the handle.
+pub(super) struct Core {
+    pub(super) keys: Shards<Bytes, KeyQueue>,
+    pub(super) graph: WaitGraph,
+    pub(super) counters: Counters,
+    pub(super) timer: Timer,
+    /// One search at a time reads its cycle again and chooses: two on one cycle must not choose twice.
+    choosing: Mutex<()>,
+    deadlock_delay: Duration,
+}
+
+/// How a call began.
+#[derive(Debug)]
+pub(super) enum Begun {
+    Ended(Result<Granted, LockError>),
+    Waiting(Arc<Waiter>),
+}
+
+impl Core {
+    pub(super) fn new(deadlock_delay: Duration) -> Self {
+        Self {
+            keys: Shards::new(),
+            graph: WaitGraph::new(),
+            counters: Counters::default(),
+            timer: Timer::default(),
+            choosing: Mutex::new(()),
+            deadlock_delay,
+        }
+    }
+
+    /// Grants, refuses, or puts the call into the queue.
+    pub(super) fn begin(
+        &self,
+        owner: OwnerId,
+        key: &Bytes,
+        mode: LockMode,
+        request: &LockRequest,
+    ) -> Begun {
+        let no_wait = matches!(request.wait, Wait::NoWait | Wait::For(Duration::ZERO));
+        let asked = self.keys.change(key.clone(), |queue| {
+            let granted = queue.ask(owner, mode, request.attempt);
+            let holders = || {
+                if no_wait {
+                    queue.blockers(owner, mode)
+                } else {
+                    Vec::new()
+                }
+            };
+            granted.ok_or_else(holders)
+        });
+        match asked {
+            Ok(granted) => {
+                self.counters.granted(owner);
+                Begun::Ended(Ok(granted))
+            }
+            Err(holders) if no_wait => {
+                self.counters.refused(Refusal::NotAvailable);
+                Begun::Ended(Err(LockError::NotAvailable {
+                    key: key.clone(),
+                    holders,
+                }))
+            }
+            Err(_) => self.begin_to_wait(owner, key, mode, request),
+        }
+    }
+
+    fn begin_to_wait(
+        &self,
+        owner: OwnerId,
+        key: &Bytes,
+        mode: LockMode,
+        request: &LockRequest,
+    ) -> Begun {
+        let since = Instant::now();
+        if request.deadline.is_some_and(|deadline| deadline <= since) {
+            self.counters.refused(Refusal::TimedOut);
+            let holders = self.keys.look(key, |queue| queue.blockers(owner, mode));
+            return Begun::Ended(Err(LockError::DeadlineExceeded {
+                key: key.clone(),
+                holders: holders.unwrap_or_default(),
+                waited: Duration::ZERO,
+            }));
+        }
+        let ends = ends(since, request);
+        let waiter = Waiter::new(owner, request.attempt, mode, key.clone(), since, ends);
+        // Into the graph first: a search that meets the call in the queue must find it, and who grants to the owner
+        // must know that it may have another call in the queue.
+        let siblings = self.graph.insert(&waiter);
+        let mut ended = Ended::default();
+        let joined = self.keys.change(key.clone(), |queue| {
+            queue.join(&waiter, siblings, &mut ended)
+        });
+        ended.wake();
+        match joined {
+            Joined::Granted(granted) => {
+                self.graph.remove(&waiter);
+                self.counters.granted(owner);
+                Begun::Ended(Ok(granted))
+            }
+            Joined::Waiting => Begun::Waiting(waiter),
+        }
+    }
+
+    /// Has the timer thread look after a waiting call.
+    pub(super) fn arm(&self, waiter: &Arc<Waiter>) {
+        let first = waiter.since.checked_add(self.deadlock_delay);
+        if let Some(at) = earlier(first, waiter.ends) {
+            self.timer.arm(waiter, at);
+        }
+    }
+
+    /// The timer thread.
+    pub(super) fn run_timer(&self) {
+        while let Some(waiter) = self.timer.next_due() {
+            if let Some(next) = self.look_after(&waiter) {
+                self.timer.arm(&waiter, next);
+            }
+        }
+    }
+
+    /// Parks the thread until the wait has ended.
+    pub(super) fn park(&self, waiter: &Arc<Waiter>) -> Outcome {
+        for _ in 0..SPINS {
+            if let Some(outcome) = waiter.outcome() {
+                return outcome;
+            }
+            spin();
+        }
+        let parker = Parker::new();
+        waiter.wake_thread(parker.unparker());
+        let first = waiter.since.checked_add(self.deadlock_delay);
+        let mut next = earlier(first, waiter.ends);
+        loop {
+            if let Some(outcome) = waiter.outcome() {
+                return outcome;
+            }
+            // In a model time does not pass; threads of the model do what a clock would.
+            if !cfg!(untorn_loom) && next.is_some_and(|next| next <= Instant::now()) {
+                next = self.look_after(waiter);
+            } else {
+                parker.park_until(next);
+            }
+        }
+    }
+
+    /// Ends the wait if its time is up, else looks for a deadlock; says when to come again.
+    fn look_after(&self, waiter: &Arc<Waiter>) -> Option<Instant> {
+        match waiter.ends {
+            Some((at, _)) if at <= Instant::now() => {
+                self.time_out(waiter);
+                None
+            }
+            ends => {
+                let again = self
+                    .search(waiter)
+                    .then(|| Instant::now().checked_add(PAUSE));
+                earlier(again.flatten(), ends)
+            }
+        }
+    }
+
+    /// Ends a wait whose time is up.
+    pub(super) fn time_out(&self, waiter: &Arc<Waiter>) {
+        let too_late = matches!(waiter.ends, Some((_, Limit::Deadline)));
+        let why = if too_late {
+            Failure::TooLate
+        } else {
+            Failure::TimedOut
+        };
+        self.fail(waiter, |queue| why(queue.reported_blockers_of(waiter)));
+    }
+
+    /// Withdraws a call; false if its wait had ended before.
+    pub(super) fn cancel(&self, waiter: &Arc<Waiter>) -> bool {
+        self.fail(waiter, |_| Failure::Cancelled)
+    }
+
+    /// Looks for a deadlock that this call is part of, and breaks it, until there is none. True if it should look
+    /// again, since what it found kept vanishing.
+    pub(super) fn search(&self, waiter: &Arc<Waiter>) -> bool {
+        for _ in 0..ROUNDS {
+            if !waiter.is_waiting() {
+                return false;
+            }
+            let Some(cycle) = self.graph.find_cycle(waiter, &self.keys) else {
+                return false;
+            };
+            let choosing = self.choosing.lock();
+            // Read twice more: see the opening comment of the module above on upgrades that come back.
+            if !cycle.stands(&self.keys) || !cycle.stands(&self.keys) {
+                continue;
+            }
+            let Some((victim, edges)) = cycle.victim() else {
+                return false;
+            };
+            let mut ended = Ended::default();
+            let failure = Failure::Victim(edges);
+            self.keys.change_present(&victim.key, |queue| {
+                queue.fail(&victim, failure, &mut ended)
+            });
+            drop(choosing);
+            ended.wake();
+        }
+        true
+    }
+
+    /// The future of a waiting call was dropped.
+    pub(super) fn abandon(&self, waiter: &Arc<Waiter>) {
+        let mut ended = Ended::default();
+        self.keys
+            .change_present(&waiter.key, |queue| queue.abandon(waiter, &mut ended));
+        ended.wake();
+        if let Some(outcome) = waiter.outcome() {
+            // Nobody is left to hear of it; it is counted all the same.
+            let _ = self.finish(waiter, outcome);
+        }
+    }
+
+    /// A grant that its caller never heard of goes back.
+    pub(super) fn forget(&self, owner: OwnerId, key: &[u8], attempt: u64) {
+        self.change_and_wake(key, |queue, ended| queue.forget(owner, attempt, ended));
+    }
+
+    /// Runs a change on a key that is there and wakes the calls whose waits it ended.
+    pub(super) fn change_and_wake<R>(
+        &self,
+        key: &[u8],
+        f: impl FnOnce(&mut KeyQueue, &mut Ended) -> R,
+    ) -> Option<R> {
+        let mut ended = Ended::default();
+        let answer = self.keys.change_present(key, |queue| f(queue, &mut ended));
+        ended.wake();
+        answer
+    }
+
+    /// The call's own last step after its wait has ended: out of the graph, counted, told.
+    pub(super) fn finish(
+        &self,
+        waiter: &Arc<Waiter>,
+        outcome: Outcome,
+    ) -> Result<Granted, LockError> {
+        self.graph.remove(waiter);
+        let waited = waiter.since.elapsed();
+        self.counters.waited(waited);
+        match outcome {
+            Outcome::Granted {
+                already_held,
+                waiters,
+            } => {
+                self.counters.granted(waiter.owner);
+                Ok(Granted {
+                    already_held,
+                    waited,
+                    waiters,
+                })
+            }
+            Outcome::Failed(failure) => {
+                self.counters.refused(match &failure {
+                    Failure::TimedOut(_) | Failure::TooLate(_) => Refusal::TimedOut,
+                    Failure::Victim(_) => Refusal::Deadlock,
+                    Failure::Cancelled => Refusal::Cancelled,
+                });
+                let error = waiter.error(failure, waited);
+                tracing::debug!(owner = waiter.owner, %error, "lock wait failed");
+                Err(error)
+            }
+        }
+    }
+
+    fn fail(&self, waiter: &Arc<Waiter>, why: impl FnOnce(&KeyQueue) -> Failure) -> bool {
+        let failed = self.change_and_wake(&waiter.key, |queue, ended| {
+            let failure = why(queue);
+            queue.fail(waiter, failure, ended)
+        });
+        failed.unwrap_or(false)
+    }
+}
+
+/// When the wait ends by itself: the earlier of budget and deadline.
+fn ends(since: Instant, request: &LockRequest) -> Option<(Instant, Limit)> {
+    let budget = match request.wait {
+        Wait::For(budget) => since.checked_add(budget).map(|at| (at, Limit::Budget)),
+        Wait::Forever | Wait::NoWait => None,
+    };
+    let deadline = request.deadline.map(|at| (at, Limit::Deadline));
+    match (budget, deadline) {
+        (Some(budget), Some(deadline)) => Some(if deadline.0 < budget.0 {
+            deadline
+        } else {
+            budget
+        }),
+        (budget, deadline) => budget.or(deadline),
+    }
+}
+
+fn earlier(a: Option<Instant>, b: Option<(Instant, Limit)>) -> Option<Instant> {
+    match (a, b.map(|(at, _)| at)) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}

@@ -1,0 +1,119 @@
+//! Locks on keys, for owners that may have many calls in flight at once.
+//!
+//! A [`LockTable`] stands alone: bytes as keys, numbers as owners, exclusive and shared locks, first come first
+//! served, deadlocks found by themselves. The embedded store builds on it.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use untorn_txn::lock::{LockMode, LockRequest, LockTable};
+//!
+//! let table = LockTable::new();
+//! let key = Bytes::from_static(b"row 1");
+//! let granted = table.acquire_blocking(1, &key, LockMode::Exclusive, &LockRequest::attempt(1))?;
+//! assert!(!granted.already_held);
+//! assert!(table.try_acquire(2, &key, LockMode::Shared, 1).is_err());
+//! table.release(1, &key, 1);
+//! assert!(table.try_acquire(2, &key, LockMode::Shared, 1).is_ok());
+//! # Ok::<(), untorn_txn::LockError>(())
+//! ```
+//!
+//! # Owners, calls, claims
+//!
+//! An *owner* is a transaction. A *call* is one request of an owner for one key; an owner may have many in flight, also
+//! for the same key. A granted call leaves a *claim* `(owner, attempt, mode)` on the key; the owner holds the key in
+//! the strongest mode of its claims, for as long as it has one. [`LockTable::release`] takes away the claim of one
+//! attempt, so a late release of a failed attempt leaves alone what a retry took under the next number.
+//!
+//! # What the locks promise
+//!
+//! * Two owners hold one key at once only if both hold it shared.
+//! * First come, first served: a call that cannot be granted joins the end of the key's queue, and nobody overtakes it
+//!   but an *upgrade* (its owner holds the key shared and wants it exclusively) and calls of an owner that already holds
+//!   what they ask for. So a shared call queues behind a waiting exclusive one, and shared calls next to each other are
+//!   granted together.
+//! * A grant serves every waiting call of its owner on that key that it covers. What it does not cover (exclusive, while
+//!   shared was granted) becomes an upgrade.
+//! * Two owners that want to upgrade one key are a deadlock at once; the younger one's upgrade fails.
+//! * A release grants to exactly those at the head of the queue who can hold together.
+//!
+//! # The protocol
+//!
+//! Three kinds of state, and who may change them:
+//!
+//! **The key's queue** (`queue`): claims, upgrade lane, queue. Plain data, changed only inside a closure that runs with
+//! the key's shard of the map locked. No other lock but a waiter's slot is taken inside, nothing is woken there, and no
+//! guard outlives the closure. Every entry in lane or queue is a call that still waits: whoever ends a wait unlinks it
+//! in the same closure and grants what this makes possible. A key without claims and calls leaves the map.
+//!
+//! **The waiter's word** (`waiter`): one per call that had to wait.
+//!
+//! ```text
+//!                  +--> GRANTED    by whoever made room: a release, a withdrawal, a grant to a sibling call
+//!                  |               (the claim is on the key before the word says so)
+//!                  +--> VICTIM     by a deadlock search, or by a competing upgrade of the same key
+//!   WAITING --CAS--+--> TIMED_OUT  by the waiting thread itself, or by the timer thread: wait budget ended
+//!                  +--> TOO_LATE   likewise: deadline came first
+//!                  +--> CANCELLED  by the drop of the future, a canceller, or `cancel_owner`
+//! ```
+//!
+//! One compare-and-swap from `WAITING` decides: it has exactly one winner, and no other transition exists. It is made
+//! with the key's shard locked, so that the outcome and the unlinking are one step for everybody who looks at the key.
+//! It is `AcqRel`, and the waiter reads it with `Acquire`, unlocked: what the previous owner did before its release is
+//! seen by the next one. A future dropped after `GRANTED` and before it told its caller takes the claim back, which
+//! grants the lock to the next: a lock given to a waiter that vanished passes on.
+//!
+//! **The waiter's slot**: a small mutex that holds whom to wake (a task's waker or a parked thread) and why the wait
+//! failed (cycle or blockers). The waiter stores its waker, then reads the word; who ends the wait changes the word,
+//! then takes the waker: one of the two sees the other. Failures are written with the slot locked around the CAS, so
+//! who reads a failed word finds the reason. Wakers run after the shard is unlocked.
+//!
+//! **The wait-for graph** (`wait_graph`): owner to its waiting calls, sharded by owner. It holds no edges: whom a call
+//! waits for is read from the key's queue when somebody asks, so an edge cannot be stale. A call is put in before it
+//! joins a queue and taken out by itself after its outcome; a call whose word is not `WAITING` has no edges.
+//!
+//! # Deadlocks
+//!
+//! A call that has waited for [`LockTableOptions::deadlock_delay`] walks the graph, breadth first, from the owners that
+//! block it, and looks for a way back to its own owner. Depth is not limited. Every cycle has a call that joined it last;
+//! all other edges existed when that call's search began, so that search finds it. Another call can come to stand
+//! *ahead* of one that waits only as an upgrade, which then is itself the last one.
+//!
+//! The walk reads one key after another, so what it found may be gone. Under one mutex for all searches, each edge is
+//! read again before the victim is chosen. A waiting call never returns to waiting, and a blocker that left cannot come
+//! back ahead of it (but as an upgrade: hence a third reading); edges read twice stood in between. So at the instant
+//! between the first reading and the second the whole cycle stood, and the victim is due even if a timeout breaks the
+//! cycle a moment later. The victim is the call, on the cycle, of its greatest owner. If its CAS is lost to a grant or
+//! a timeout, or an edge is gone, the search starts again, until it finds nothing.
+//!
+//! # Time
+//!
+//! A blocking call parks with a timeout and looks after itself. A future needs somebody to look at the clock: the
+//! table's timer thread, started by the first future that has to wait, joined when the last handle of the table is
+//! dropped. A wait that ends takes its entry out of the timer at once.
+//!
+//! # Cost
+//!
+//! Uncontended acquire and release are one visit to a shard each and allocate nothing but the map's entry (which shares
+//! the bytes of the key given). A wait allocates its waiter, and the queue if it is the first. Memory falls back when
+//! keys are released: an empty table keeps a bounded amount of spare capacity, not what its peak was.
+
+mod acquire;
+mod claims;
+mod core;
+mod error;
+mod queue;
+#[cfg(all(test, not(untorn_loom)))]
+mod queue_model;
+mod request;
+mod shards;
+mod stats;
+mod table;
+mod timer;
+mod wait_graph;
+mod waiter;
+
+pub use acquire::{Acquire, Canceller};
+pub use error::{LockError, WaitEdge};
+pub use request::{Granted, HeldLock, Holder, LockMode, LockRequest, OwnerId, Wait, WaitingCall};
+pub use stats::LockStats;
+pub use table::{LockTable, LockTableOptions};

@@ -1,0 +1,179 @@
+//! Who waits for whom, and the search for a way back.
+//!
+//! The graph maps an owner to its waiting calls and holds no edges: the search asks the key of each call whom it waits
+//! for. Why a cycle that was read twice is one, and why each is found, is in the opening comment of [`lock`](super).
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use smallvec::SmallVec;
+
+use super::WaitEdge;
+use super::queue::KeyQueue;
+use super::request::OwnerId;
+use super::shards::{Shards, Slot};
+use super::waiter::Waiter;
+
+/// The waiting calls of one owner.
+#[derive(Debug, Default)]
+struct Calls(SmallVec<[Arc<Waiter>; 1]>);
+
+impl Slot for Calls {
+    fn is_vacant(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// See the module.
+pub(super) struct WaitGraph {
+    owners: Shards<OwnerId, Calls>,
+    /// How many calls wait beside another one of their owner. At zero a search need not follow calls that merely
+    /// stand ahead: their owners wait for nothing else.
+    beside: AtomicUsize,
+}
+
+/// A call on a cycle, and the owner that it waits for.
+#[derive(Debug, Clone)]
+pub(super) struct Edge {
+    pub(super) call: Arc<Waiter>,
+    pub(super) holder: OwnerId,
+}
+
+/// A cycle: each edge's holder is the next one's waiter, the last one's holder the first one's.
+#[derive(Debug, Clone)]
+pub(super) struct Cycle(Vec<Edge>);
+
+impl WaitGraph {
+    pub(super) fn new() -> Self {
+        Self {
+            owners: Shards::new(),
+            beside: AtomicUsize::new(0),
+        }
+    }
+
+    /// Puts a call in, before it joins its queue. True if its owner has other calls in here.
+    pub(super) fn insert(&self, call: &Arc<Waiter>) -> bool {
+        self.owners.change(call.owner, |calls| {
+            calls.0.push(call.clone());
+            let siblings = calls.0.len() > 1;
+            if siblings {
+                self.beside.fetch_add(1, SeqCst);
+            }
+            siblings
+        })
+    }
+
+    /// Takes a call out, after its wait has ended.
+    pub(super) fn remove(&self, call: &Arc<Waiter>) {
+        self.owners.change_present(&call.owner, |calls| {
+            let before = calls.0.len();
+            calls.0.retain(|other| !Arc::ptr_eq(other, call));
+            if before > 1 && calls.0.len() < before {
+                self.beside.fetch_sub(1, SeqCst);
+            }
+        });
+    }
+
+    /// The calls of one owner that still wait.
+    pub(super) fn calls(&self, owner: OwnerId) -> SmallVec<[Arc<Waiter>; 1]> {
+        let waiting = |calls: &Calls| {
+            calls
+                .0
+                .iter()
+                .filter(|call| call.is_waiting())
+                .cloned()
+                .collect()
+        };
+        self.owners.look(&owner, waiting).unwrap_or_default()
+    }
+
+    /// Every call that still waits.
+    pub(super) fn all(&self) -> Vec<Arc<Waiter>> {
+        let mut all = Vec::new();
+        self.owners.for_each(|_, calls| {
+            all.extend(calls.0.iter().filter(|call| call.is_waiting()).cloned());
+        });
+        all
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.owners.len()
+    }
+
+    /// The shortest cycle through `start`, as far as it can be seen while others go on.
+    pub(super) fn find_cycle(
+        &self,
+        start: &Arc<Waiter>,
+        keys: &Shards<bytes::Bytes, KeyQueue>,
+    ) -> Option<Cycle> {
+        // An owner on the way, and the call by which it was reached.
+        let mut reached: HashMap<OwnerId, Arc<Waiter>> = HashMap::new();
+        let mut next = VecDeque::new();
+        let queued = self.beside.load(SeqCst) > 0;
+        let blockers = |call: &Arc<Waiter>| {
+            keys.look(&call.key, |queue| queue.next_blockers_of(call, queued))
+                .unwrap_or_default()
+        };
+        for owner in blockers(start) {
+            if reached.insert(owner, start.clone()).is_none() {
+                next.push_back(owner);
+            }
+        }
+        while let Some(owner) = next.pop_front() {
+            for call in self.calls(owner) {
+                for holder in blockers(&call) {
+                    if holder == start.owner {
+                        return Some(Cycle::back_from(Edge { call, holder }, &reached));
+                    }
+                    reached.entry(holder).or_insert_with(|| {
+                        next.push_back(holder);
+                        call.clone()
+                    });
+                }
+            }
+        }
+        None
+    }
+}
+
+impl Cycle {
+    fn back_from(last: Edge, reached: &HashMap<OwnerId, Arc<Waiter>>) -> Self {
+        let end = last.holder;
+        let mut edges = vec![last];
+        while let Some(edge) = edges.last()
+            && edge.call.owner != end
+        {
+            let holder = edge.call.owner;
+            let Some(call) = reached.get(&holder).cloned() else {
+                break;
+            };
+            edges.push(Edge { call, holder });
+        }
+        edges.reverse();
+        Self(edges)
+    }
+
+    /// Whether every edge stands, one read after another.
+    pub(super) fn stands(&self, keys: &Shards<bytes::Bytes, KeyQueue>) -> bool {
+        self.0.iter().all(|Edge { call, holder }| {
+            keys.look(&call.key, |queue| queue.is_blocked_by(call, *holder))
+                .unwrap_or(false)
+        })
+    }
+
+    /// The call of the youngest owner, and the cycle from its edge on.
+    pub(super) fn victim(mut self) -> Option<(Arc<Waiter>, Vec<WaitEdge>)> {
+        let youngest = (0..self.0.len()).max_by_key(|at| self.0[*at].call.owner)?;
+        self.0.rotate_left(youngest);
+        let edge = |Edge { call, holder }: &Edge| WaitEdge {
+            waiter: call.owner,
+            holder: *holder,
+            key: call.key.clone(),
+        };
+        Some((
+            self.0.first()?.call.clone(),
+            self.0.iter().map(edge).collect(),
+        ))
+    }
+}

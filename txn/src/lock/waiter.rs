@@ -1,0 +1,235 @@
+//! One call that waits: its word, which decides how the wait ends, and its slot, which says whom to wake and why it
+//! failed. The states and their transitions are in the opening comment of [`lock`](super).
+//!
+//! The word, low bits first: three bits of state; for `GRANTED`, one bit that says that the owner held the key before;
+//! from bit 32 on, how many calls were left in the queue.
+
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::request::{LockMode, OwnerId};
+use super::{LockError, WaitEdge};
+use crate::sync::{AtomicU64, Mutex, Ordering, Unparker};
+
+const WAITING: u64 = 0;
+const GRANTED: u64 = 1;
+const TIMED_OUT: u64 = 2;
+const TOO_LATE: u64 = 3;
+const VICTIM: u64 = 4;
+const CANCELLED: u64 = 5;
+const STATE: u64 = 0b111;
+const ALREADY_HELD: u64 = 1 << 3;
+const WAITERS_SHIFT: u32 = 32;
+
+/// Why a wait failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The wait budget ended; these stood in the way.
+    TimedOut(Vec<OwnerId>),
+    /// The deadline came; these stood in the way.
+    TooLate(Vec<OwnerId>),
+    /// Chosen to break this cycle.
+    Victim(Vec<WaitEdge>),
+    /// Withdrawn by its own side.
+    Cancelled,
+}
+
+impl Failure {
+    fn state(&self) -> u64 {
+        match self {
+            Self::TimedOut(_) => TIMED_OUT,
+            Self::TooLate(_) => TOO_LATE,
+            Self::Victim(_) => VICTIM,
+            Self::Cancelled => CANCELLED,
+        }
+    }
+}
+
+/// How a wait ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Granted { already_held: bool, waiters: usize },
+    Failed(Failure),
+}
+
+/// Whom to wake.
+#[derive(Debug, Default)]
+enum Wake {
+    #[default]
+    Nobody,
+    Task(Waker),
+    Parked(Unparker),
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    wake: Wake,
+    failure: Option<Failure>,
+}
+
+/// What ends a wait when its time is up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limit {
+    Budget,
+    Deadline,
+}
+
+/// One waiting call. Shared between the call, the key's queue, the wait-for graph and the timer.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    pub(crate) owner: OwnerId,
+    pub(crate) attempt: u64,
+    pub(crate) mode: LockMode,
+    pub(crate) key: Bytes,
+    pub(crate) since: Instant,
+    /// When the wait ends by itself, and what then ended it.
+    pub(crate) ends: Option<(Instant, Limit)>,
+    /// Place in the key's queue, for finding it there. Read and written with the key's shard locked.
+    pub(super) ticket: std::sync::atomic::AtomicI64,
+    /// The timer's entry for this call, if it has one. Read and written with the timer locked.
+    pub(super) armed: std::sync::Mutex<Option<super::timer::Place>>,
+    word: AtomicU64,
+    slot: Mutex<Slot>,
+}
+
+impl Waiter {
+    pub(crate) fn new(
+        owner: OwnerId,
+        attempt: u64,
+        mode: LockMode,
+        key: Bytes,
+        since: Instant,
+        ends: Option<(Instant, Limit)>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            owner,
+            attempt,
+            mode,
+            key,
+            since,
+            ends,
+            ticket: std::sync::atomic::AtomicI64::new(0),
+            armed: std::sync::Mutex::new(None),
+            word: AtomicU64::new(WAITING),
+            slot: Mutex::new(Slot::default()),
+        })
+    }
+
+    /// Whether nothing has ended the wait yet.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.word.load(Ordering::Acquire) & STATE == WAITING
+    }
+
+    /// Ends the wait with a grant, if nothing ended it before.
+    pub(super) fn grant(&self, already_held: bool, waiters: usize) -> bool {
+        let held = if already_held { ALREADY_HELD } else { 0 };
+        let waiters = u32::try_from(waiters).unwrap_or(u32::MAX);
+        self.decide(GRANTED | held | (u64::from(waiters) << WAITERS_SHIFT))
+    }
+
+    /// Ends the wait with a failure, if nothing ended it before.
+    pub(super) fn fail(&self, failure: Failure) -> bool {
+        let mut slot = self.slot.lock();
+        let won = self.decide(failure.state());
+        if won {
+            slot.failure = Some(failure);
+        }
+        won
+    }
+
+    /// The one step that decides. `AcqRel`: the winner's earlier writes, and those of the owner that made room, are
+    /// seen by whoever reads the word with `Acquire`.
+    fn decide(&self, word: u64) -> bool {
+        self.word
+            .compare_exchange(WAITING, word, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
+    /// How the wait ended, if it has.
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        let word = self.word.load(Ordering::Acquire);
+        match word & STATE {
+            WAITING => None,
+            GRANTED => Some(Outcome::Granted {
+                already_held: word & ALREADY_HELD != 0,
+                waiters: (word >> WAITERS_SHIFT) as usize,
+            }),
+            // The failure is written with the slot locked around the CAS, so it is there.
+            _ => self.slot.lock().failure.clone().map(Outcome::Failed),
+        }
+    }
+
+    /// Notes the task to wake. The caller reads the word again afterwards.
+    pub(crate) fn wake_task(&self, waker: &Waker) {
+        let mut slot = self.slot.lock();
+        match &slot.wake {
+            Wake::Task(known) if known.will_wake(waker) => {}
+            _ => slot.wake = Wake::Task(waker.clone()),
+        }
+    }
+
+    /// Notes the thread to unpark. The caller reads the word again afterwards.
+    pub(crate) fn wake_thread(&self, thread: Unparker) {
+        self.slot.lock().wake = Wake::Parked(thread);
+    }
+
+    /// Wakes whoever waits here. After the word was changed, with no lock held. A waker that panics is reported and
+    /// does not keep the others asleep.
+    pub(crate) fn wake(&self) {
+        let wake = std::mem::take(&mut self.slot.lock().wake);
+        match wake {
+            Wake::Nobody => {}
+            Wake::Parked(thread) => thread.unpark(),
+            Wake::Task(waker) => {
+                let woken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| waker.wake()));
+                if woken.is_err() {
+                    tracing::error!(owner = self.owner, "a waker panicked");
+                }
+            }
+        }
+    }
+
+    /// The error of a failed wait.
+    pub(super) fn error(&self, failure: Failure, waited: Duration) -> LockError {
+        let key = self.key.clone();
+        match failure {
+            Failure::TimedOut(holders) => LockError::Timeout {
+                key,
+                holders,
+                waited,
+            },
+            Failure::TooLate(holders) => LockError::DeadlineExceeded {
+                key,
+                holders,
+                waited,
+            },
+            Failure::Victim(cycle) => LockError::Deadlock { key, cycle, waited },
+            Failure::Cancelled => LockError::Cancelled { key },
+        }
+    }
+}
+
+/// The calls whose waits one step ended, to be woken when no lock is held any more.
+#[derive(Debug, Default)]
+pub(crate) struct Ended(smallvec::SmallVec<[Arc<Waiter>; 2]>);
+
+impl Ended {
+    pub(super) fn push(&mut self, waiter: Arc<Waiter>) {
+        self.0.push(waiter);
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Wakes them all, in the order in which their waits ended.
+    pub(crate) fn wake(self) {
+        for waiter in self.0 {
+            waiter.wake();
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The one place where what a model has to see is switched between `std` and `loom`.
+//!
+//! Decision words, mutexes and parking come from here. A normal build gets `std`; a build with `--cfg untorn_loom` gets
+//! loom's counterparts. Counters that nothing is decided by stay with `std` in both.
+//!
+//! A mutex here does not poison: what it guards is never left half changed by code that could panic.
+#![cfg_attr(untorn_loom, allow(dead_code))]
+
+#[cfg(untorn_loom)]
+pub(crate) use modelled::*;
+#[cfg(not(untorn_loom))]
+pub(crate) use plain::*;
+
+#[cfg(not(untorn_loom))]
+mod plain {
+    use std::sync::PoisonError;
+    use std::time::Instant;
+
+    pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// `std`'s mutex without poison.
+    #[derive(Debug, Default)]
+    pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(std::sync::Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, T> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+
+    /// Puts the thread that made it to sleep.
+    #[derive(Debug)]
+    pub(crate) struct Parker(std::thread::Thread);
+
+    /// Wakes the thread of one [`Parker`].
+    #[derive(Debug)]
+    pub(crate) struct Unparker(std::thread::Thread);
+
+    impl Parker {
+        pub(crate) fn new() -> Self {
+            Self(std::thread::current())
+        }
+
+        pub(crate) fn unparker(&self) -> Unparker {
+            Unparker(self.0.clone())
+        }
+
+        /// Sleeps until woken, or until `instant` if there is one; may return for no reason.
+        pub(crate) fn park_until(&self, instant: Option<Instant>) {
+            match instant {
+                None => std::thread::park(),
+                Some(instant) => {
+                    std::thread::park_timeout(instant.saturating_duration_since(Instant::now()));
+                }
+            }
+        }
+    }
+
+    impl Unparker {
+        pub(crate) fn unpark(self) {
+            self.0.unpark();
+        }
+    }
+
+    /// One step of waiting for another thread that is expected to be quick.
+    pub(crate) fn spin() {
+        std::hint::spin_loop();
+    }
+}
+
+#[cfg(untorn_loom)]
+mod modelled {
+    use std::sync::{Arc, PoisonError};
+    use std::time::Instant;
+
+    pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
+
+    /// Loom's mutex without poison.
+    #[derive(Debug, Default)]
+    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(loom::sync::Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> loom::sync::MutexGuard<'_, T> {
+            match self.0.lock() {
+                Ok(guard) => guard,
+                Err(poisoned) => poisoned.into_inner(),
+            }
+        }
+    }
+
+    /// Made of a mutex and a condition variable: loom's `unpark` also wakes a thread that waits for something else.
+    #[derive(Debug)]
+    pub(crate) struct Parker(Arc<(loom::sync::Mutex<bool>, loom::sync::Condvar)>);
+
+    #[derive(Debug)]
+    pub(crate) struct Unparker(Arc<(loom::sync::Mutex<bool>, loom::sync::Condvar)>);
+
+    impl Parker {
+        pub(crate) fn new() -> Self {
+            Self(Arc::new((
+                loom::sync::Mutex::new(false),
+                loom::sync::Condvar::new(),
+            )))
+        }
+
+        pub(crate) fn unparker(&self) -> Unparker {
+            Unparker(self.0.clone())
+        }
+
+        /// Time does not pass in a model: sleeps until woken.
+        pub(crate) fn park_until(&self, _: Option<Instant>) {
+            let (woken, bell) = &*self.0;
+            let mut woken = woken.lock().unwrap_or_else(PoisonError::into_inner);
+            while !*woken {
+                woken = bell.wait(woken).unwrap_or_else(PoisonError::into_inner);
+            }
+            *woken = false;
+        }
+    }
+
+    impl Unparker {
+        pub(crate) fn unpark(self) {
+            let (woken, bell) = &*self.0;
+            *woken.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            bell.notify_one();
+        }
+    }
+
+    pub(crate) fn spin() {
+        loom::thread::yield_now();
+    }
+}
