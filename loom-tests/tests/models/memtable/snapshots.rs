@@ -75,7 +75,7 @@ fn s12_snapshot_taken_under_ticks_and_overwrites() {
     model(
         "s12_snapshot_taken_under_ticks_and_overwrites",
         3,
-        1,
+        800,
         || {
             let table = table(&[("a", "0")]);
             let there = Arc::clone(&table);

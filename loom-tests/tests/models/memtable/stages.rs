@@ -195,7 +195,7 @@ fn s11_release_with_snapshot_of_before() {
 /// from the settled one.
 #[test]
 fn s10_cleanup_with_update() {
-    model("s10_cleanup_with_update", 4, 1, || {
+    model("s10_cleanup_with_update", 4, 800, || {
         let (table, stage) = staged();
         let there = Arc::clone(&table);
         let cleaner = spawn(move || there.cleanup_stage(stage).unwrap());
@@ -217,7 +217,7 @@ fn s10_cleanup_with_update() {
 /// S10. A key that a stage made and removed is in debt until the stage's list is paid, whatever clears it away before.
 #[test]
 fn s10_key_made_and_removed_in_a_stage() {
-    model("s10_key_made_and_removed_in_a_stage", 2, 1, || {
+    model("s10_key_made_and_removed_in_a_stage", 1, 50, || {
         let table = table(&BEFORE);
         let stage = table.open_stage();
         table.insert("b", "22").unwrap();

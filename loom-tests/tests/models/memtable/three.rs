@@ -10,7 +10,7 @@ use super::{assert_counts, assert_exact, forward, table};
 /// S4. Two overwrites of one key and a reader, who never goes back.
 #[test]
 fn s4_two_writers_and_a_reader() {
-    model("s4_two_writers_and_a_reader", 3, 1, || {
+    model("s4_two_writers_and_a_reader", 2, 1500, || {
         let table = table(&[("k", "0")]);
         let writers = ["1", "22"].map(|value| {
             let there = Arc::clone(&table);
@@ -33,7 +33,7 @@ fn s4_two_writers_and_a_reader() {
 /// S1. The counters while two writers fight over one key: the loser's version is announced and never published.
 #[test]
 fn s1_two_writers_of_one_key_with_stats() {
-    model("s1_two_writers_of_one_key_with_stats", 1, 1, || {
+    model("s1_two_writers_of_one_key_with_stats", 1, 100, || {
         let table = table(&[("k", "0")]);
         let writers = ["1", "22"].map(|value| {
             let there = Arc::clone(&table);
@@ -60,7 +60,7 @@ fn s1_two_writers_of_one_key_with_stats() {
 /// S27. A removal, an insert of the same key, and a get.
 #[test]
 fn s27_remove_insert_get() {
-    model("s27_remove_insert_get", 3, 1, || {
+    model("s27_remove_insert_get", 2, 1000, || {
         let table = table(&[("k", "0")]);
         let there = Arc::clone(&table);
         let remover = spawn(move || there.remove("k").unwrap());
@@ -89,7 +89,7 @@ fn s27_remove_insert_get() {
 /// S12. A snapshot while two threads write a key each: it sees the same of both later on.
 #[test]
 fn s12_snapshot_under_two_writers() {
-    model("s12_snapshot_under_two_writers", 2, 1, || {
+    model("s12_snapshot_under_two_writers", 2, 1000, || {
         let table = table(&[("a", "0"), ("b", "0")]);
         let writers = ["a", "b"].map(|key| {
             let there = Arc::clone(&table);
@@ -114,7 +114,7 @@ fn s12_snapshot_under_two_writers() {
 /// S10. A cleanup, a write into the stage's key, and a reader of both.
 #[test]
 fn s10_cleanup_with_writer_and_reader() {
-    model("s10_cleanup_with_writer_and_reader", 2, 1, || {
+    model("s10_cleanup_with_writer_and_reader", 2, 5000, || {
         let table = table(&[("a", "0")]);
         let stage = table.open_stage();
         table.insert("a", "11").unwrap();
@@ -138,7 +138,7 @@ fn s10_cleanup_with_writer_and_reader() {
 /// S26. Two splits of one leaf under a scan.
 #[test]
 fn s26_two_splits_under_a_scan() {
-    model("s26_two_splits_under_a_scan", 3, 1, || {
+    model("s26_two_splits_under_a_scan", 2, 1000, || {
         let table = table(&[("b", "2"), ("d", "4")]);
         let writers = [("a", "1"), ("c", "3")].map(|(key, value)| {
             let there: Arc<Memtable> = Arc::clone(&table);
