@@ -4,6 +4,7 @@
 //! the processor's second-level cache. Blocks are never freed before the table: a reference to a cell is always valid, and no
 //! grace period is needed for cells. A cell that was taken for a split that lost its race is kept for the next split.
 
+use crate::mutant::planted;
 use crate::reclaim::Guard;
 use crate::run::{Run, RunRef, Slot};
 use crate::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
@@ -29,7 +30,7 @@ impl<S: Slot> Cell<S> {
 
     /// Puts `new` in place of `old`; the whole of an insert, a split, a removal.
     pub(crate) fn install(&self, old: *mut Run<S>, new: *mut Run<S>) -> bool {
-        let order = if crate::mutant::planted("relaxed-install") {
+        let order = if planted("relaxed-install") {
             Ordering::Relaxed
         } else {
             // Release publishes the run and the entries in it; Acquire is for the fence that follows.

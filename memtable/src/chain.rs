@@ -18,6 +18,7 @@
 
 use crate::cells::{Cell, Cells};
 use crate::fence::Fence;
+use crate::mutant::planted;
 use crate::reclaim::Guard;
 use crate::run::{self, NewRun, Range, RunRef, Slot};
 use crate::sync;
@@ -211,6 +212,11 @@ fn replace<'g, S: Slot>(
         return false;
     }
     new.published();
+    if planted("run-freed-at-once") {
+        // SAFETY: none: the bug is planted.
+        unsafe { run::destroy::<S>(old.as_ptr().cast()) };
+        return true;
+    }
     // SAFETY: the CAS took it out of its cell, the only place that named it, and only one CAS can do that (I4).
     unsafe { guard.retire(old.as_ptr().cast(), run::destroy::<S>, run::allocation(old)) };
     true
@@ -226,8 +232,13 @@ fn split<'t, 'g, S: Slot>(
 ) -> Option<Offspring<'t, S>> {
     let right = growth.cells.take();
     let halves = run.split(at, slot, right);
-    right.fill(halves.right.as_ptr());
+    if !planted("right-half-late") {
+        right.fill(halves.right.as_ptr());
+    }
     if replace(cell, run, halves.left, guard) {
+        if planted("right-half-late") {
+            right.fill(halves.right.as_ptr());
+        }
         halves.right.published();
         return Some(Offspring {
             fence: halves.fence,

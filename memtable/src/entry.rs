@@ -9,6 +9,7 @@
 //!   stamps and buries; the other bits count the lists of debts that name the entry, and while one does it is not buried.
 
 use crate::fence::Fence;
+use crate::mutant::planted;
 use crate::prefetch::prefetch;
 use crate::reclaim::Guard;
 use crate::run::Slot;
@@ -143,15 +144,15 @@ impl<'g> EntryRef<'g> {
 
     /// Puts `to` on top if `from` is still the head. The whole of an overwrite.
     pub(crate) fn push(&self, from: VersionRef<'g>, to: VersionRef<'g>) -> bool {
-        let order = if crate::mutant::planted("relaxed-push") {
-            Ordering::Relaxed
-        } else {
-            // Release publishes the version's bytes; Acquire is for the fence that follows.
-            Ordering::AcqRel
-        };
+        // Release publishes the version's bytes; Acquire is for the fence that follows.
         self.get()
             .head
-            .compare_exchange(from.as_ptr(), to.as_ptr(), order, Ordering::Relaxed)
+            .compare_exchange(
+                from.as_ptr(),
+                to.as_ptr(),
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            )
             .is_ok()
     }
 
@@ -189,6 +190,9 @@ impl<'g> EntryRef<'g> {
                 .hold
                 .compare_exchange(hold, hold | TRIMMING, Ordering::Acquire, Ordering::Relaxed)
                 .is_ok();
+        if !won && planted("trim-flag-of-another") {
+            drop(TrimFlag { entry: *self });
+        }
         // Made only if it was won: a `TrimFlag` that is dropped gives the flag back, whoever has it.
         won.then(|| TrimFlag { entry: *self })
     }

@@ -8,6 +8,7 @@
 //!   snapshot's instant is not below the clock that he read, and it needs nothing that he takes away.
 
 use crate::clock::Clock;
+use crate::mutant::planted;
 use crate::reclaim::Guard;
 use crate::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use crate::sync::{self, const_fn};
@@ -59,7 +60,9 @@ impl Registry {
         guard: &Guard,
     ) -> Registration {
         let slot = self.claim(clock.now(guard).segment | PROVISIONAL);
-        sync::atomic::fence(Ordering::SeqCst);
+        if !planted("snapshot-without-fence") {
+            sync::atomic::fence(Ordering::SeqCst);
+        }
         let segment = loop {
             let view = clock.now(guard);
             match view.open_stages().last() {
@@ -135,6 +138,9 @@ impl Registry {
     /// Whether a live snapshot may be at one of the segments from `from` to before `to`. Only right after a fence that
     /// follows the reading of the clock (R1).
     pub(crate) fn any_within(&self, from: u64, to: u64) -> bool {
+        if planted("snapshots-ignored") {
+            return false;
+        }
         let mut block = self.blocks.load(Ordering::Acquire);
         // SAFETY: blocks live as long as the table (I8).
         while let Some(current) = unsafe { block.as_ref() } {

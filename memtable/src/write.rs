@@ -16,6 +16,7 @@ use crate::debt::{DebtorList, Payment};
 use crate::entry::{self, Contents, EntryRef, EntrySlot, Head, MAX_INLINE_VALUE, NewEntry};
 use crate::error::{Error, MAX_KEY_LEN, MAX_VALUE_LEN};
 use crate::item::{Entry, Item, Update, Written};
+use crate::mutant::planted;
 use crate::reclaim::{self, Guard};
 use crate::sync;
 use crate::table::Table;
@@ -117,6 +118,11 @@ impl Table {
                 (0..debts).for_each(|_| entry.settle_debt());
                 // Whoever was ahead may have left a burial to us, since the entry was in debt.
                 self.trim(entry, Role::Writer, guard);
+            }
+            if planted("announced-freed-at-once") {
+                // SAFETY: none: the bug is planted.
+                unsafe { version::destroy(version.as_ptr().cast()) };
+                return Ok(Attempt::Again);
             }
             // SAFETY: never published, but announced: a `stats()` may still look at it (A1).
             unsafe {
@@ -316,7 +322,7 @@ impl Table {
     /// Takes a dead entry out of its leaf, unless a new one took its place.
     fn unlink(&self, entry: EntryRef<'_>, guard: &Guard) {
         let hint = self.hint(entry.key(), Side::At, guard);
-        if chain::remove(hint, entry.slot(), guard) {
+        if chain::remove(hint, entry.slot(), guard) || planted("retire-without-winning") {
             // SAFETY: our CAS took it out of the run, and a dead entry never gets into another one (I4).
             unsafe { retire(entry, guard) };
         }

@@ -2,6 +2,7 @@
 
 use super::tally::{OlderSum, Sum, Tally, destroy_sum, parts};
 use crate::clock::{Hole, View};
+use crate::mutant::planted;
 use crate::reclaim::Guard;
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering, fence};
 use crate::sync::{self, const_fn};
@@ -135,6 +136,9 @@ pub(crate) struct Claim<'t> {
 impl Claim<'_> {
     fn publish(&mut self) {
         self.number += 1;
+        if planted("tally-number-first") {
+            self.stripe.published.store(self.number, Ordering::Release);
+        }
         // Pairs with the fence in `read`: who sees a field of this slot sees the number before it.
         fence(Ordering::Release);
         self.stripe.slot(self.number).store(&self.tally);
@@ -143,7 +147,7 @@ impl Claim<'_> {
 
     /// Before the version is published (A1).
     pub(crate) fn announce(&mut self, version: VersionRef<'_>) {
-        if crate::mutant::planted("no-announcement") {
+        if planted("no-announcement") {
             return;
         }
         self.tally.announced = version.as_ptr();

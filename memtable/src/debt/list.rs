@@ -1,6 +1,7 @@
 //! Lists of entries in debt: in private hands, or shared by the writers of a stage.
 
 use crate::entry::EntrySlot;
+use crate::mutant::planted;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use std::ptr;
 
@@ -95,7 +96,11 @@ impl Debtors {
     fn push_item(&self, item: Item) -> Result<(), DebtorList> {
         // Acquire, here and below: whoever finds the list closed sees the clock's step that came before, so that he does
         // not look for the same stage again.
-        let mut newest = self.newest.load(Ordering::Acquire);
+        let seen = match planted("list-relaxed") {
+            true => Ordering::Relaxed,
+            false => Ordering::Acquire,
+        };
+        let mut newest = self.newest.load(seen);
         let node = Box::into_raw(Box::new(Debtor {
             item,
             next: ptr::null_mut(),
@@ -111,7 +116,7 @@ impl Debtors {
             // Release: who takes the list sees the node.
             match self
                 .newest
-                .compare_exchange(newest, node, Ordering::Release, Ordering::Acquire)
+                .compare_exchange(newest, node, Ordering::Release, seen)
             {
                 Ok(_) => return Ok(()),
                 Err(now) => newest = now,

@@ -11,6 +11,7 @@ mod scans;
 mod snapshots;
 mod splits;
 mod stages;
+mod three;
 
 use loom::sync::Arc;
 use untorn_memtable::{Memtable, Stats};

@@ -23,7 +23,7 @@ fn s27_two_removers_of_one_key() {
 /// S27. Insert, remove, insert of one key against a remove of it: what was removed was there, what was not removed stays.
 #[test]
 fn s27_insert_remove_insert_with_remove() {
-    model("s27_insert_remove_insert_with_remove", 3, 11000, || {
+    model("s27_insert_remove_insert_with_remove", 2, 700, || {
         let table = table(&[("k", "0")]);
         let there = Arc::clone(&table);
         let other = spawn(move || there.remove("k").unwrap());
@@ -42,7 +42,7 @@ fn s27_insert_remove_insert_with_remove() {
 /// S27. Insert, remove, insert of one key against an insert of it.
 #[test]
 fn s27_insert_remove_insert_with_insert() {
-    model("s27_insert_remove_insert_with_insert", 3, 34000, || {
+    model("s27_insert_remove_insert_with_insert", 2, 500, || {
         let table = table(&[("k", "0")]);
         let there = Arc::clone(&table);
         let other = spawn(move || {

@@ -67,3 +67,29 @@ fn s12_snapshot_taken_under_overwrites() {
         assert_exact(&table, &[("a", "2")]);
     });
 }
+
+/// A snapshot that is taken while the clock moves and versions are trimmed: what it needs is not taken away between its
+/// reading of the clock and its registration.
+#[test]
+fn s12_snapshot_taken_under_ticks_and_overwrites() {
+    model(
+        "s12_snapshot_taken_under_ticks_and_overwrites",
+        3,
+        800,
+        || {
+            let table = table(&[("a", "0")]);
+            let there = Arc::clone(&table);
+            let writer = spawn(move || {
+                drop(there.snapshot());
+                there.insert("a", "1").unwrap();
+            });
+            let snapshot = table.snapshot();
+            writer.join().unwrap();
+            let first = snapshot.get("a").expect("never absent");
+            table.insert("a", "2").unwrap();
+            assert_eq!(snapshot.get("a").expect("never absent"), first);
+            drop(snapshot);
+            assert_exact(&table, &[("a", "2")]);
+        },
+    );
+}

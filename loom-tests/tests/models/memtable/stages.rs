@@ -190,3 +190,44 @@ fn s11_release_with_snapshot_of_before() {
         assert_exact(&table, &STAGED);
     });
 }
+
+/// S10. A read-modify-write of what a cleanup takes back: computed from the staged value and gone with it, or computed
+/// from the settled one.
+#[test]
+fn s10_cleanup_with_update() {
+    model("s10_cleanup_with_update", 4, 800, || {
+        let (table, stage) = staged();
+        let there = Arc::clone(&table);
+        let cleaner = spawn(move || there.cleanup_stage(stage).unwrap());
+        let written = table
+            .update("a", |found| {
+                let mut value = found.expect("never absent").value.to_vec();
+                value.push(b'x');
+                Update::Put {
+                    value: value.into(),
+                    tag: 0,
+                }
+            })
+            .unwrap();
+        cleaner.join().unwrap();
+        assert_exact(&table, &[("a", if written.staged { "0" } else { "0x" })]);
+    });
+}
+
+/// S10. A key that a stage made and removed is in debt until the stage's list is paid, whatever clears it away before.
+#[test]
+fn s10_key_made_and_removed_in_a_stage() {
+    model("s10_key_made_and_removed_in_a_stage", 1, 50, || {
+        let table = table(&BEFORE);
+        let stage = table.open_stage();
+        table.insert("b", "22").unwrap();
+        let there = Arc::clone(&table);
+        let remover = spawn(move || assert!(there.remove("b").unwrap().is_some()));
+        table.release_stage(stage).unwrap();
+        table.insert("c", "3").unwrap();
+        remover.join().unwrap();
+        table.insert("d", "4").unwrap();
+        table.insert("e", "5").unwrap();
+        assert_exact(&table, &[("a", "0"), ("c", "3"), ("d", "4"), ("e", "5")]);
+    });
+}
