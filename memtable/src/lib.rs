@@ -98,6 +98,7 @@ mod trim;
 mod version;
 mod visible;
 mod walk;
+mod write;
 
 #[cfg(untorn_loom)]
 #[doc(hidden)]

@@ -8,7 +8,8 @@ use crate::reclaim;
 use crate::snapshot::Snapshot;
 use crate::stage::{self, Released, StageId};
 use crate::sync::const_fn;
-use crate::table::{Change, Table, new_table};
+use crate::table::{Table, new_table};
+use crate::write::Change;
 use bytes::Bytes;
 use std::borrow::Cow;
 

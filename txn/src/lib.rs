@@ -1,9 +1,135 @@
 #![forbid(unsafe_code)]
 //! Transactions that many threads use at once.
+//!
+//! A [`Transaction`] is a handle: a clone is the same transaction, and any number of threads may read, write, lock
+//! and ask for its length through it, at any time. Every method takes `&self`, no lock is exported, and what is
+//! returned is owned. Below it is a [`Store`]; the embedded one, [`MemStore`], comes with the crate.
+//!
+//! - [Usage](#usage): begin, read, write, lock, commit
+//! - [Many threads, one transaction](#many-threads-one-transaction)
+//! - [Async and blocking](#async-and-blocking)
+//! - [Consistency](#consistency): what every operation promises
+//! - [Errors](#errors)
+//! - [The parts](#the-parts), usable by themselves
+//! - [What is not there](#what-is-not-there)
+//!
+//! # Usage
+//!
+//! ```
+//! use untorn_txn::{BeginOptions, Db};
+//!
+//! # fn main() -> Result<(), untorn_txn::Error> {
+//! let db = Db::in_memory();
+//!
+//! let txn = db.blocking().begin(BeginOptions::default())?;
+//! txn.insert("alice", "100")?;
+//! txn.insert("bob", "50")?;
+//! txn.blocking().commit()?;
+//!
+//! // Pessimistic, the default: lock, then read what is newest, then write.
+//! let txn = db.blocking().begin(BeginOptions::default())?;
+//! let balance = txn.blocking().get_for_update("alice")?;
+//! assert_eq!(balance.as_deref(), Some(&b"100"[..]));
+//! txn.put("alice", "70")?;
+//!
+//! // Until the commit others see what was.
+//! let reader = db.blocking().begin(BeginOptions::optimistic())?;
+//! let info = txn.blocking().commit()?;
+//! assert!(info.commit_ts > Some(reader.start_ts()));
+//! assert_eq!(reader.blocking().get("alice")?.as_deref(), Some(&b"100"[..]));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Many threads, one transaction
+//!
+//! The branches of a union lock rows in parallel, in the same transaction; another thread watches. Keys that overlap
+//! are locked once; a call that fails gives back what it took and nothing else.
+//!
+//! ```
+//! use untorn_txn::{BeginOptions, Db, LockOptions};
+//!
+//! # fn main() -> Result<(), untorn_txn::Error> {
+//! let db = Db::in_memory();
+//! let txn = db.blocking().begin(BeginOptions::default())?;
+//! std::thread::scope(|scope| {
+//!     for branch in [["a", "b"], ["b", "c"], ["c", "d"]] {
+//!         let txn = &txn;
+//!         scope.spawn(move || txn.blocking().lock_keys(branch, LockOptions::default()));
+//!     }
+//!     // Never torn: each of these keys has one byte.
+//!     let stats = txn.stats();
+//!     assert_eq!(stats.len, stats.size);
+//! });
+//! assert_eq!(txn.len(), 4);
+//! txn.blocking().rollback()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The example `union_for_update` does this on a table of customers, with a rival transaction, and checks every reading
+//! and the outcome.
+//!
+//! # Async and blocking
+//!
+//! Methods that may wait are `async`; [`Transaction::blocking`] has the same names for threads that park instead. No
+//! runtime is needed or named: a waiting future is woken by whoever releases the lock, or by a thread of this crate
+//! when its time is up. With the embedded store nothing but a lock ever waits, so every other future is ready at its
+//! first poll. Futures may be dropped at any time: a lock call withdraws, a commit that was not decided rolls back.
+//!
+//! # Consistency
+//!
+//! Isolation is snapshot isolation: reads see the store as of [`Transaction::start_ts`], locking reads see the newest
+//! committed value. Write skew is possible unless what was read is locked too; there are no range locks.
+//!
+//! | operation | promise |
+//! |---|---|
+//! | `get`, `batch_get` | own write, else the snapshot; own writes key by key |
+//! | `range` | the store's part is the snapshot; own writes are asked for each item as it is yielded; strict order, no key twice |
+//! | `put`, `delete` | linearizable, of one key |
+//! | `insert` | linearizable beside `put`, `insert` and `delete` of the transaction |
+//! | `lock_keys` | all keys or none; each locked once among siblings; flags appear after the last answer |
+//! | `get_for_update` | own write, else the newest committed value, under the lock |
+//! | `len`, `size`, `stats`, `is_dirty` | linearizable; `stats` is a pair of one instant |
+//! | `commit` | one instant for all readers; whoever begins after it returned sees all of it |
+//! | `commit`, `rollback` | of several that race exactly one wins; the others get `TransactionClosed` at once |
+//! | `Db::begin`, reads | never wait for a transaction |
+//!
+//! # Errors
+//!
+//! Whatever a caller can cause is an [`Error`]; one that is [retryable](Error::is_retryable) may go away in a new
+//! transaction. A call that fails has changed nothing, but for `commit`, which has rolled back.
+//!
+//! # The parts
+//!
+//! - [`buffer`]: the write buffer with flags and stages; [`flags`]: what is known of a key.
+//! - [`lock`]: the lock table with queues, deadlines and deadlock detection.
+//! - [`store`]: the seam, and the embedded multi-version store with its commit protocol.
+//! - [`transaction`]: how calls of one transaction go together.
+//!
+//! # What is not there
+//!
+//! Shared locks, locking only what exists, fair locking and assertions are not offered by transactions. Nothing is
+//! written to disk. Locks of the embedded store have no time to live: they end with their transaction, which is in the
+//! same process.
 
+pub mod buffer;
+mod db;
+mod error;
+pub mod flags;
 mod key_display;
 pub mod lock;
+pub mod store;
 mod sync;
+pub mod transaction;
 
+pub use buffer::{Entry, MemBuffer};
+pub use db::{BlockingDb, Cause, Db, DbSnapshot};
+pub use error::{Error, TxnState};
+pub use flags::{Assertion, FlagOp, KeyFlags};
 pub use key_display::{DisplayKey, MAX_PRINTED};
 pub use lock::{LockError, LockTable};
+pub use store::{ForUpdate, MemStore, Store, Timestamp};
+pub use transaction::{
+    BeginOptions, CommitInfo, LockOptions, LockOutcome, Mode, OnDrop, Transaction,
+};

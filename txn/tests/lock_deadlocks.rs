@@ -1,334 +1,517 @@
-//! Figures, for people: `cargo test --release -p untorn-txn --test lock_speed -- --ignored --nocapture --test-threads 1`.
-//! Nothing here is judged by its time.
+//! Deadlocks: found, told with the true cycle, broken by exactly one victim, and never imagined.
 
 mod lock_harness;
 
+use std::collections::HashSet;
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use lock_harness::*;
-use untorn_txn::lock::{LockError, LockTable};
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use untorn_txn::lock::{LockError, LockRequest, LockTable, LockTableOptions, OwnerId, WaitEdge};
 
-fn row(number: u64) -> Bytes {
-    Bytes::from([b"t_row___".as_slice(), &number.to_be_bytes()].concat())
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn table_with_delay(delay: Duration) -> LockTable {
+    LockTable::with_options(LockTableOptions::default().deadlock_delay(delay))
 }
 
-fn per_op(started: Instant, ops: u64) -> f64 {
-    started.elapsed().as_nanos() as f64 / ops as f64
+fn ring_key(at: usize) -> Bytes {
+    key(&format!("ring {at}"))
 }
 
-fn quantiles(mut times: Vec<u64>) -> String {
-    times.sort_unstable();
-    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize] as f64 / 1000.0;
-    format!(
-        "p50 {:.1} us, p90 {:.1} us, p99 {:.1} us, max {:.1} us",
-        at(0.5),
-        at(0.9),
-        at(0.99),
-        at(1.0)
-    )
-}
-
-#[test]
-#[ignore = "prints figures"]
-fn uncontended() {
-    const OPS: u64 = 1_000_000;
-    let keys: Vec<Bytes> = (0..100_000).map(row).collect();
-    let at = |op: u64| &keys[(op * 7919 % 100_000) as usize];
-    for round in 0..2 {
-        let table = LockTable::new();
-        let started = Instant::now();
-        for op in 0..OPS {
-            assert!(table.try_acquire(op + 1, at(op), Exclusive, 1).is_ok());
-            assert!(table.release(op + 1, at(op), 1));
-        }
-        println!(
-            "{round}: try_acquire + release, one at a time: {:.0} ns",
-            per_op(started, OPS)
+/// Each owner holds its key and asks for the next one's; all threads start together.
+fn ring(
+    table: &LockTable,
+    owners: &[OwnerId],
+    request: impl Fn(usize) -> LockRequest + Sync,
+) -> Vec<Result<(), LockError>> {
+    let n = owners.len();
+    for (at, owner) in owners.iter().enumerate() {
+        assert!(
+            table
+                .try_acquire(*owner, &ring_key(at), Exclusive, 0)
+                .is_ok()
         );
-
-        let started = Instant::now();
-        for op in 0..OPS {
-            assert!(
-                table
-                    .acquire_blocking(op + 1, at(op), Exclusive, &forever(1))
-                    .is_ok()
-            );
-            assert!(table.release(op + 1, at(op), 1));
-        }
-        println!(
-            "{round}: acquire_blocking + release: {:.0} ns",
-            per_op(started, OPS)
-        );
-
-        let started = Instant::now();
-        for op in 0..OPS {
-            let mut task = std::pin::pin!(table.acquire(op + 1, at(op), Exclusive, &forever(1)));
-            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-            assert!(std::future::Future::poll(task.as_mut(), &mut cx).is_ready());
-            assert!(table.release(op + 1, at(op), 1));
-        }
-        println!("{round}: acquire + release: {:.0} ns", per_op(started, OPS));
-
-        let started = Instant::now();
-        for txn in 0..OPS / 100 {
-            for op in 0..100 {
-                assert!(
-                    table
-                        .try_acquire(txn + 1, at(txn * 100 + op), Exclusive, 1)
-                        .is_ok()
-                );
-            }
-            assert_eq!(
-                table.release_all(txn + 1, (0..100).map(|op| at(txn * 100 + op))),
-                100
-            );
-        }
-        println!(
-            "{round}: acquire + release, 100 keys a transaction: {:.0} ns a key",
-            per_op(started, OPS)
-        );
-
-        let started = Instant::now();
-        for key in &keys {
-            assert!(table.try_acquire(1, key, Exclusive, 1).is_ok());
-        }
-        println!(
-            "{round}: acquire, 100k held at once: {:.0} ns",
-            per_op(started, 100_000)
-        );
-        let started = Instant::now();
-        assert_eq!(table.release_all(1, &keys), 100_000);
-        println!(
-            "{round}: release of these: {:.0} ns",
-            per_op(started, 100_000)
-        );
-        assert!(table.is_empty());
     }
-}
-
-#[test]
-#[ignore = "prints figures"]
-fn two_threads_uncontended() {
-    const OPS: u64 = 1_000_000;
-    let table = LockTable::new();
-    let start = Barrier::new(2);
-    std::thread::scope(|scope| {
-        for thread in 0..2 {
-            let (table, start) = (&table, &start);
-            scope.spawn(move || {
-                let keys: Vec<Bytes> = (0..1000).map(|number| row(number * 2 + thread)).collect();
-                start.wait();
-                let started = Instant::now();
-                for op in 0..OPS {
-                    let key = &keys[(op % 1000) as usize];
-                    assert!(
-                        table
-                            .try_acquire(op * 2 + thread, key, Exclusive, 1)
-                            .is_ok()
-                    );
-                    assert!(table.release(op * 2 + thread, key, 1));
-                }
-                println!("thread {thread} of 2: {:.0} ns", per_op(started, OPS));
-            });
-        }
-    });
-}
-
-/// Two threads take turns: the time from the release to the moment at which the other one runs on with the lock. Beside
-/// it, the same for a bare unpark: what the operating system takes.
-#[test]
-#[ignore = "prints figures"]
-fn hand_off_to_a_parked_thread() {
-    for hold in [0, 2, 20, 200].map(Duration::from_micros) {
-        let table = LockTable::new();
-        let (mut all, mut bare) = (Vec::new(), Vec::new());
-        let epoch = Instant::now();
-        let nanos = || epoch.elapsed().as_nanos() as u64;
-        let released = AtomicU64::new(0);
-        // How many calls are about to wait or have waited.
-        let (asked, stop) = (AtomicU64::new(0), AtomicBool::new(false));
-        let turns = |owner: u64| {
-            let key = row(1);
-            let mut times = Vec::new();
-            while times.len() < 500 && !stop.load(Ordering::SeqCst) {
-                let number = asked.fetch_add(1, Ordering::SeqCst) + 1;
-                let granted = table.acquire_blocking(owner, &key, Exclusive, &forever(1));
-                let now = nanos();
-                if granted.is_ok_and(|granted| !granted.waited.is_zero()) {
-                    times.push(now - released.load(Ordering::SeqCst));
-                }
-                // Let the other one come, then hold on to it for a while.
-                while asked.load(Ordering::SeqCst) <= number && !stop.load(Ordering::SeqCst) {
-                    std::thread::yield_now();
-                }
-                let started = Instant::now();
-                while started.elapsed() < hold {
-                    std::hint::spin_loop();
-                }
-                released.store(nanos(), Ordering::SeqCst);
-                table.release(owner, &key, 1);
-            }
-            stop.store(true, Ordering::SeqCst);
-            times
+    let start = Barrier::new(n);
+    let one = |at: usize| {
+        let (owner, wanted) = (owners[at], ring_key((at + 1) % n));
+        start.wait();
+        // Every other one through a future, so that both ways of waiting meet.
+        let result = if at.is_multiple_of(2) {
+            table.acquire_blocking(owner, &wanted, Exclusive, &request(at))
+        } else {
+            block_on(table.acquire(owner, &wanted, Exclusive, &request(at)))
         };
-        std::thread::scope(|scope| {
-            let turns = &turns;
-            let threads = [1, 2].map(|owner| scope.spawn(move || turns(owner)));
-            for thread in threads {
-                all.extend(thread.join().expect("a thread of the test panicked"));
-            }
-            let parked = scope.spawn(|| {
-                let mut times = Vec::new();
-                while times.len() < 500 {
-                    let before = released.load(Ordering::SeqCst);
-                    asked.store(1, Ordering::SeqCst);
-                    while released.load(Ordering::SeqCst) == before {
-                        std::thread::park_timeout(Duration::from_millis(1));
-                    }
-                    times.push(nanos() - released.load(Ordering::SeqCst));
-                }
-                stop.store(false, Ordering::SeqCst);
-                times
-            });
-            while stop.load(Ordering::SeqCst) {
-                if asked.swap(0, Ordering::SeqCst) == 1 {
-                    let started = Instant::now();
-                    while started.elapsed() < hold.max(Duration::from_micros(2)) {
-                        std::hint::spin_loop();
-                    }
-                    released.store(nanos(), Ordering::SeqCst);
-                    parked.thread().unpark();
-                } else {
-                    std::thread::yield_now();
-                }
-            }
-            bare.extend(parked.join().expect("the parked thread panicked"));
-        });
-        println!("held {hold:?}, {} hand-offs: {}", all.len(), quantiles(all));
-        println!("    a bare unpark: {}", quantiles(bare));
-    }
-}
-
-/// From the release to the wake-up of the task, in the releasing thread: what the table itself adds.
-#[test]
-#[ignore = "prints figures"]
-fn hand_off_to_a_task() {
-    let table = LockTable::new();
-    let key = row(1);
-    let mut times = Vec::new();
-    take_row(&table, 1, &key);
-    for owner in 2..100_000u64 {
-        let mut next = Task::new(table.acquire(owner, &key, Exclusive, &forever(1)));
-        assert_eq!(next.poll(), None);
-        let started = Instant::now();
-        table.release(owner - 1, &key, 1);
-        times.push(started.elapsed().as_nanos() as u64);
-        next.granted();
-    }
-    println!("release with a task to wake: {}", quantiles(times));
-}
-
-fn take_row(table: &LockTable, owner: u64, key: &Bytes) {
-    assert!(table.try_acquire(owner, key, Exclusive, 1).is_ok());
-}
-
-/// From the call that closes a cycle of two to the moment at which the victim knows.
-#[test]
-#[ignore = "prints figures"]
-fn deadlock_found_after() {
-    let mut times = Vec::new();
-    for _ in 0..500 {
-        let table = LockTable::new();
-        take(&table, 1, "a", Exclusive);
-        take(&table, 2, "b", Exclusive);
-        let _one = Task::waiting(&table, 1, "b", Exclusive);
-        let started = Instant::now();
-        let result = table.acquire_blocking(2, &key("a"), Exclusive, &forever(0));
-        times.push(started.elapsed().as_nanos() as u64);
-        assert!(matches!(result, Err(LockError::Deadlock { .. })));
-    }
-    println!("a deadlock of two, blocking: {}", quantiles(times));
-    let mut times = Vec::new();
-    let table = LockTable::new();
-    for _ in 0..500 {
-        take(&table, 1, "a", Exclusive);
-        take(&table, 2, "b", Exclusive);
-        let one = Task::waiting(&table, 1, "b", Exclusive);
-        let started = Instant::now();
-        let result = block_on(table.acquire(2, &key("a"), Exclusive, &forever(0)));
-        times.push(started.elapsed().as_nanos() as u64);
-        assert!(matches!(result, Err(LockError::Deadlock { .. })));
-        drop(one);
-        table.release(1, b"a", 0);
-        table.release(2, b"b", 0);
-    }
-    println!("a deadlock of two, futures: {}", quantiles(times));
-}
-
-/// Sixteen threads on sixteen keys, one lock at a time, nothing done under it.
-#[test]
-#[ignore = "prints figures"]
-fn sixteen_threads_on_sixteen_keys() {
-    const EACH: u64 = 50_000;
-    let table = LockTable::new();
-    let started = Instant::now();
+        table.release_all(owner, [ring_key(at), wanted]);
+        result.map(drop)
+    };
     std::thread::scope(|scope| {
-        for thread in 0..16u64 {
-            let table = &table;
-            scope.spawn(move || {
-                let keys: Vec<Bytes> = (0..16).map(row).collect();
-                let mut state = thread + 1;
-                for op in 0..EACH {
-                    state = state
-                        .wrapping_mul(6364136223846793005)
-                        .wrapping_add(1442695040888963407);
-                    let key = &keys[(state >> 60) as usize];
-                    let owner = op * 16 + thread + 1;
-                    assert!(
-                        table
-                            .acquire_blocking(owner, key, Exclusive, &forever(1))
-                            .is_ok()
-                    );
-                    assert!(table.release(owner, key, 1));
-                }
-            });
-        }
-    });
-    let stats = table.stats();
-    println!(
-        "16 x 16: {:.0} ns a lock, {} of {} waited",
-        per_op(started, EACH * 16),
-        stats.waits,
-        stats.grants
+        let one = &one;
+        let threads: Vec<_> = (0..n).map(|at| scope.spawn(move || one(at))).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("a thread of the test panicked"))
+            .collect()
+    })
+}
+
+/// Each edge's holder is the next one's waiter, the victim stands first and is the youngest.
+fn check_shape(cycle: &[WaitEdge], victim: OwnerId) {
+    assert!(cycle.len() > 1, "{cycle:?}");
+    assert_eq!(cycle[0].waiter, victim);
+    assert_eq!(cycle.iter().map(|edge| edge.waiter).max(), Some(victim));
+    for (at, edge) in cycle.iter().enumerate() {
+        assert_eq!(
+            edge.holder,
+            cycle[(at + 1) % cycle.len()].waiter,
+            "{cycle:?}"
+        );
+    }
+    let waiters: HashSet<_> = cycle.iter().map(|edge| edge.waiter).collect();
+    assert_eq!(
+        waiters.len(),
+        cycle.len(),
+        "an owner comes twice: {cycle:?}"
     );
 }
 
-/// Many futures in one queue, released one after another.
+/// S29 for rings of several sizes.
 #[test]
-#[ignore = "prints figures"]
-fn a_long_queue() {
-    for n in [100u64, 1000, 10_000] {
-        let table = LockTable::new();
-        let key = row(1);
-        take_row(&table, 1, &key);
-        let started = Instant::now();
-        let mut tasks: Vec<Task> = (2..n + 2)
-            .map(|owner| Task::new(table.acquire(owner, &key, Exclusive, &forever(1))))
-            .collect();
-        println!("{n} join a queue: {:.0} ns each", per_op(started, n));
-        assert!(tasks.iter_mut().all(|task| task.poll().is_none()));
-        let started = Instant::now();
-        for owner in 1..n + 1 {
-            table.release(owner, &key, 1);
+fn a_ring_has_exactly_one_victim_and_tells_the_true_cycle() {
+    let mut rng = SmallRng::seed_from_u64(seed("ring"));
+    for (n, rounds) in [(2, 40), (3, 40), (4, 40), (16, 10)] {
+        for _ in 0..rounds {
+            let table = LockTable::new();
+            let mut owners: Vec<OwnerId> = (1..=n as u64).map(|owner| owner * 10).collect();
+            owners.shuffle(&mut rng);
+            let results = ring(&table, &owners, |_| forever(0));
+            let failed: Vec<usize> = (0..n).filter(|at| results[*at].is_err()).collect();
+            assert_eq!(failed.len(), 1, "{results:?}");
+            assert_eq!(
+                owners[failed[0]],
+                n as u64 * 10,
+                "the youngest is the victim"
+            );
+            let Err(LockError::Deadlock { key, cycle, .. }) = &results[failed[0]] else {
+                panic!("{results:?}");
+            };
+            assert_eq!(*key, ring_key((failed[0] + 1) % n));
+            check_shape(cycle, n as u64 * 10);
+            assert_eq!(cycle.len(), n);
+            for (step, edge) in cycle.iter().enumerate() {
+                let at = (failed[0] + step) % n;
+                let (waiter, holder) = (owners[at], owners[(at + 1) % n]);
+                assert_eq!(
+                    *edge,
+                    WaitEdge {
+                        waiter,
+                        holder,
+                        key: ring_key((at + 1) % n)
+                    }
+                );
+            }
+            assert!(table.is_empty());
+            assert_eq!(table.stats().deadlocks, 1);
         }
-        println!("{n} leave a queue: {:.0} ns each", per_op(started, n));
-        assert!(
-            tasks
-                .into_iter()
-                .all(|mut task| matches!(task.poll(), Some(Ok(_))))
+    }
+}
+
+/// S29: a timeout races with the choice of the victim. Each call has one outcome, and there is at most one victim.
+#[test]
+fn a_timeout_that_races_with_the_victim_leaves_one_outcome_each() {
+    let mut rng = SmallRng::seed_from_u64(seed("ring_with_timeout"));
+    let (mut by_victim, mut by_timeout) = (0, 0);
+    for round in 0..200 {
+        let n = 2 + round % 2;
+        let table = LockTable::new();
+        let mut owners: Vec<OwnerId> = (1..=n as u64).collect();
+        owners.shuffle(&mut rng);
+        let timed = rng.random_range(0..n);
+        let micros = rng.random_range(900..1300);
+        let request = |at| {
+            let wait = untorn_txn::lock::Wait::For(Duration::from_micros(micros));
+            if at == timed {
+                LockRequest {
+                    wait,
+                    deadline: None,
+                    attempt: 0,
+                }
+            } else {
+                forever(0)
+            }
+        };
+        let results = ring(&table, &owners, request);
+        let victims = results
+            .iter()
+            .filter(|result| matches!(result, Err(LockError::Deadlock { .. })))
+            .count();
+        let timeouts = results
+            .iter()
+            .filter(|result| matches!(result, Err(LockError::Timeout { .. })))
+            .count();
+        assert!(victims <= 1 && victims + timeouts >= 1, "{results:?}");
+        assert_eq!(
+            results.iter().filter(|result| result.is_err()).count(),
+            victims + timeouts,
+            "{results:?}"
         );
+        let stats = table.stats();
+        assert_eq!(
+            (stats.deadlocks, stats.timeouts),
+            (victims as u64, timeouts as u64)
+        );
+        assert!(table.is_empty() && table.waiting().is_empty());
+        by_victim += victims;
+        by_timeout += timeouts;
+    }
+    println!("{by_victim} by a victim, {by_timeout} by a timeout");
+}
+
+#[test]
+fn two_upgrades_of_one_key_are_a_deadlock_at_once_and_the_younger_fails() {
+    let cycle = |victim, other| {
+        let edge = |waiter, holder| WaitEdge {
+            waiter,
+            holder,
+            key: key("k"),
+        };
+        vec![edge(victim, other), edge(other, victim)]
+    };
+    // The search would not come before an hour has passed. The younger comes second, then first.
+    let table = table_with_delay(HOUR);
+    take(&table, 1, "k", Shared);
+    take(&table, 2, "k", Shared);
+    let mut old = Task::waiting(&table, 1, "k", Exclusive);
+    let Err(error) = table.acquire_blocking(2, &key("k"), Exclusive, &forever(0)) else {
+        panic!()
+    };
+    assert!(
+        matches!(&error, LockError::Deadlock { cycle: told, .. } if *told == cycle(2, 1)),
+        "{error}"
+    );
+    old.still_waits();
+    table.release(2, b"k", 0);
+    old.granted();
+
+    let table = table_with_delay(HOUR);
+    take(&table, 1, "k", Shared);
+    take(&table, 2, "k", Shared);
+    let mut young = Task::waiting(&table, 2, "k", Exclusive);
+    let mut old = Task::waiting(&table, 1, "k", Exclusive);
+    assert_eq!(young.wakes(), 1);
+    let error = young.poll();
+    assert!(
+        matches!(&error, Some(Err(LockError::Deadlock { cycle: told, .. })) if *told == cycle(2, 1)),
+        "{error:?}"
+    );
+    table.release(2, b"k", 0);
+    old.granted();
+}
+
+#[test]
+fn an_upgrade_that_must_not_wait_is_refused_and_is_no_deadlock() {
+    let table = LockTable::new();
+    take(&table, 1, "k", Shared);
+    take(&table, 2, "k", Shared);
+    let mut upgrade = Task::waiting(&table, 2, "k", Exclusive);
+    let refused = table.try_acquire(1, &key("k"), Exclusive, 0);
+    assert_eq!(
+        refused,
+        Err(LockError::NotAvailable {
+            key: key("k"),
+            holders: vec![2]
+        })
+    );
+    upgrade.still_waits();
+}
+
+#[test]
+fn only_the_victims_call_on_the_cycle_fails() {
+    let table = LockTable::new();
+    take(&table, 1, "a", Exclusive);
+    take(&table, 9, "b", Exclusive);
+    take(&table, 5, "c", Exclusive);
+    let mut beside = Task::waiting(&table, 9, "c", Exclusive);
+    let mut on_cycle = Task::waiting(&table, 9, "a", Exclusive);
+    let mut other = Task::new(table.acquire(1, &key("b"), Exclusive, &forever(0)));
+    assert_eq!(other.poll(), None);
+    while on_cycle.wakes() == 0 {
+        std::thread::yield_now();
+    }
+    let Some(Err(LockError::Deadlock { cycle, .. })) = on_cycle.poll() else {
+        panic!()
+    };
+    check_shape(&cycle, 9);
+    beside.still_waits();
+    table.release(9, b"b", 0);
+    other.granted();
+    table.release(5, b"c", 0);
+    beside.granted();
+}
+
+#[test]
+fn a_victim_in_two_cycles_loses_both_calls() {
+    let table = LockTable::new();
+    take(&table, 1, "a", Exclusive);
+    take(&table, 1, "b", Exclusive);
+    take(&table, 9, "c", Exclusive);
+    let mut calls = [
+        Task::waiting(&table, 9, "a", Exclusive),
+        Task::waiting(&table, 9, "b", Exclusive),
+    ];
+    let mut other = Task::new(table.acquire(1, &key("c"), Exclusive, &forever(0)));
+    assert_eq!(other.poll(), None);
+    for call in &mut calls {
+        while call.wakes() == 0 {
+            std::thread::yield_now();
+        }
+        assert!(matches!(call.poll(), Some(Err(LockError::Deadlock { .. }))));
+    }
+    table.release(9, b"c", 0);
+    other.granted();
+}
+
+#[test]
+fn a_cycle_through_a_place_in_the_queue_is_found() {
+    // 3 waits shared for "a" only since 2 stands ahead of it exclusively.
+    let table = LockTable::new();
+    take(&table, 1, "a", Shared);
+    take(&table, 3, "b", Exclusive);
+    let mut two = Task::waiting(&table, 2, "a", Exclusive);
+    let mut three = Task::waiting(&table, 3, "a", Shared);
+    let mut one = Task::new(table.acquire(1, &key("b"), Exclusive, &forever(0)));
+    assert_eq!(one.poll(), None);
+    while three.wakes() == 0 {
+        std::thread::yield_now();
+    }
+    let edge = |waiter, holder, name| WaitEdge {
+        waiter,
+        holder,
+        key: key(name),
+    };
+    let expected = vec![edge(3, 2, "a"), edge(2, 1, "a"), edge(1, 3, "b")];
+    let result = three.poll();
+    assert!(
+        matches!(&result, Some(Err(LockError::Deadlock { cycle, .. })) if *cycle == expected),
+        "{result:?}"
+    );
+    two.still_waits();
+    table.release(3, b"b", 0);
+    one.granted();
+}
+
+#[test]
+fn a_cycle_through_a_sibling_call_ahead_in_the_queue_is_found() {
+    // 4 stands ahead of 2 for "a" and waits for "b" with another call; nobody who holds "a" waits for anything.
+    let table = LockTable::new();
+    take(&table, 1, "a", Exclusive);
+    take(&table, 2, "b", Exclusive);
+    let mut ahead = Task::waiting(&table, 4, "a", Exclusive);
+    let mut two = Task::waiting(&table, 2, "a", Exclusive);
+    let mut sibling = Task::waiting(&table, 4, "b", Exclusive);
+    while sibling.wakes() == 0 {
+        std::thread::yield_now();
+    }
+    let edge = |waiter, holder, name| WaitEdge {
+        waiter,
+        holder,
+        key: key(name),
+    };
+    let expected = vec![edge(4, 2, "b"), edge(2, 4, "a")];
+    let result = sibling.poll();
+    assert!(
+        matches!(&result, Some(Err(LockError::Deadlock { cycle, .. })) if *cycle == expected),
+        "{result:?}"
+    );
+    ahead.still_waits();
+    two.still_waits();
+}
+
+#[test]
+fn depth_is_no_deadlock_and_a_deep_cycle_is_one() {
+    let table = LockTable::new();
+    let n = 300;
+    for at in 0..n {
+        assert!(
+            table
+                .try_acquire(at as u64 + 1, &ring_key(at), Exclusive, 0)
+                .is_ok()
+        );
+    }
+    let ask = |at: usize| {
+        Task::new(table.acquire(
+            at as u64 + 1,
+            &ring_key((at + 1) % n),
+            Exclusive,
+            &forever(0),
+        ))
+    };
+    let mut chain: Vec<Task> = (0..n - 1).map(ask).collect();
+    // Another pair in a deadlock, made later, is found by the same thread after it has looked at the whole chain.
+    take(&table, 1001, "x", Exclusive);
+    take(&table, 1002, "y", Exclusive);
+    let _x = Task::waiting(&table, 1001, "y", Exclusive);
+    let mut y = Task::waiting(&table, 1002, "x", Exclusive);
+    while y.wakes() == 0 {
+        std::thread::yield_now();
+    }
+    assert!(matches!(y.poll(), Some(Err(LockError::Deadlock { .. }))));
+    chain.iter_mut().for_each(Task::still_waits);
+    // The last one closes it.
+    let mut last = ask(n - 1);
+    assert_eq!(last.poll(), None);
+    while last.wakes() == 0 {
+        std::thread::yield_now();
+    }
+    let Some(Err(LockError::Deadlock { cycle, .. })) = last.poll() else {
+        panic!()
+    };
+    check_shape(&cycle, n as u64);
+    assert_eq!(cycle.len(), n);
+}
+
+/// What holders of a key have in common: so many shared ones, or one exclusive.
+struct Guarded(std::sync::atomic::AtomicI64);
+
+impl Guarded {
+    fn enter(&self, exclusive: bool) {
+        use std::sync::atomic::Ordering::SeqCst;
+        let before = if exclusive {
+            self.0.swap(-1, SeqCst)
+        } else {
+            self.0.fetch_add(1, SeqCst)
+        };
+        assert!(
+            before == 0 || !exclusive && before > 0,
+            "two owners hold a key that exclude each other: {before}"
+        );
+    }
+
+    fn leave(&self, exclusive: bool) {
+        use std::sync::atomic::Ordering::SeqCst;
+        let before = if exclusive {
+            self.0.swap(0, SeqCst)
+        } else {
+            self.0.fetch_sub(1, SeqCst)
+        };
+        assert!(
+            if exclusive { before == -1 } else { before > 0 },
+            "{before}"
+        );
+    }
+}
+
+struct Workload {
+    threads: u64,
+    transactions: u64,
+    keys: usize,
+    ordered: bool,
+}
+
+/// Threads lock random keys, one after another, and let go of all. Returns how many deadlocks there were.
+fn run(name: &str, table: &LockTable, work: &Workload) -> u64 {
+    let seed = seed(name);
+    let guarded: Vec<Guarded> = (0..work.keys).map(|_| Guarded(0.into())).collect();
+    let start = Barrier::new(work.threads as usize);
+    let one = |thread: u64| {
+        let mut rng = SmallRng::seed_from_u64(seed ^ thread);
+        let mut deadlocks = 0;
+        start.wait();
+        for number in 0..work.transactions {
+            let owner = number * work.threads + thread + 1;
+            let mut wanted: Vec<usize> = (0..work.keys).collect();
+            wanted.shuffle(&mut rng);
+            wanted.truncate(4);
+            if work.ordered {
+                wanted.sort_unstable();
+            }
+            // The owner, and with it its age, stays the same when it tries again.
+            'again: for attempt in 0.. {
+                let mut held: Vec<(usize, bool)> = Vec::new();
+                let mut failed = None;
+                for at in &wanted {
+                    let exclusive = rng.random_bool(0.6);
+                    let mode = if exclusive { Exclusive } else { Shared };
+                    let result = if rng.random_bool(0.5) {
+                        table.acquire_blocking(owner, &ring_key(*at), mode, &forever(attempt))
+                    } else {
+                        block_on(table.acquire(owner, &ring_key(*at), mode, &forever(attempt)))
+                    };
+                    match result {
+                        Ok(_) => {
+                            guarded[*at].enter(exclusive);
+                            held.push((*at, exclusive));
+                        }
+                        Err(error) => {
+                            failed = Some(error);
+                            break;
+                        }
+                    }
+                }
+                for (at, exclusive) in held {
+                    guarded[at].leave(exclusive);
+                    assert!(table.release(owner, &ring_key(at), attempt));
+                }
+                match failed {
+                    None => break 'again,
+                    Some(LockError::Deadlock { cycle, .. }) => {
+                        check_shape(&cycle, owner);
+                        deadlocks += 1;
+                    }
+                    Some(other) => panic!("{other}"),
+                }
+            }
+        }
+        deadlocks
+    };
+    let deadlocks = std::thread::scope(|scope| {
+        let one = &one;
+        let threads: Vec<_> = (0..work.threads)
+            .map(|thread| scope.spawn(move || one(thread)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("a thread of the test panicked"))
+            .sum()
+    });
+    assert!(table.is_empty(), "{:?}", table.held());
+    assert!(table.waiting().is_empty());
+    assert_eq!(table.stats().deadlocks, deadlocks);
+    deadlocks
+}
+
+#[test]
+fn keys_locked_in_order_never_make_a_deadlock() {
+    // With no delay every wait searches at once, while everything around it moves.
+    let table = table_with_delay(Duration::ZERO);
+    let work = Workload {
+        threads: 8,
+        transactions: 1500,
+        keys: 6,
+        ordered: true,
+    };
+    assert_eq!(run("ordered", &table, &work), 0);
+    println!("{:?}", table.stats());
+    assert!(table.stats().waits > 0, "nobody ever waited");
+}
+
+#[test]
+fn keys_locked_in_any_order_make_deadlocks_that_are_all_broken() {
+    for delay in [Duration::ZERO, Duration::from_millis(1)] {
+        let table = table_with_delay(delay);
+        let work = Workload {
+            threads: 8,
+            transactions: 300,
+            keys: 6,
+            ordered: false,
+        };
+        let deadlocks = run("unordered", &table, &work);
+        println!("{deadlocks} deadlocks, {:?}", table.stats());
+        assert!(deadlocks > 0);
     }
 }

@@ -148,20 +148,21 @@ fn hand_off_to_a_parked_thread() {
         let epoch = Instant::now();
         let nanos = || epoch.elapsed().as_nanos() as u64;
         let released = AtomicU64::new(0);
-        // How many calls are about to wait or have waited.
+        // How many calls are about to wait or do.
         let (asked, stop) = (AtomicU64::new(0), AtomicBool::new(false));
         let turns = |owner: u64| {
             let key = row(1);
             let mut times = Vec::new();
             while times.len() < 500 && !stop.load(Ordering::SeqCst) {
-                let number = asked.fetch_add(1, Ordering::SeqCst) + 1;
+                asked.fetch_add(1, Ordering::SeqCst);
                 let granted = table.acquire_blocking(owner, &key, Exclusive, &forever(1));
                 let now = nanos();
+                asked.fetch_sub(1, Ordering::SeqCst);
                 if granted.is_ok_and(|granted| !granted.waited.is_zero()) {
                     times.push(now - released.load(Ordering::SeqCst));
                 }
                 // Let the other one come, then hold on to it for a while.
-                while asked.load(Ordering::SeqCst) <= number && !stop.load(Ordering::SeqCst) {
+                while asked.load(Ordering::SeqCst) == 0 && !stop.load(Ordering::SeqCst) {
                     std::thread::yield_now();
                 }
                 let started = Instant::now();
@@ -178,7 +179,7 @@ fn hand_off_to_a_parked_thread() {
             let turns = &turns;
             let threads = [1, 2].map(|owner| scope.spawn(move || turns(owner)));
             for thread in threads {
-                all.extend(thread.join().unwrap());
+                all.extend(thread.join().expect("a thread of the test panicked"));
             }
             let parked = scope.spawn(|| {
                 let mut times = Vec::new();
@@ -186,7 +187,7 @@ fn hand_off_to_a_parked_thread() {
                     let before = released.load(Ordering::SeqCst);
                     asked.store(1, Ordering::SeqCst);
                     while released.load(Ordering::SeqCst) == before {
-                        std::thread::park_timeout(Duration::from_millis(1));
+                        std::thread::park();
                     }
                     times.push(nanos() - released.load(Ordering::SeqCst));
                 }
@@ -205,7 +206,7 @@ fn hand_off_to_a_parked_thread() {
                     std::thread::yield_now();
                 }
             }
-            bare.extend(parked.join().unwrap());
+            bare.extend(parked.join().expect("the parked thread panicked"));
         });
         println!("held {hold:?}, {} hand-offs: {}", all.len(), quantiles(all));
         println!("    a bare unpark: {}", quantiles(bare));

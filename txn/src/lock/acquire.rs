@@ -89,7 +89,7 @@ impl Acquire {
         match std::mem::replace(&mut self.state, State::Told) {
             State::Ended { result, .. } => result,
             State::Waiting(waiter) => {
-                let outcome = self.table.core.park(&waiter);
+                let outcome = self.table.core.park(&waiter, || true);
                 self.finish(&waiter, outcome)
             }
             State::Told => Err(LockError::AlreadyTold),

@@ -127,6 +127,9 @@ impl Core {
 
     /// Has the timer thread look after a waiting call.
     pub(super) fn arm(&self, waiter: &Arc<Waiter>) {
+        if cfg!(untorn_loom) {
+            return;
+        }
         let first = waiter.since.checked_add(self.deadlock_delay);
         if let Some(at) = earlier(first, waiter.ends) {
             self.timer.arm(waiter, at);
@@ -142,8 +145,9 @@ impl Core {
         }
     }
 
-    /// Parks the thread until the wait has ended.
-    pub(super) fn park(&self, waiter: &Arc<Waiter>) -> Outcome {
+    /// Parks the thread until the wait has ended. `is_timed` is asked once, before the thread parks, whether the timer
+    /// thread looks after the call; if it does not, the call looks after itself, at the price of a slower wake-up.
+    pub(super) fn park(&self, waiter: &Arc<Waiter>, is_timed: impl FnOnce() -> bool) -> Outcome {
         for _ in 0..SPINS {
             if let Some(outcome) = waiter.outcome() {
                 return outcome;
@@ -152,8 +156,10 @@ impl Core {
         }
         let parker = Parker::new();
         waiter.wake_thread(parker.unparker());
-        let first = waiter.since.checked_add(self.deadlock_delay);
-        let mut next = earlier(first, waiter.ends);
+        let mut next = None;
+        if !is_timed() {
+            next = earlier(waiter.since.checked_add(self.deadlock_delay), waiter.ends);
+        }
         loop {
             if let Some(outcome) = waiter.outcome() {
                 return outcome;

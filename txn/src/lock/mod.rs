@@ -87,9 +87,11 @@
 //!
 //! # Time
 //!
-//! A blocking call parks with a timeout and looks after itself. A future needs somebody to look at the clock: the
-//! table's timer thread, started by the first future that has to wait, joined when the last handle of the table is
-//! dropped. A wait that ends takes its entry out of the timer at once.
+//! Somebody has to look at the clock for a call that waits: the table's timer thread, started by the first one that
+//! does, joined when the last handle of the table is dropped. A wait that ends takes its entry out of the timer at once.
+//! Blocking calls use it too: a thread that parks without a timeout of its own is woken in a third of the time, where a
+//! timeout is a trap into a hypervisor. If the thread cannot be started they park with a timeout and look after
+//! themselves; a future gets [`LockError::TimerUnavailable`].
 //!
 //! # Cost
 //!

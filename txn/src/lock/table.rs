@@ -138,7 +138,8 @@ impl LockTable {
         }
     }
 
-    /// Asks for a lock and parks the thread until the answer is there. Needs neither a runtime nor the timer thread.
+    /// Asks for a lock and parks the thread until the answer is there. Needs no runtime, and can do without the timer
+    /// thread if that cannot be started.
     ///
     /// # Errors
     ///
@@ -154,7 +155,17 @@ impl LockTable {
         match core.begin(owner, key, mode, request) {
             Begun::Ended(result) => result,
             Begun::Waiting(waiter) => {
-                let outcome = core.park(&waiter);
+                let mut timed = false;
+                let outcome = core.park(&waiter, || {
+                    timed = self.shared.start_timer().is_ok();
+                    if timed {
+                        core.arm(&waiter);
+                    }
+                    timed
+                });
+                if timed {
+                    core.timer.disarm(&waiter);
+                }
                 core.finish(&waiter, outcome)
             }
         }

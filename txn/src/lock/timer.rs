@@ -1,4 +1,4 @@
-//! Who looks at the clock for futures: one thread for the table.
+//! Who looks at the clock for those that wait: one thread for the table.
 //!
 //! At most one entry per waiting call: first for the deadlock search, then for the end of the wait. An entry is put in
 //! with the timer locked, if the word still says `WAITING`; the call takes it out after its word has changed. So none

@@ -1,0 +1,51 @@
+//! Untorn's memtable, through a pinned handle: `pin().get` borrows the value in place.
+
+use std::ops::Bound;
+
+use untorn_memtable::Memtable;
+
+use crate::peer::{Peer, Room};
+
+/// Untorn's memtable.
+#[derive(Debug)]
+pub struct UntornPeer(Memtable);
+
+impl Peer for UntornPeer {
+    fn new(_: Room) -> Self {
+        Self(Memtable::new())
+    }
+
+    #[inline]
+    fn insert(&self, key: &[u8], value: &[u8]) {
+        self.0
+            .insert(key, value)
+            .expect("benchmark keys and values are far below the limits");
+    }
+
+    #[inline]
+    fn get<R>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        self.0.pin().get(key).map(read)
+    }
+
+    #[inline]
+    fn scan(&self, from: &[u8], limit: usize, mut visit: impl FnMut(&[u8], &[u8])) -> usize {
+        let pinned = self.0.pin();
+        let range = pinned.range::<&[u8]>((Bound::Included(from), Bound::Unbounded));
+        let mut seen = 0;
+        for (key, value) in range.take(limit) {
+            visit(key, value);
+            seen += 1;
+        }
+        seen
+    }
+
+    fn scan_all(&self, mut visit: impl FnMut(&[u8], &[u8])) -> usize {
+        let pinned = self.0.pin();
+        let mut seen = 0;
+        for (key, value) in pinned.range::<&[u8]>(..) {
+            visit(key, value);
+            seen += 1;
+        }
+        seen
+    }
+}

@@ -1,0 +1,143 @@
+//! Who is compared: the peers by name, and the way from a name to its type.
+
+use bytes::Bytes;
+use byteslice::ByteSlice;
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use crate::keys::{KeyKind, VALUE_LEN};
+use crate::peer::Peer;
+use crate::peers::{
+    ArenaPeer, ArtPeer, BTreePeer, DashPeer, MasstreePeer, PapayaPeer, SkipMapPeer, TreeIndexPeer,
+    UntornPeer,
+};
+use crate::workload::Workload;
+
+/// The memtable in this workspace can be run.
+pub const UNTORN_RUNS: bool = true;
+
+/// A peer by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PeerKind {
+    /// Untorn's memtable.
+    Untorn,
+    /// `crossbeam_skiplist::SkipMap<Bytes, Bytes>`.
+    Crossbeam,
+    /// The same with `Vec<u8>`.
+    CrossbeamVec,
+    /// The same with keys of 16 and values of 64 bytes in the nodes: no other length fits.
+    CrossbeamArray,
+    /// `artmap::ArtMap<ByteSlice, Box<[u8]>>`: keys of up to 20 bytes lie in the leaf.
+    Artmap,
+    /// The same with keys of 16 and values of 64 bytes in the leaf: no other length fits.
+    ArtmapArray,
+    /// `artmap::ArenaArtMap`, in a fixed arena.
+    ArtmapArena,
+    /// `masstree::MassTree15<Box<[u8]>>`.
+    Masstree,
+    /// `scc::TreeIndex<Box<[u8]>, Box<[u8]>>`.
+    Scc,
+    /// `RwLock<BTreeMap<Box<[u8]>, Box<[u8]>>>`.
+    Btree,
+    /// `dashmap::DashMap`: unordered.
+    Dashmap,
+    /// `papaya::HashMap`: unordered.
+    Papaya,
+}
+
+/// Something to do with the type behind a name.
+pub trait WithPeer {
+    /// What comes of it.
+    type Out;
+    /// Does it with `P`.
+    fn with<P: Peer>(self) -> Self::Out;
+}
+
+struct Traits;
+
+struct TraitsOf {
+    ordered: bool,
+    reclaims: bool,
+    key_len: Option<usize>,
+}
+
+impl WithPeer for Traits {
+    type Out = TraitsOf;
+    fn with<P: Peer>(self) -> TraitsOf {
+        TraitsOf {
+            ordered: P::ORDERED,
+            reclaims: P::RECLAIMS,
+            key_len: P::KEY_LEN,
+        }
+    }
+}
+
+impl PeerKind {
+    /// Who is compared when nobody is named: the variants with arrays or vectors are left out.
+    pub const USUAL: [PeerKind; 9] = [
+        Self::Untorn,
+        Self::Crossbeam,
+        Self::Artmap,
+        Self::ArtmapArena,
+        Self::Masstree,
+        Self::Scc,
+        Self::Btree,
+        Self::Dashmap,
+        Self::Papaya,
+    ];
+
+    /// The name on the command line and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Untorn => "untorn",
+            Self::Crossbeam => "crossbeam",
+            Self::CrossbeamVec => "crossbeam-vec",
+            Self::CrossbeamArray => "crossbeam-array",
+            Self::Artmap => "artmap",
+            Self::ArtmapArray => "artmap-array",
+            Self::ArtmapArena => "artmap-arena",
+            Self::Masstree => "masstree",
+            Self::Scc => "scc",
+            Self::Btree => "btree",
+            Self::Dashmap => "dashmap",
+            Self::Papaya => "papaya",
+        }
+    }
+
+    /// Does something with the peer's type.
+    pub fn dispatch<W: WithPeer>(self, what: W) -> W::Out {
+        type Key16 = [u8; 16];
+        type Value = [u8; VALUE_LEN];
+        match self {
+            Self::Untorn => what.with::<UntornPeer>(),
+            Self::Crossbeam => what.with::<SkipMapPeer<Bytes, Bytes>>(),
+            Self::CrossbeamVec => what.with::<SkipMapPeer<Vec<u8>, Vec<u8>>>(),
+            Self::CrossbeamArray => what.with::<SkipMapPeer<Key16, Value>>(),
+            Self::Artmap => what.with::<ArtPeer<ByteSlice, Box<[u8]>>>(),
+            Self::ArtmapArray => what.with::<ArtPeer<Key16, Value>>(),
+            Self::ArtmapArena => what.with::<ArenaPeer<ByteSlice, Box<[u8]>>>(),
+            Self::Masstree => what.with::<MasstreePeer>(),
+            Self::Scc => what.with::<TreeIndexPeer>(),
+            Self::Btree => what.with::<BTreePeer>(),
+            Self::Dashmap => what.with::<DashPeer>(),
+            Self::Papaya => what.with::<PapayaPeer>(),
+        }
+    }
+
+    /// Why this peer cannot do that workload on those keys; `None` if it can.
+    pub fn cannot(self, workload: Workload, keys: KeyKind) -> Option<&'static str> {
+        let traits = self.dispatch(Traits);
+        if self == Self::Untorn && !UNTORN_RUNS {
+            Some("the memtable is not in this workspace yet")
+        } else if traits.key_len.is_some() && traits.key_len != keys.key_len() {
+            Some("keys of one fixed length only")
+        } else if workload.needs_order() && !traits.ordered {
+            Some("unordered")
+        } else if workload.writes_without_end() && !traits.reclaims {
+            Some("its fixed arena would run full")
+        } else {
+            None
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The table for people: a row for each workload, a column for each peer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use comfy_table::{Cell, CellAlignment, Table, presets};
+
+use crate::keys::KeyKind;
+use crate::results::Record;
+use crate::roster::PeerKind;
+use crate::workload::Workload;
+
+fn number(value: f64) -> String {
+    if value < 100.0 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.0}")
+    }
+}
+
+fn cell(record: Option<&Record>) -> String {
+    let Some(record) = record else {
+        return String::new();
+    };
+    let Some(figure) = record.ns_per_op.or(record.bytes_per_entry) else {
+        return "-".into();
+    };
+    let mark = if record.wrong_answers > 0 { "!" } else { "" };
+    let figure = format!("{mark}{}", number(figure));
+    let second = match record.workload {
+        Workload::Memory => String::new(),
+        _ => format!("+{:.0}%", record.spread * 100.0),
+    };
+    match record.ratio_to_untorn {
+        Some(ratio) if record.peer != PeerKind::Untorn => {
+            format!("{figure} x{ratio:.2}\n{second}")
+        }
+        _ => format!("{figure}\n{second}"),
+    }
+}
+
+fn distinct<T: Ord + Copy>(records: &[Record], of: impl Fn(&Record) -> T) -> Vec<T> {
+    let mut all: Vec<T> = records.iter().map(of).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+fn grid(records: &[Record], keys: KeyKind, threads: usize) -> Option<Table> {
+    let here: Vec<Record> = records
+        .iter()
+        .filter(|record| record.keys == keys && record.threads == threads)
+        .cloned()
+        .collect();
+    if here.is_empty() {
+        return None;
+    }
+    let peers = distinct(&here, |record| record.peer);
+    let mut table = Table::new();
+    table.load_preset(presets::ASCII_MARKDOWN);
+    let names = peers.iter().map(|peer| peer.name());
+    table.set_header(["workload"].into_iter().chain(names));
+    for workload in distinct(&here, |record| record.workload) {
+        let figures = peers.iter().map(|peer| {
+            let record = here
+                .iter()
+                .find(|record| record.peer == *peer && record.workload == workload);
+            Cell::new(cell(record)).set_alignment(CellAlignment::Right)
+        });
+        let name = Cell::new(workload_label(workload));
+        table.add_row(std::iter::once(name).chain(figures));
+    }
+    Some(table)
+}
+
+fn workload_label(workload: Workload) -> String {
+    let unit = match workload {
+        Workload::SeekRandom => "ns/scan of 50",
+        Workload::ReadSeq | Workload::Drop => "ns/entry",
+        Workload::Tiny => "ns/table",
+        Workload::Memory => "bytes/entry",
+        _ => "ns/op",
+    };
+    format!("{}\n{unit}", workload.name())
+}
+
+/// All tables, one for each kind of keys and number of threads, and below them what was skipped and why.
+///
+/// A cell holds the smallest figure, the ratio to Untorn (above 1: Untorn needs less) and the spread of the rounds.
+pub fn render(records: &[Record]) -> String {
+    let mut out = String::new();
+    for keys in distinct(records, |record| record.keys) {
+        for threads in distinct(records, |record| record.threads) {
+            if let Some(table) = grid(records, keys, threads) {
+                let plural = if threads == 1 { "" } else { "s" };
+                out.push_str(&format!(
+                    "\n{} keys, {threads} thread{plural}\n\n{table}\n",
+                    keys.name()
+                ));
+            }
+        }
+    }
+    if records.iter().any(|record| record.wrong_answers > 0) {
+        out.push_str(
+            "\n! wrong answers: a key that was there was not found, or a scan left entries out\n",
+        );
+    }
+    for record in records.iter().filter(|record| record.wrong_answers > 0) {
+        out.push_str(&format!(
+            "  {}: {} in {}, {} keys, threads {}\n",
+            record.peer.name(),
+            record.wrong_answers,
+            record.workload.name(),
+            record.keys.name(),
+            record.threads
+        ));
+    }
+    let mut skipped: BTreeMap<(PeerKind, &str), BTreeSet<Workload>> = BTreeMap::new();
+    for record in records {
+        if let Some(reason) = &record.skipped {
+            let of_peer = skipped.entry((record.peer, reason)).or_default();
+            of_peer.insert(record.workload);
+        }
+    }
+    if !skipped.is_empty() {
+        out.push_str("\nskipped\n");
+    }
+    for ((peer, reason), workloads) in skipped {
+        let names: Vec<&str> = workloads.into_iter().map(Workload::name).collect();
+        out.push_str(&format!(
+            "  {}: {reason} ({})\n",
+            peer.name(),
+            names.join(", ")
+        ));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::render;
+    use crate::keys::KeyKind;
+    use crate::results::{Cell, Results};
+    use crate::roster::PeerKind;
+    use crate::workload::Workload;
+
+    #[test]
+    fn a_table_names_figures_ratios_and_what_was_skipped() {
+        let cell = |peer, workload| Cell {
+            keys: KeyKind::Record,
+            threads: 2,
+            workload,
+            peer,
+        };
+        let mut results = Results::default();
+        results.add(cell(PeerKind::Untorn, Workload::ReadRandom), 200.0);
+        results.add(cell(PeerKind::Artmap, Workload::ReadRandom), 300.0);
+        results.add(cell(PeerKind::Crossbeam, Workload::ReadRandom), 900.0);
+        results.add_wrong(cell(PeerKind::Crossbeam, Workload::ReadRandom), 7);
+        results.skip(cell(PeerKind::Scc, Workload::SeekRandom), "too slow");
+        let text = render(&results.records(10));
+        for part in [
+            "record keys, 2 threads",
+            "300 x1.50",
+            "!900 x4.50",
+            "crossbeam: 7 in readrandom, record keys, threads 2",
+            "scc: too slow (seekrandom)",
+        ] {
+            assert!(text.contains(part), "{part:?} is missing in\n{text}");
+        }
+    }
+}

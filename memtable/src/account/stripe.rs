@@ -1,0 +1,197 @@
+//! A stripe: the sums of one writer at a time, and the version that it is about to book.
+
+use super::tally::{OlderSum, Sum, Tally, destroy_sum, parts};
+use crate::clock::{Hole, View};
+use crate::reclaim::Guard;
+use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering, fence};
+use crate::sync::{self, const_fn};
+use crate::version::{Delta, Version, VersionRef};
+use std::ptr;
+
+const RING: u64 = if cfg!(untorn_loom) { 2 } else { 4 };
+
+struct Slot {
+    announced: AtomicPtr<Version>,
+    first: AtomicU64,
+    last: AtomicU64,
+    len: AtomicU64,
+    size: AtomicU64,
+    older: AtomicPtr<OlderSum>,
+    moved: AtomicU64,
+}
+
+impl Slot {
+    const_fn! {
+        const fn new() -> Slot {
+            Slot {
+                announced: AtomicPtr::new(ptr::null_mut()),
+                first: AtomicU64::new(0),
+                last: AtomicU64::new(0),
+                len: AtomicU64::new(0),
+                size: AtomicU64::new(0),
+                older: AtomicPtr::new(ptr::null_mut()),
+                moved: AtomicU64::new(0),
+            }
+        }
+    }
+
+    fn load(&self) -> Tally {
+        Tally {
+            announced: self.announced.load(Ordering::Relaxed),
+            newest: Sum {
+                first: self.first.load(Ordering::Relaxed),
+                last: self.last.load(Ordering::Relaxed),
+                len: self.len.load(Ordering::Relaxed).cast_signed(),
+                size: self.size.load(Ordering::Relaxed).cast_signed(),
+            },
+            older: self.older.load(Ordering::Relaxed),
+            moved: self.moved.load(Ordering::Relaxed),
+        }
+    }
+
+    fn store(&self, tally: &Tally) {
+        self.announced.store(tally.announced, Ordering::Relaxed);
+        self.first.store(tally.newest.first, Ordering::Relaxed);
+        self.last.store(tally.newest.last, Ordering::Relaxed);
+        self.len
+            .store(tally.newest.len.cast_unsigned(), Ordering::Relaxed);
+        self.size
+            .store(tally.newest.size.cast_unsigned(), Ordering::Relaxed);
+        self.older.store(tally.older, Ordering::Relaxed);
+        self.moved.store(tally.moved, Ordering::Relaxed);
+    }
+}
+
+#[repr(align(128))]
+pub(super) struct Stripe {
+    owned: AtomicBool,
+    published: AtomicU64,
+    ring: [Slot; RING as usize],
+}
+
+impl Stripe {
+    const_fn! {
+        pub(super) const fn new() -> Stripe {
+            Stripe {
+                owned: AtomicBool::new(false),
+                published: AtomicU64::new(0),
+                #[cfg(not(untorn_loom))]
+                ring: [Slot::new(), Slot::new(), Slot::new(), Slot::new()],
+                #[cfg(untorn_loom)]
+                ring: [Slot::new(), Slot::new()],
+            }
+        }
+    }
+
+    fn slot(&self, number: u64) -> &Slot {
+        &self.ring[(number % RING) as usize]
+    }
+
+    pub(super) fn try_claim(&self) -> Option<Claim<'_>> {
+        // Acquire: the tally as the last owner left it.
+        let won = !self.owned.load(Ordering::Relaxed)
+            && self
+                .owned
+                .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok();
+        won.then(|| {
+            let number = self.published.load(Ordering::Relaxed);
+            Claim {
+                stripe: self,
+                number,
+                tally: self.slot(number).load(),
+            }
+        })
+    }
+
+    /// The number of the contents.
+    pub(super) fn number(&self) -> u64 {
+        self.published.load(Ordering::Acquire)
+    }
+
+    /// The contents at some instant of the call, and their number.
+    pub(super) fn read(&self) -> (u64, Tally) {
+        loop {
+            let number = self.published.load(Ordering::Acquire);
+            let tally = self.slot(number).load();
+            // If a field was one of a later round, its writer's fence makes the round's number visible here (A2).
+            fence(Ordering::Acquire);
+            let now = self.published.load(Ordering::Relaxed);
+            if now - number < RING - 1 {
+                return (number, tally);
+            }
+            sync::spin();
+        }
+    }
+}
+
+/// A stripe in the hands of one writer; given back on drop.
+pub(crate) struct Claim<'t> {
+    stripe: &'t Stripe,
+    number: u64,
+    tally: Tally,
+}
+
+impl Claim<'_> {
+    fn publish(&mut self) {
+        self.number += 1;
+        if crate::mutant::planted("tally-number-first") {
+            self.stripe.published.store(self.number, Ordering::Release);
+        }
+        // Pairs with the fence in `read`: who sees a field of this slot sees the number before it.
+        fence(Ordering::Release);
+        self.stripe.slot(self.number).store(&self.tally);
+        self.stripe.published.store(self.number, Ordering::Release);
+    }
+
+    /// Before the version is published (A1).
+    pub(crate) fn announce(&mut self, version: VersionRef<'_>) {
+        if crate::mutant::planted("no-announcement") {
+            return;
+        }
+        self.tally.announced = version.as_ptr();
+        self.publish();
+    }
+
+    /// The announced version was not published, or is void.
+    pub(crate) fn retract(&mut self) {
+        self.tally.announced = ptr::null_mut();
+        self.publish();
+    }
+
+    /// Books the announced version, which was stamped with `segment`.
+    pub(crate) fn fold(&mut self, delta: Delta, segment: u64, view: &View, guard: &Guard) {
+        self.tally.announced = ptr::null_mut();
+        let mut replaced = Vec::new();
+        for part in parts(delta, segment) {
+            if part.first != segment {
+                self.tally.moved = self.tally.moved.max(segment);
+            }
+            self.tally.add(part, view, &mut replaced);
+        }
+        self.publish();
+        retire(replaced, guard);
+    }
+
+    /// Takes the sums of a hole out.
+    pub(super) fn drop_hole(&mut self, hole: &Hole, guard: &Guard) {
+        let mut replaced = Vec::new();
+        if self.tally.drop_hole(hole, &mut replaced) {
+            self.publish();
+        }
+        retire(replaced, guard);
+    }
+}
+
+fn retire(replaced: Vec<*mut OlderSum>, guard: &Guard) {
+    for sum in replaced {
+        // SAFETY: no slot that is current from now on leads to it.
+        unsafe { guard.retire(sum.cast(), destroy_sum, size_of::<OlderSum>()) };
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.stripe.owned.store(false, Ordering::Release);
+    }
+}

@@ -1,0 +1,231 @@
+//! The sums of a stripe, kept apart by segment as long as a rollback can part them.
+
+use crate::clock::{Hole, View};
+use crate::version::{Delta, Place, Version};
+use std::ptr;
+
+/// Older sums beyond this many are looked through for neighbours to merge.
+const SUMS: usize = 8;
+
+/// The sums of one stretch of segments.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Sum {
+    pub(super) first: u64,
+    pub(super) last: u64,
+    pub(super) len: i64,
+    pub(super) size: i64,
+}
+
+/// Sums of older segments, newest first. Immutable.
+pub(super) struct OlderSum {
+    pub(super) sum: Sum,
+    pub(super) older: *mut OlderSum,
+}
+
+/// The contents of a stripe at one time.
+#[derive(Clone, Copy)]
+pub(super) struct Tally {
+    pub(super) announced: *mut Version,
+    pub(super) newest: Sum,
+    pub(super) older: *mut OlderSum,
+    /// The newest segment in which something was booked that counts in an older one.
+    pub(super) moved: u64,
+}
+
+/// What a delta adds, and where.
+pub(super) fn parts(delta: Delta, here: u64) -> impl Iterator<Item = Sum> {
+    let weight = |place: Place, sign: i64| {
+        let segment = match place {
+            Place::Nowhere => return None,
+            Place::Always => 0,
+            Place::Here => here,
+            Place::Segment(segment) => segment,
+        };
+        Some((segment, sign, sign * i64::from(delta.key_len)))
+    };
+    let value = (delta.value != 0).then_some((here, 0, delta.value));
+    let changes = match delta.minus == delta.plus {
+        true => [value, None, None],
+        false => [value, weight(delta.minus, -1), weight(delta.plus, 1)],
+    };
+    changes
+        .into_iter()
+        .flatten()
+        .map(|(segment, len, size)| Sum {
+            first: segment,
+            last: segment,
+            len,
+            size,
+        })
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, part: Sum, view: &View, replaced: &mut Vec<*mut OlderSum>) {
+        let newest = &mut self.newest;
+        if newest.first <= part.first && part.first <= newest.last {
+            newest.len += part.len;
+            newest.size += part.size;
+        } else if newest.last < part.first {
+            if newest.len != 0 || newest.size != 0 {
+                self.older = Box::into_raw(Box::new(OlderSum {
+                    sum: *newest,
+                    older: self.older,
+                }));
+                self.merge(view, replaced);
+            }
+            self.newest = part;
+        } else {
+            self.add_older(part, replaced);
+        }
+    }
+
+    pub(super) fn sums(&self) -> impl Iterator<Item = *mut OlderSum> {
+        let some = |sum: *mut OlderSum| (!sum.is_null()).then_some(sum);
+        // SAFETY: older sums are retired only when no current slot leads to them, and the caller has a guard or the stripe.
+        let older = move |&sum: &*mut OlderSum| some(unsafe { (*sum).older });
+        std::iter::successors(some(self.older), older)
+    }
+
+    /// Adds to the sum of an older segment, by copying what lies above it.
+    fn add_older(&mut self, part: Sum, replaced: &mut Vec<*mut OlderSum>) {
+        let mut above = Vec::new();
+        let mut rest = self.older;
+        let mut target = part;
+        // SAFETY: as in `sums`.
+        while let Some(older) = unsafe { rest.as_ref() } {
+            if older.sum.last < part.first {
+                break;
+            }
+            replaced.push(rest);
+            rest = older.older;
+            if older.sum.first <= part.first {
+                target = Sum {
+                    len: older.sum.len + part.len,
+                    size: older.sum.size + part.size,
+                    ..older.sum
+                };
+                break;
+            }
+            above.push(older.sum);
+        }
+        self.older = above
+            .into_iter()
+            .rev()
+            .fold(cons(target, rest), |older, sum| cons(sum, older));
+    }
+
+    /// Merges old neighbours that nothing can part any more.
+    fn merge(&mut self, view: &View, replaced: &mut Vec<*mut OlderSum>) {
+        let nodes: Vec<_> = self.sums().take(2 * SUMS).collect();
+        if nodes.len() < SUMS {
+            return;
+        }
+        // SAFETY: as in `sums`.
+        let sums = nodes.iter().map(|node| unsafe { (**node).sum });
+        let mut merged: Vec<Sum> = Vec::new();
+        for (depth, older) in sums.enumerate() {
+            match merged.last_mut() {
+                // The newest stay apart for the `stats()` that are under way.
+                Some(newer) if depth > 3 && never_parted(&older, newer, view) => {
+                    *newer = Sum {
+                        first: older.first,
+                        last: newer.last,
+                        len: older.len + newer.len,
+                        size: older.size + newer.size,
+                    };
+                }
+                _ => merged.push(older),
+            }
+        }
+        if merged.len() < nodes.len() {
+            let rest = nodes
+                .last()
+                // SAFETY: as in `sums`.
+                .map_or(ptr::null_mut(), |last| unsafe { (**last).older });
+            self.older = merged
+                .into_iter()
+                .rev()
+                .fold(rest, |older, sum| cons(sum, older));
+            replaced.extend(nodes);
+        }
+    }
+
+    /// Takes out the sums that lie in a hole. False if there were none.
+    pub(super) fn drop_hole(&mut self, hole: &Hole, replaced: &mut Vec<*mut OlderSum>) -> bool {
+        let inside = |sum: &Sum| hole.contains(sum.first) && hole.contains(sum.last);
+        let found = inside(&self.newest)
+            // SAFETY: as in `sums`.
+            || self.sums().any(|node| inside(unsafe { &(*node).sum }));
+        if !found {
+            return false;
+        }
+        if inside(&self.newest) {
+            (self.newest.len, self.newest.size) = (0, 0);
+        }
+        let nodes: Vec<_> = self.sums().collect();
+        // SAFETY: as in `sums`.
+        let kept = nodes
+            .iter()
+            .map(|node| unsafe { (**node).sum })
+            .filter(|sum| !inside(sum));
+        let kept: Vec<_> = kept.collect();
+        self.older = kept
+            .into_iter()
+            .rev()
+            .fold(ptr::null_mut(), |older, sum| cons(sum, older));
+        replaced.extend(nodes);
+        true
+    }
+
+    /// The total at or below `upto` that is in no hole; `None` if sums were merged across `upto` or the edge of a hole, or if
+    /// a write above `upto` was booked in part below.
+    pub(super) fn total(&self, view: &View, upto: u64) -> Option<(i64, i64)> {
+        if self.moved > upto {
+            return None;
+        }
+        // SAFETY: as in `older`.
+        let older = self.sums().map(|node| unsafe { (*node).sum });
+        let mut total = (0, 0);
+        for sum in std::iter::once(self.newest).chain(older) {
+            if sum.first > upto || (sum.len == 0 && sum.size == 0) {
+                continue;
+            }
+            let mut counts = true;
+            for hole in &view.holes {
+                match (hole.contains(sum.first), hole.contains(sum.last)) {
+                    (true, true) => counts = false,
+                    (false, false) => {}
+                    _ => return None,
+                }
+            }
+            if sum.last > upto {
+                return None;
+            }
+            if counts {
+                total = (total.0 + sum.len, total.1 + sum.size);
+            }
+        }
+        Some(total)
+    }
+}
+
+/// Whether no rollback can take back one of two neighbouring sums without the other.
+fn never_parted(older: &Sum, newer: &Sum, view: &View) -> bool {
+    !view.stage_between(older.last, newer.first)
+        && view.holes.iter().all(|hole| {
+            let edges = [older.first, older.last, newer.first, newer.last];
+            edges.iter().all(|&edge| hole.contains(edge))
+                || (newer.last < hole.first || hole.last < older.first)
+        })
+}
+
+fn cons(sum: Sum, older: *mut OlderSum) -> *mut OlderSum {
+    Box::into_raw(Box::new(OlderSum { sum, older }))
+}
+
+/// # Safety
+/// `object` is a boxed [`OlderSum`] that nobody can reach any more, and it was not freed before.
+pub(super) unsafe fn destroy_sum(object: *mut u8) {
+    // SAFETY: by the contract.
+    drop(unsafe { Box::from_raw(object.cast::<OlderSum>()) });
+}

@@ -1,0 +1,131 @@
+//! Making runs, and freeing them.
+
+use super::{Range, Run, RunRef, Slot, head};
+use crate::sync::Checked;
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::mem::ManuallyDrop;
+use std::ptr::{self, NonNull};
+
+/// A run that is not published yet; frees itself unless it is published.
+pub(crate) struct NewRun<S>(NonNull<Run<S>>);
+
+impl<S: Slot> NewRun<S> {
+    /// A run of one key.
+    pub(crate) fn single(range: Range<S>, key: &[u8], slot: S) -> NewRun<S> {
+        let prefix = range.prefix();
+        let mut run = Builder::new(range, prefix, 1);
+        run.push(head(key, prefix as usize), slot);
+        run.finish()
+    }
+}
+
+impl<S> NewRun<S> {
+    pub(crate) fn as_ptr(&self) -> *mut Run<S> {
+        self.0.as_ptr()
+    }
+
+    /// The run was published: the table owns it now.
+    pub(crate) fn published(self) {
+        let _ = ManuallyDrop::new(self);
+    }
+}
+
+impl<S> Drop for NewRun<S> {
+    fn drop(&mut self) {
+        // SAFETY: never published, so nobody else knows it.
+        unsafe { destroy::<S>(self.0.as_ptr().cast()) }
+    }
+}
+
+pub(super) struct Builder<S> {
+    run: NonNull<Run<S>>,
+    filled: usize,
+    len: usize,
+}
+
+impl<S: Slot> Builder<S> {
+    pub(super) fn new(range: Range<S>, prefix: u32, len: usize) -> Builder<S> {
+        let layout = layout::<S>(len);
+        // SAFETY: the layout is not empty: it has the header.
+        let Some(run) = NonNull::new(unsafe { alloc(layout) }.cast::<Run<S>>()) else {
+            handle_alloc_error(layout)
+        };
+        // SAFETY: fresh memory of that layout, not shared with anyone.
+        unsafe {
+            run.write(Run {
+                len: len as u32,
+                prefix,
+                range,
+                check: Checked::new(),
+            });
+        }
+        Builder {
+            run,
+            filled: 0,
+            len,
+        }
+    }
+
+    fn heads(&self) -> *mut u64 {
+        // SAFETY: inside the allocation.
+        unsafe { self.run.as_ptr().add(1).cast() }
+    }
+
+    fn slots(&self) -> *mut S {
+        // SAFETY: inside the allocation.
+        unsafe { self.heads().add(self.len).cast() }
+    }
+
+    pub(super) fn push(&mut self, head: u64, slot: S) {
+        assert!(self.filled < self.len);
+        // SAFETY: inside the allocation by the assertion; not shared with anyone yet.
+        unsafe {
+            self.heads().add(self.filled).write(head);
+            self.slots().add(self.filled).write(slot);
+        }
+        self.filled += 1;
+    }
+
+    pub(super) fn copy(&mut self, other: &RunRef<'_, S>, from: usize, to: usize) {
+        let (heads, slots) = (&other.heads()[from..to], &other.slots()[from..to]);
+        assert!(self.filled + heads.len() <= self.len);
+        // SAFETY: inside the allocation by the assertion; not shared with anyone yet, so it cannot overlap.
+        unsafe {
+            ptr::copy_nonoverlapping(heads.as_ptr(), self.heads().add(self.filled), heads.len());
+            ptr::copy_nonoverlapping(slots.as_ptr(), self.slots().add(self.filled), slots.len());
+        }
+        self.filled += heads.len();
+    }
+
+    pub(super) fn finish(self) -> NewRun<S> {
+        assert!(self.filled == self.len);
+        // SAFETY: initialised in `new`, not shared with anyone yet.
+        unsafe { self.run.as_ref() }.check.wrote();
+        NewRun(self.run)
+    }
+}
+
+fn layout<S>(len: usize) -> Layout {
+    const { assert!(align_of::<S>() <= align_of::<u64>()) }
+    let size = size_of::<Run<S>>() + len * (size_of::<u64>() + size_of::<S>());
+    Layout::from_size_align(size, align_of::<Run<S>>()).expect("runs are short")
+}
+
+/// Size of the run's allocation.
+pub(crate) fn allocation<S: Slot>(run: RunRef<'_, S>) -> usize {
+    layout::<S>(run.len()).size()
+}
+
+/// Frees a run, not what it leads to.
+///
+/// # Safety
+/// `object` is a `Run<S>` that nobody can reach any more, and it was not freed before.
+pub(crate) unsafe fn destroy<S>(object: *mut u8) {
+    let run = object.cast::<Run<S>>();
+    // SAFETY: by the contract it is alive and ours.
+    unsafe {
+        let layout = layout::<S>((*run).len as usize);
+        ptr::drop_in_place(run);
+        dealloc(object, layout);
+    }
+}

@@ -1,0 +1,36 @@
+//! The command line.
+
+use clap::Parser;
+use std::path::PathBuf;
+
+/// Runs a UNION of SELECT ... FOR UPDATE branches on one shared transaction and checks what a monitor sees.
+#[derive(Debug, Parser)]
+#[command(name = "union_for_update")]
+pub struct Options {
+    /// Branches of the union, each a thread.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub branches: u16,
+    /// Rows of the table to use; beyond the bundled ones more are made by the same rules.
+    #[arg(long, value_parser = at_least_one)]
+    pub rows: Option<usize>,
+    /// A table of your own: one row a line, key, tab, value.
+    #[arg(long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
+    /// Repeat for this long; one round otherwise.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub seconds: Option<u64>,
+    /// Write the result here.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write the TPC-C customers to a file instead of running.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["input", "json", "seconds"])]
+    pub write_table: Option<PathBuf>,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("a table needs at least one row".to_owned()),
+        Ok(rows) => Ok(rows),
+        Err(error) => Err(format!("{error}")),
+    }
+}

@@ -1,0 +1,70 @@
+//! What is chosen before a buffer is made.
+
+use super::limits::{Limits, MAX_KEY_LEN, Room};
+use super::seam::Seam;
+use super::{Inner, MemBuffer, empty_table};
+use arc_swap::ArcSwap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
+
+/// Limits to begin with, and what stays for the buffer's life.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Options {
+    pub(super) limits: Limits,
+    pub(super) empty_values: bool,
+    pub(super) keep: bool,
+}
+
+/// Builds a [`MemBuffer`].
+#[derive(Debug, Clone, Copy, Default)]
+#[must_use]
+pub struct Builder {
+    options: Options,
+}
+
+impl Builder {
+    /// Longest key in bytes; at most [`MAX_KEY_LEN`], which is the default.
+    pub fn key_limit(mut self, bytes: usize) -> Self {
+        self.options.limits.key = bytes.min(MAX_KEY_LEN);
+        self
+    }
+
+    /// Largest key and value together; no limit by default.
+    pub fn entry_limit(mut self, bytes: usize) -> Self {
+        self.options.limits.entry = bytes;
+        self
+    }
+
+    /// Largest [`MemBuffer::size`]; no limit by default.
+    pub fn buffer_limit(mut self, bytes: usize) -> Self {
+        self.options.limits.buffer = bytes;
+        self
+    }
+
+    /// Whether values may be empty, for embedders that use keys as a set. Off by default.
+    pub fn empty_values(mut self, allowed: bool) -> Self {
+        self.options.empty_values = allowed;
+        self
+    }
+
+    /// The buffer belongs to a transaction: `reset` is refused.
+    #[allow(dead_code)] // for `Transaction`
+    pub(crate) fn without_reset(mut self) -> Self {
+        self.options.keep = true;
+        self
+    }
+
+    /// The buffer, empty.
+    pub fn build(self) -> MemBuffer {
+        MemBuffer {
+            inner: Arc::new(Inner {
+                table: ArcSwap::from_pointee(empty_table()),
+                gate: OnceLock::new(),
+                room: Room::default(),
+                seam: Seam::default(),
+                dirty: AtomicBool::new(false),
+                options: self.options,
+            }),
+        }
+    }
+}

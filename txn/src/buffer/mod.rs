@@ -1,0 +1,287 @@
+//! The transaction buffer: a transaction's writes, before they are committed.
+//!
+//! [`MemBuffer`] is an ordered map from keys to values, tombstones and [flags](crate::flags), with
+//! nested [stages](Stage) that can be taken back, limits, snapshots, and a merged view over a store.
+//! A clone is the same buffer; every method takes `&self` and may be called from any thread at any
+//! time. Whatever is returned is owned: bytes never change, iterators, snapshots and stages are
+//! `Send + 'static` and pin nothing between two steps.
+//!
+//! ```
+//! use untorn_txn::{Entry, FlagOp, MemBuffer};
+//!
+//! # fn main() -> Result<(), untorn_txn::Error> {
+//! let buffer = MemBuffer::new();
+//! buffer.set("apple", "red")?;
+//!
+//! let stage = buffer.stage();
+//! std::thread::scope(|scope| {
+//!     scope.spawn(|| buffer.delete("apple"));
+//!     scope.spawn(|| buffer.update_flags("pear", [FlagOp::SetLocked]));
+//! });
+//! assert_eq!(buffer.get("apple"), Some(Entry::Tombstone));
+//! assert_eq!(buffer.stats().len, 2);
+//!
+//! stage.cleanup()?;
+//! assert_eq!(buffer.get("apple"), Some(Entry::Value("red".into())));
+//! assert!(buffer.get_flags("pear").is_some(), "a lock outlives the rollback");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Contents
+//!
+//! A key is *absent*, or *live*: a *value*, a *tombstone* (deleted here, hides what lies below) or
+//! *flags only*. `len` counts live keys, `size` adds up their key and current value lengths.
+//!
+//! # How it works
+//!
+//! The content is one [`Memtable`]; a write is one atomic read-modify-write of value and flags of
+//! one key. What decides *how* to write (open stages, limits, the freeze at commit) are the *rules*
+//! behind a gate: a lock with one shard for every few threads, so that writers, who pass it shared,
+//! do not meet. What changes the rules, or closes a stage, passes it exclusively: then no write is
+//! under way, so a write knows for its whole course which stage it belongs to, what is charged
+//! against the limit is what is there, and the dirty mark belongs to the writes that can be seen.
+//! Reads never pass it. No caller's code runs inside, so it cannot be held for long or deadlock.
+//!
+//! | word | changed by | read by |
+//! |---|---|---|
+//! | table | writers (gate shared), closing stages (exclusive) | everybody, no gate |
+//! | which table | `reset` (exclusive) | everybody, no gate |
+//! | rules | stage, close, limits, `reset`, freeze (exclusive) | writers (shared) |
+//! | charged bytes | writers (shared), recounted by closing stages and limits (exclusive) | writers |
+//! | dirty | writers (shared), outermost release (exclusive) | everybody; a "no" is asked again exclusively |
+//!
+//! # Consistency and cost
+//!
+//! *Linearizable*: takes effect at one instant between call and return.
+//!
+//! | operation | consistency | cost, waiting |
+//! |---|---|---|
+//! | `set`, `delete`, `update_flags`, `.._with_flags` | linearizable; value and flags as one; belongs to the stage that is innermost then | one lookup and one update of the table; waits for a stage operation under way, never for another write. A write that would pass the buffer limit is decided with other writers shut out |
+//! | `get`, `get_flags` | linearizable | one lookup; `get` copies the value; never waits |
+//! | `batch_get` | each key for itself | one lookup a key |
+//! | `range`, `range_with_flags`, `union` | each step for itself, newest at that instant; strict order, no key twice, settled keys exactly once | one descent a step; never waits |
+//! | `len`, `size`, `stats` | linearizable; `stats` gives both of one instant | a few loads for each stripe of the table's counters; never waits |
+//! | `is_dirty` | linearizable | one load once true; before that waits for the writes under way |
+//! | `stage`, `release`, `cleanup` | linearizable; a rollback is one instant for every reader, `stats` included | O(1), whatever was written; waits for the writes under way. With a buffer limit, `cleanup` counts anew by `stats` |
+//! | `snapshot`, `snapshot_now` | every key at one instant, for ever | O(1); a step or get like those of the buffer |
+//! | `reset`, limits | linearizable | waits for the writes under way |
+//!
+//! # Limits
+//!
+//! A write is refused *before* it is applied and changes nothing then, in the order
+//! [`TransactionClosed`](Error::TransactionClosed), [`EmptyValue`](Error::EmptyValue),
+//! [`KeyTooLarge`](Error::KeyTooLarge), [`EntryTooLarge`](Error::EntryTooLarge),
+//! [`TxnTooLarge`](Error::TxnTooLarge). The key and buffer limits bind flags-only keys too. The
+//! buffer limit is strict under any number of writers; a write that does not grow its key always
+//! passes it. `size` stands above it in two cases only: the limit was lowered, or a rollback left
+//! keys alive for their locks (no rollback ever fails). Then growth is refused, all else works.
+//!
+//! # Coming from client-go
+//!
+//! | there | here | departures |
+//! |---|---|---|
+//! | `MemDB`, `ART` | [`MemBuffer`] | every method from any thread; no lock is exported |
+//! | `Set`, `SetWithFlags` | [`set`](MemBuffer::set), [`set_with_flags`](MemBuffer::set_with_flags) | refused before it is applied; [`empty_values`](Builder::empty_values) may be switched on |
+//! | `Delete`, `DeleteWithFlags` | [`delete`](MemBuffer::delete), [`delete_with_flags`](MemBuffer::delete_with_flags) | |
+//! | `UpdateFlags` | [`update_flags`](MemBuffer::update_flags) | returns `Result`: limits bind flags-only keys; two at once both take effect |
+//! | `Get` (`ErrNotExist`, empty for deleted) | [`get`](MemBuffer::get) | `None`, [`Entry::Tombstone`]; what it returned never changes |
+//! | `GetFlags` | [`get_flags`](MemBuffer::get_flags) | `None` for an absent key |
+//! | `BatchGet` | [`batch_get`](MemBuffer::batch_get) | tombstones included |
+//! | `Iter`, `IterReverse` | [`range`](MemBuffer::range), `.rev()` | valid under writes and rollbacks; at its end it stays there; nothing to close |
+//! | `IterWithFlags` | [`range_with_flags`](MemBuffer::range_with_flags) | from both ends |
+//! | `Staging`, `Release`, `Cleanup` | [`stage`](MemBuffer::stage), [`release`](Stage::release), [`cleanup`](Stage::cleanup) | a typed handle, given back by an error; dropped, it cleans up; flags of rolled back writes go with them, but for persistent ones |
+//! | `SnapshotGetter`, `SnapshotIter`, `SnapshotIterReverse` | [`snapshot`](MemBuffer::snapshot) | constant for as long as it lives; [`snapshot_now`](MemBuffer::snapshot_now) shows staged writes too |
+//! | `UnionStore`, `NewUnionIter` | [`union`](MemBuffer::union), [`union_rev`](MemBuffer::union_rev) | |
+//! | `Len`, `Size` | [`len`](MemBuffer::len), [`size`](MemBuffer::size), [`stats`](MemBuffer::stats) | `size` counts current values only |
+//! | `Dirty` | [`is_dirty`](MemBuffer::is_dirty) | an outermost release dirties only if a value or tombstone of it is left |
+//! | `SetEntrySizeLimit` | [`set_entry_limit`](MemBuffer::set_entry_limit), [`set_buffer_limit`](MemBuffer::set_buffer_limit) | strict, before the write |
+//! | `Reset`, `DiscardValues` | [`reset`](MemBuffer::reset) | open stages and iterators stay safe |
+//! | `RLock`, `RUnlock`, `SetSkipMutex` | none | nothing to lock |
+//! | `NEED_CONSTRAINT_CHECK` cleared by a write | the clear goes with the write that made it | there the older write, restored, has lost its check |
+//!
+//! Not here yet: `Checkpoint` and `RevertToCheckpoint`, `InspectStage`, `SelectValueHistory`,
+//! `Mem` and its hook, and the pipelined buffer.
+
+mod builder;
+mod entry;
+mod layer;
+mod limits;
+mod range;
+mod read;
+mod reserve;
+mod seam;
+mod snapshot;
+mod stage;
+mod tag;
+mod union;
+mod write;
+
+pub use builder::Builder;
+pub use entry::Entry;
+pub use limits::{Limits, MAX_KEY_LEN};
+pub use range::{Range, RangeWithFlags};
+pub(crate) use reserve::Reservation;
+pub use snapshot::BufferSnapshot;
+pub use stage::{Stage, StageOrder};
+pub use union::Union;
+pub use untorn_memtable::Stats;
+
+use crate::error::{Error, TxnState};
+use arc_swap::ArcSwap;
+use builder::Options;
+use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard};
+use limits::Room;
+use seam::Seam;
+use stage::Stages;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError};
+use tag::Tag;
+use untorn_memtable::Memtable;
+
+/// A transaction's writes, for any number of threads. See the [module](self).
+#[derive(Clone)]
+pub struct MemBuffer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// The content; `reset` puts a fresh one here. Changed with the gate held exclusively.
+    table: ArcSwap<Memtable>,
+    /// Writers pass shared, what changes their rules passes exclusively. Made by the first of them.
+    gate: OnceLock<ShardedLock<Rules>>,
+    room: Room,
+    seam: Seam,
+    dirty: AtomicBool,
+    options: Options,
+}
+
+/// What a writer has to know and may not change while it writes.
+#[derive(Debug)]
+struct Rules {
+    limits: Limits,
+    stages: Stages,
+    closed: Option<TxnState>,
+}
+
+fn empty_table() -> Memtable {
+    Memtable::with_persistent_tag(Tag::PERSISTENT)
+}
+
+impl Default for MemBuffer {
+    fn default() -> Self {
+        MemBuffer::new()
+    }
+}
+
+impl MemBuffer {
+    /// An empty buffer without limits, but for the longest key.
+    pub fn new() -> MemBuffer {
+        MemBuffer::builder().build()
+    }
+
+    /// Sets limits and switches before the buffer is made.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> Limits {
+        self.inner.shared().limits
+    }
+
+    /// Sets the longest key, for writes that begin afterwards; at most [`MAX_KEY_LEN`].
+    pub fn set_key_limit(&self, bytes: usize) {
+        self.inner.exclusive().limits.key = bytes.min(MAX_KEY_LEN);
+    }
+
+    /// Sets the largest entry, for writes that begin afterwards.
+    pub fn set_entry_limit(&self, bytes: usize) {
+        self.inner.exclusive().limits.entry = bytes;
+    }
+
+    /// Sets the largest size, for writes that begin afterwards. Below the present size growth is
+    /// refused and all else works.
+    pub fn set_buffer_limit(&self, bytes: usize) {
+        let mut rules = self.inner.exclusive();
+        rules.limits.buffer = bytes;
+        self.inner.recount(&rules);
+    }
+
+    /// Empties the buffer at one instant; limits stay. Every open stage is closed by it: its
+    /// handle answers [`StageOrder`] from then on, its drop does nothing. Snapshots go on showing
+    /// what they showed.
+    ///
+    /// # Errors
+    /// [`Error::OptionConflict`] for the buffer of a transaction.
+    pub fn reset(&self) -> Result<(), Error> {
+        if self.inner.options.keep {
+            return Err(Error::OptionConflict {
+                reason: "the buffer of a transaction cannot be reset",
+            });
+        }
+        let mut rules = self.inner.exclusive();
+        rules.stages.clear();
+        self.inner.table.store(Arc::new(empty_table()));
+        self.inner.dirty.store(false, Ordering::SeqCst);
+        self.inner.recount(&rules);
+        Ok(())
+    }
+
+    /// Ends writing: from the return on every write is [`Error::TransactionClosed`], and no write
+    /// is under way. Reads go on. Called again, it changes the state that the error names.
+    ///
+    /// # Errors
+    /// [`Error::StageOrder`], and nothing changes, if a stage is open and `end_stages` is false;
+    /// with `end_stages` every stage is closed as by `reset`, the content stays.
+    #[allow(dead_code)] // for `Transaction`
+    pub(crate) fn close(&self, state: TxnState, end_stages: bool) -> Result<(), Error> {
+        let mut rules = self.inner.exclusive();
+        if end_stages {
+            rules.stages.clear();
+        } else if rules.stages.top().is_some() {
+            return Err(Error::StageOrder);
+        }
+        rules.closed = Some(state);
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for MemBuffer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Stats { len, size, .. } = self.stats();
+        f.debug_struct("MemBuffer")
+            .field("len", &len)
+            .field("size", &size)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    fn gate(&self) -> &ShardedLock<Rules> {
+        self.gate.get_or_init(|| {
+            ShardedLock::new(Rules {
+                limits: self.options.limits,
+                stages: Stages::default(),
+                closed: None,
+            })
+        })
+    }
+
+    /// Rules as they are, unchanged while the guard lives. Never taken twice by one thread.
+    fn shared(&self) -> ShardedLockReadGuard<'_, Rules> {
+        self.gate().read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// No write is under way while the guard lives.
+    fn exclusive(&self) -> ShardedLockWriteGuard<'_, Rules> {
+        self.gate().write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts the room anew; only with writers shut out, which the rules' exclusive guard shows.
+    fn recount(&self, rules: &ShardedLockWriteGuard<'_, Rules>) {
+        if rules.limits.bounded() {
+            self.room.recount(self.table.load().stats().size);
+        }
+    }
+}

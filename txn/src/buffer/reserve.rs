@@ -1,0 +1,91 @@
+//! Room for keys that a lock call will make live, held from before the first request.
+//!
+//! A lock call publishes its flags after the store granted the locks; a buffer that was full by then
+//! would leave locks without a trace. So the call reserves the length of its keys that are not live
+//! yet, and writes their flags through the reservation, which no limit refuses any more.
+
+use super::MemBuffer;
+use super::write::Content;
+use crate::error::Error;
+use crate::flags::FlagOp;
+
+/// Room held in a buffer; what is left of it goes back on drop.
+#[derive(Debug)]
+#[must_use = "the room goes back on drop"]
+pub(crate) struct Reservation {
+    buffer: MemBuffer,
+    bytes: usize,
+}
+
+#[allow(dead_code)] // for `lock_keys`
+impl MemBuffer {
+    /// Reserves room for those of `keys` (none twice) that are not live.
+    ///
+    /// # Errors
+    /// [`Error::TransactionClosed`], [`Error::KeyTooLarge`], [`Error::TxnTooLarge`]; nothing is
+    /// reserved then.
+    pub(crate) fn reserve<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Reservation, Error> {
+        let inner = &*self.inner;
+        let attempt = |rules: &super::Rules| {
+            if let Some(state) = rules.closed {
+                return Err(Error::TransactionClosed { state });
+            }
+            let table = inner.table.load();
+            let pinned = table.pin();
+            let mut bytes = 0;
+            for key in keys.iter().map(AsRef::as_ref) {
+                rules.limits.admit(key.len(), None)?;
+                bytes += if pinned.entry(key).is_none() {
+                    key.len()
+                } else {
+                    0
+                };
+            }
+            inner.room.reserve(bytes, &rules.limits)?;
+            Ok(bytes)
+        };
+        let reserved = attempt(&inner.shared());
+        let bytes = match reserved {
+            // As for a write: a sibling may hold room for the moment only.
+            Err(Error::TxnTooLarge { .. }) => attempt(&inner.exclusive())?,
+            other => other?,
+        };
+        Ok(Reservation {
+            buffer: self.clone(),
+            bytes,
+        })
+    }
+}
+
+#[allow(dead_code)] // for `lock_keys`
+impl Reservation {
+    /// [`MemBuffer::update_flags`] for one of the keys, once for each; no limit refuses it.
+    ///
+    /// # Errors
+    /// [`Error::TransactionClosed`].
+    pub(crate) fn update_flags(
+        &mut self,
+        key: impl AsRef<[u8]>,
+        ops: impl AsRef<[FlagOp]>,
+    ) -> Result<(), Error> {
+        let key = key.as_ref();
+        let inner = &*self.buffer.inner;
+        let rules = inner.shared();
+        let bytes = key.len().min(self.bytes);
+        self.bytes -= bytes;
+        let hold = inner.room.draw(bytes, &rules.limits);
+        inner.attempt(&rules, key, Content::Keep, ops.as_ref(), Some(hold))
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if self.bytes != 0 {
+            let rules = self.buffer.inner.shared();
+            self.buffer.inner.room.unreserve(self.bytes, &rules.limits);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! Writes that are held up half-way while a sibling goes on.
+
+use super::*;
+use crate::buffer::Entry;
+use crate::buffer::seam::Moment;
+use crate::error::TxnState;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+/// Holds the next write of `buffer` up at `moment` and starts `sibling` there. The write goes on
+/// once the sibling has begun and got the processor many times; a sibling that has to wait for the
+/// write is not waited for.
+fn hold_up<T: Send + 'static>(
+    buffer: &MemBuffer,
+    moment: Moment,
+    sibling: impl Fn() -> T + Clone + Send + Sync + 'static,
+) -> Receiver<T> {
+    let (answer, answers) = channel();
+    buffer.inner.seam.visit(move |reached| {
+        if reached != moment {
+            return;
+        }
+        let (answer, sibling) = (answer.clone(), sibling.clone());
+        let (begin, begun) = channel();
+        let running = thread::spawn(move || {
+            begin.send(()).unwrap();
+            // The test may be over before a sibling of a later write is.
+            let _ = answer.send(sibling());
+        });
+        begun.recv().unwrap();
+        for _ in 0..2_000 {
+            if running.is_finished() {
+                break;
+            }
+            thread::yield_now();
+        }
+    });
+    answers
+}
+
+#[test]
+fn who_asks_is_dirty_during_a_write_that_can_be_seen_is_told_of_it() {
+    let buffer = MemBuffer::new();
+    let sibling = buffer.clone();
+    let answers = hold_up(&buffer, Moment::Published, move || {
+        (sibling.get("key").is_some(), sibling.is_dirty())
+    });
+    buffer.set("key", "value").unwrap();
+    assert_eq!(answers.recv().unwrap(), (true, true));
+}
+
+#[test]
+fn room_of_a_shrink_that_can_be_seen_is_given_to_a_sibling() {
+    let buffer = MemBuffer::builder().buffer_limit(100).build();
+    buffer.set("a", vec![0; 99]).unwrap();
+    let sibling = buffer.clone();
+    let answers = hold_up(&buffer, Moment::Published, move || {
+        assert_eq!(sibling.get("a"), Some(Entry::Tombstone));
+        sibling.set("b", vec![0; 98]).is_ok()
+    });
+    buffer.delete("a").unwrap();
+    assert!(answers.recv().unwrap());
+    assert_eq!(buffer.size(), 100);
+}
+
+#[test]
+fn room_of_a_shrink_that_is_not_yet_published_is_given_to_nobody() {
+    let buffer = MemBuffer::builder().buffer_limit(100).build();
+    buffer.set("a", vec![0; 99]).unwrap();
+    let sibling = buffer.clone();
+    let answers = hold_up(&buffer, Moment::Decided, move || {
+        let grown = sibling.set("b", vec![0; 98]).is_ok();
+        (grown, sibling.size())
+    });
+    buffer.delete("a").unwrap();
+    let (grown, size) = answers.recv().unwrap();
+    assert!(grown, "it fits once the shrink is there");
+    assert!(size <= 100, "{size}");
+}
+
+#[test]
+fn growth_that_is_decided_and_not_published_is_counted_against_siblings() {
+    let buffer = MemBuffer::builder().buffer_limit(100).build();
+    let sibling = buffer.clone();
+    let answers = hold_up(&buffer, Moment::Decided, move || {
+        let fits = sibling.set("b", vec![0; 39]).is_ok();
+        let too_much = sibling.set("c", vec![0; 39]).is_ok();
+        (fits, too_much, sibling.size())
+    });
+    buffer.set("a", vec![0; 49]).unwrap();
+    let (fits, too_much, size) = answers.recv().unwrap();
+    assert!(fits && !too_much);
+    assert!(size <= 100, "{size}");
+}
+
+#[test]
+fn a_stage_opened_during_a_write_does_not_contain_it() {
+    let buffer = MemBuffer::new();
+    let sibling = buffer.clone();
+    let answers = hold_up(&buffer, Moment::Published, move || {
+        let stage = sibling.stage();
+        stage.cleanup().is_ok() && sibling.get("key").is_some()
+    });
+    buffer.set("key", "value").unwrap();
+    assert!(answers.recv().unwrap());
+}
+
+#[test]
+fn of_writes_that_race_with_the_close_those_that_were_taken_are_there_and_no_other() {
+    const WRITERS: usize = 3;
+    for round in 0..12u32 {
+        let buffer = MemBuffer::new();
+        let (taken, takes) = channel();
+        thread::scope(|scope| {
+            for writer in 0..WRITERS {
+                let (buffer, taken) = (&buffer, taken.clone());
+                scope.spawn(move || {
+                    // Bounded, so that a buffer that never closes fails the test and does not hang it.
+                    for number in 0..100_000 {
+                        if buffer
+                            .set(key(writer, number), round.to_be_bytes())
+                            .is_err()
+                        {
+                            return;
+                        }
+                        taken.send(()).unwrap();
+                    }
+                });
+            }
+            for _ in 0..=round {
+                takes.recv().unwrap();
+            }
+            buffer.close(TxnState::Committing, false).unwrap();
+            let at_close = buffer.range::<&[u8]>(..).count();
+            assert_eq!(buffer.len(), at_close);
+        });
+        drop(taken);
+        let taken = takes.iter().count() + round as usize + 1;
+        assert_eq!(buffer.len(), taken);
+    }
+}
+
+fn key(writer: usize, number: u32) -> Vec<u8> {
+    [&[writer as u8][..], &number.to_be_bytes()].concat()
+}

@@ -1,0 +1,127 @@
+//! A database: a store, and the transactions on it.
+
+mod run;
+mod snapshot;
+
+pub use run::Cause;
+pub use snapshot::DbSnapshot;
+
+use crate::error::Error;
+use crate::store::{MemStore, Store, Timestamp};
+use crate::transaction::alarm::Alarm;
+use crate::transaction::{BeginOptions, Transaction, block_on};
+use std::sync::Arc;
+
+/// A handle on a store, to begin transactions. A clone is the same database.
+///
+/// ```
+/// use untorn_txn::{BeginOptions, Db, Error};
+///
+/// let db = Db::in_memory();
+/// let writer = db.blocking().begin(BeginOptions::default())?;
+/// writer.put("greeting", "hello")?;
+/// writer.blocking().commit()?;
+///
+/// let reader = db.blocking().begin(BeginOptions::optimistic())?;
+/// assert_eq!(reader.blocking().get("greeting")?.as_deref(), Some(&b"hello"[..]));
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Db {
+    store: Arc<dyn Store>,
+    alarm: Arc<Alarm>,
+}
+
+impl Db {
+    /// A database on an empty embedded store.
+    pub fn in_memory() -> Self {
+        Self::new(Arc::new(MemStore::new()))
+    }
+
+    /// A database on `store`.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self {
+            store,
+            alarm: Arc::default(),
+        }
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Begins a transaction. Does not wait for any other.
+    ///
+    /// # Errors
+    ///
+    /// With a given start timestamp [`Error::InvalidTimestamp`] and [`Error::SnapshotTooOld`];
+    /// [`Error::Store`].
+    pub async fn begin(&self, options: BeginOptions) -> Result<Transaction, Error> {
+        let start_ts = self.store.begin(options.start_ts).await?;
+        Ok(Transaction::new(
+            Arc::clone(&self.store),
+            Arc::clone(&self.alarm),
+            start_ts,
+            options,
+        ))
+    }
+
+    /// The database as it is now, to read from.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`].
+    pub async fn snapshot(&self) -> Result<DbSnapshot, Error> {
+        DbSnapshot::take(&self.store).await
+    }
+
+    /// A timestamp above every one given out before.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`].
+    pub async fn timestamp(&self) -> Result<Timestamp, Error> {
+        self.store.timestamp().await
+    }
+
+    /// The same methods, parking the thread.
+    pub fn blocking(&self) -> BlockingDb<'_> {
+        BlockingDb { db: self }
+    }
+}
+
+/// The methods of a [`Db`] that may wait, parking the thread.
+#[derive(Debug, Clone, Copy)]
+pub struct BlockingDb<'a> {
+    db: &'a Db,
+}
+
+impl BlockingDb<'_> {
+    /// As [`Db::begin`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn begin(&self, options: BeginOptions) -> Result<Transaction, Error> {
+        block_on(self.db.begin(options))
+    }
+
+    /// As [`Db::snapshot`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn snapshot(&self) -> Result<DbSnapshot, Error> {
+        block_on(self.db.snapshot())
+    }
+
+    /// As [`Db::timestamp`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn timestamp(&self) -> Result<Timestamp, Error> {
+        block_on(self.db.timestamp())
+    }
+}

@@ -1,0 +1,210 @@
+//! The one error type of this crate.
+//!
+//! Every failure that a caller can cause is one of these, never a panic, and a call that returns
+//! one has changed nothing. Calls that must give something back with the failure (a stage whose
+//! close came out of order) have a type of their own that converts into [`Error`].
+
+use crate::DisplayKey;
+use crate::lock::{LockError, WaitEdge};
+use crate::store::Timestamp;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Why a call was refused or failed.
+///
+/// Not exhaustive: match with a wildcard arm.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A value without bytes; only a buffer built with
+    /// [`empty_values`](crate::buffer::Builder::empty_values) takes one.
+    #[error("the value is empty")]
+    EmptyValue,
+    /// The key is longer than the key limit.
+    #[error("key of {size} bytes is over the limit of {limit}")]
+    KeyTooLarge {
+        /// Length of the key.
+        size: usize,
+        /// The limit in force.
+        limit: usize,
+    },
+    /// Key and value together are longer than the entry limit; a tombstone counts its key.
+    #[error("entry of {size} bytes is over the limit of {limit}")]
+    EntryTooLarge {
+        /// Length of key and value.
+        size: usize,
+        /// The limit in force.
+        limit: usize,
+    },
+    /// The write would have taken the buffer over its limit.
+    #[error("transaction of {size} bytes would be over the limit of {limit}")]
+    TxnTooLarge {
+        /// The size that the buffer would have reached.
+        size: usize,
+        /// The limit in force.
+        limit: usize,
+    },
+    /// The stage is not the innermost open one, or a stage is open where none may be.
+    #[error("the stage is not the innermost open one")]
+    StageOrder,
+    /// The savepoint was rolled back itself, belongs to another buffer or is from before a reset.
+    #[error("the savepoint is no longer valid")]
+    StaleSavepoint,
+    /// The transaction is no longer open.
+    #[error("the transaction is {state}")]
+    TransactionClosed {
+        /// How far it had come when the call was refused.
+        state: TxnState,
+    },
+    /// The call does not go with the mode that the object is in.
+    #[error("not possible here: {reason}")]
+    OptionConflict {
+        /// What conflicts.
+        reason: &'static str,
+    },
+    /// Somebody committed the key after the timestamp at which this transaction looked at it.
+    #[error(
+        "\"{}\" was committed at {conflict_commit_ts} by transaction {conflict_start_ts}, after {read_ts}",
+        DisplayKey(.key)
+    )]
+    WriteConflict {
+        /// The key.
+        key: Bytes,
+        /// The transaction that failed.
+        start_ts: Timestamp,
+        /// The timestamp that was passed: the start timestamp, or the one given to the lock.
+        read_ts: Timestamp,
+        /// The transaction that committed the key.
+        conflict_start_ts: Timestamp,
+        /// When it did.
+        conflict_commit_ts: Timestamp,
+    },
+    /// The key was presumed absent and has a value.
+    #[error("\"{}\" exists already", DisplayKey(.key))]
+    KeyExists {
+        /// The key.
+        key: Bytes,
+    },
+    /// The call would have waited for itself: it was the youngest of a circle of waiting transactions.
+    #[error("deadlock of {} transactions", .cycle.len())]
+    Deadlock {
+        /// The circle, this transaction's edge first.
+        cycle: Vec<WaitEdge>,
+        /// This call asked for the circle's key, so its statement may run again in the transaction.
+        retryable: bool,
+    },
+    /// The wait budget ended before the lock was granted.
+    #[error("no lock on \"{}\" within {waited:?}, held by {holders:?}", DisplayKey(.key))]
+    LockWaitTimeout {
+        /// The key.
+        key: Bytes,
+        /// The transactions in the way; may be empty.
+        holders: Vec<Timestamp>,
+        /// How long the call waited.
+        waited: Duration,
+    },
+    /// The key is locked and the call does not wait.
+    #[error("\"{}\" is locked by {holders:?}", DisplayKey(.key))]
+    LockNotAvailable {
+        /// The key.
+        key: Bytes,
+        /// The transactions in the way; may be empty.
+        holders: Vec<Timestamp>,
+    },
+    /// The wait was ended by its caller.
+    #[error("cancelled")]
+    Cancelled,
+    /// The deadline passed.
+    #[error("the deadline passed")]
+    DeadlineExceeded,
+    /// Data as old as this is no longer kept.
+    #[error("the snapshot {start_ts} is older than the safe point {safe_point}")]
+    SnapshotTooOld {
+        /// The timestamp asked for.
+        start_ts: Timestamp,
+        /// The oldest that is still kept.
+        safe_point: Timestamp,
+    },
+    /// The timestamp cannot be used: zero, in use, out of range or in the future.
+    #[error("timestamp {given} cannot be used, the newest is {newest}")]
+    InvalidTimestamp {
+        /// The timestamp given.
+        given: Timestamp,
+        /// The newest of the store.
+        newest: Timestamp,
+    },
+    /// The store failed.
+    #[error("the store failed: {source}")]
+    Store {
+        /// How.
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl Error {
+    /// Whether a new transaction that does the same may succeed.
+    pub fn is_retryable(&self) -> bool {
+        matches!(
+            self,
+            Error::WriteConflict { .. }
+                | Error::Deadlock { .. }
+                | Error::LockWaitTimeout { .. }
+                | Error::SnapshotTooOld { .. }
+        )
+    }
+}
+
+impl From<LockError> for Error {
+    fn from(error: LockError) -> Error {
+        match error {
+            LockError::Timeout {
+                key,
+                holders,
+                waited,
+            } => Error::LockWaitTimeout {
+                key,
+                holders,
+                waited,
+            },
+            LockError::NotAvailable { key, holders } => Error::LockNotAvailable { key, holders },
+            LockError::Deadlock { cycle, .. } => Error::Deadlock {
+                cycle,
+                retryable: true,
+            },
+            LockError::Cancelled { .. } => Error::Cancelled,
+            LockError::DeadlineExceeded { .. } => Error::DeadlineExceeded,
+            other => Error::Store {
+                source: Arc::new(other),
+            },
+        }
+    }
+}
+
+/// Where a transaction stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TxnState {
+    /// Reads, writes and locks are taken.
+    Open,
+    /// `commit` has begun and has not been decided.
+    Committing,
+    /// Committed.
+    Committed,
+    /// Rolled back, or never committed.
+    RolledBack,
+    /// The store may or may not have committed; final.
+    Undetermined,
+}
+
+impl std::fmt::Display for TxnState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            TxnState::Open => "open",
+            TxnState::Committing => "committing",
+            TxnState::Committed => "committed",
+            TxnState::RolledBack => "rolled back",
+            TxnState::Undetermined => "undetermined",
+        })
+    }
+}

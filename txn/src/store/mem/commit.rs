@@ -1,0 +1,266 @@
+//! The two phases of a commit, and the way back. The protocol is told in the module of the store.
+
+use super::collect::{Superseded, removed};
+use super::decision::Verdict;
+use super::record::{Record, encode_old, old_key};
+use super::{MemStore, Open};
+use crate::error::{Error, TxnState};
+use crate::store::{Mutation, MutationOp, Timestamp, lock};
+use bytes::Bytes;
+use std::borrow::Cow;
+use untorn_memtable::Update;
+
+/// What a transaction has put down so far.
+///
+/// Its mutex is held through each phase, and through the end: a request that comes twice or late finds a phase
+/// done, or not begun.
+#[derive(Debug, Default)]
+pub(super) struct PutDown {
+    keys: Vec<Written>,
+    ended: bool,
+}
+
+/// One key that was put down.
+#[derive(Debug)]
+struct Written {
+    key: Bytes,
+    what: What,
+    /// When the record that the intent replaced was committed; `None` if there was none.
+    replaced: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Value,
+    Deletion,
+    /// No intent: the key is only touched.
+    Touch,
+}
+
+impl MemStore {
+    /// Checks the mutations and puts them down, all under the transaction's mutex: a rollback comes
+    /// before all of it or after.
+    pub(super) fn put_down(&self, open: &Open, mutations: &[Mutation]) -> Result<(), Error> {
+        let start = open.held.at;
+        let mut put_down = lock(&open.put_down);
+        match open.decision.verdict() {
+            Verdict::Undecided => {}
+            // A repeated prewrite that comes late: it is done.
+            Verdict::Committed(_) => return Ok(()),
+            Verdict::RolledBack => return Err(closed(TxnState::RolledBack)),
+        }
+        if !put_down.keys.is_empty() {
+            return Ok(());
+        }
+        // All checks first: a transaction that fails leaves no traces to take back.
+        for mutation in mutations {
+            self.check(start, mutation)?;
+        }
+        put_down.keys.reserve(mutations.len());
+        for mutation in mutations {
+            let (what, value) = match &mutation.op {
+                MutationOp::Put(value) | MutationOp::Insert(value) => {
+                    (What::Value, Some(value.as_ref()))
+                }
+                MutationOp::Delete => (What::Deletion, None),
+                MutationOp::Lock => (What::Touch, None),
+                MutationOp::CheckNotExists => continue,
+            };
+            let replaced = if what == What::Touch {
+                None
+            } else {
+                let replaced = self.move_to_history(&mutation.key)?;
+                let intent = Record {
+                    time: start,
+                    start,
+                    intent: true,
+                    value,
+                };
+                self.write_newest(&mutation.key, intent)?;
+                replaced
+            };
+            put_down.keys.push(Written {
+                key: mutation.key.clone(),
+                what,
+                replaced,
+            });
+        }
+        Ok(())
+    }
+
+    /// The conflict first, then what was presumed.
+    fn check(&self, start: Timestamp, mutation: &Mutation) -> Result<(), Error> {
+        let presumed_absent = matches!(
+            mutation.op,
+            MutationOp::Insert(_) | MutationOp::CheckNotExists
+        );
+        if !mutation.check_conflict && !presumed_absent {
+            return Ok(());
+        }
+        let seen = self.seen(&mutation.key, false);
+        if mutation.check_conflict && seen.time > start {
+            return Err(Error::WriteConflict {
+                key: mutation.key.clone(),
+                start_ts: start,
+                read_ts: start,
+                conflict_start_ts: seen.start,
+                conflict_commit_ts: seen.time,
+            });
+        }
+        if presumed_absent && seen.exists {
+            return Err(Error::KeyExists {
+                key: mutation.key.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Copies the committed record of a key into the history, before it is replaced.
+    fn move_to_history(&self, key: &Bytes) -> Result<Option<Timestamp>, Error> {
+        let pinned = self.newest.pin();
+        let Some(item) = pinned.entry(key) else {
+            return Ok(None);
+        };
+        let record = Record::decode(item.tag, item.value);
+        let (tag, bytes) = encode_old(record.start, record.value);
+        write(
+            &self.history,
+            &old_key(key, record.time),
+            tag,
+            &bytes,
+            key.len(),
+        )?;
+        Ok(Some(record.time))
+    }
+
+    fn write_newest(&self, key: &[u8], record: Record<'_>) -> Result<(), Error> {
+        write(&self.newest, key, record.tag(), &record.encode(), key.len())
+    }
+
+    /// Decides, resolves and ends the transaction.
+    pub(super) fn decide(&self, start: Timestamp) -> Result<Timestamp, Error> {
+        let open = self.open(start)?;
+        let mut put_down = lock(&open.put_down);
+        let Verdict::Committed(time) = open.decision.commit(&self.oracle) else {
+            return Err(closed(TxnState::RolledBack));
+        };
+        if put_down.ended {
+            return Ok(time);
+        }
+        let keys = std::mem::take(&mut put_down.keys);
+        for written in &keys {
+            self.resolve(start, time, written);
+        }
+        self.leave(&open);
+        put_down.ended = true;
+        drop(put_down);
+        let superseded = keys.len();
+        self.garbage.add(
+            keys.into_iter()
+                .filter(|written| written.what != What::Value || written.replaced.is_some())
+                .map(|written| Superseded {
+                    key: written.key,
+                    time,
+                    version: written.what != What::Touch,
+                }),
+        );
+        self.collect_some(2 * superseded + 1);
+        Ok(time)
+    }
+
+    /// Replaces an intent by the committed record, in place.
+    fn resolve(&self, start: Timestamp, time: Timestamp, written: &Written) {
+        let resolved = if written.what == What::Touch {
+            let touch = Record {
+                time,
+                start,
+                intent: false,
+                value: None,
+            };
+            self.touched.update(&written.key, |_| Update::Put {
+                value: Cow::Owned(touch.encode()),
+                tag: touch.tag(),
+            })
+        } else {
+            self.newest.update(&written.key, |item| {
+                let intent = item.map(|item| Record::decode(item.tag, item.value));
+                let record = Record {
+                    time,
+                    start,
+                    intent: false,
+                    value: intent.and_then(|intent| intent.value),
+                };
+                Update::Put {
+                    value: Cow::Owned(record.encode()),
+                    tag: record.tag(),
+                }
+            })
+        };
+        debug_assert!(resolved.is_ok(), "a record of this size was there before");
+    }
+
+    /// Rolls back and ends the transaction; nothing if it was ended before.
+    pub(super) fn take_back(&self, start: Timestamp) {
+        let Ok(open) = self.open(start) else { return };
+        let mut put_down = lock(&open.put_down);
+        if put_down.ended || open.decision.roll_back() != Verdict::RolledBack {
+            return;
+        }
+        self.undo(std::mem::take(&mut put_down.keys));
+        self.leave(&open);
+        put_down.ended = true;
+    }
+
+    fn undo(&self, keys: Vec<Written>) {
+        for written in keys {
+            match (written.what, written.replaced) {
+                (What::Touch, _) => {}
+                (_, None) => {
+                    removed(&self.newest, &written.key);
+                }
+                (_, Some(time)) => {
+                    let old = old_key(&written.key, time);
+                    let pinned = self.history.pin();
+                    let Some(item) = pinned.entry(&old) else {
+                        debug_assert!(false, "the copy stays while its intent stands");
+                        continue;
+                    };
+                    let (old_start, value) = super::record::decode_old(item.tag, item.value);
+                    let record = Record {
+                        time,
+                        start: old_start,
+                        intent: false,
+                        value,
+                    };
+                    let restored = self.write_newest(&written.key, record);
+                    debug_assert!(restored.is_ok(), "a record of this size was there before");
+                    drop(pinned);
+                    removed(&self.history, &old);
+                }
+            }
+        }
+    }
+}
+
+fn write(
+    table: &untorn_memtable::Memtable,
+    key: &[u8],
+    tag: u32,
+    bytes: &[u8],
+    user_key: usize,
+) -> Result<(), Error> {
+    table
+        .update(key, |_| Update::Put {
+            value: Cow::Borrowed(bytes),
+            tag,
+        })
+        .map(drop)
+        .map_err(|_| Error::EntryTooLarge {
+            size: user_key + bytes.len(),
+            limit: user_key + untorn_memtable::MAX_VALUE_LEN,
+        })
+}
+
+fn closed(state: TxnState) -> Error {
+    Error::TransactionClosed { state }
+}

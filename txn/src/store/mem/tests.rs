@@ -1,0 +1,115 @@
+//! Between the phases: what readers meet while a transaction is under way.
+
+use super::*;
+use crate::store::MutationOp;
+use crate::transaction::block_on;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+fn mutation(key: &str, op: MutationOp) -> Mutation {
+    Mutation {
+        key: Bytes::copy_from_slice(key.as_bytes()),
+        op,
+        check_conflict: true,
+    }
+}
+
+fn put_down(store: &MemStore, mutations: &[Mutation]) -> Timestamp {
+    let start = block_on(store.begin(None)).unwrap();
+    block_on(store.prewrite(start, mutations, Wait::NoWait, None)).unwrap();
+    start
+}
+
+/// Rule 46: a reader that drew its timestamp between the committer's and its compare-and-swap. The order is
+/// brought about by a reader ahead of the oracle.
+#[test]
+fn a_reader_that_met_an_intent_stays_below_the_commit() {
+    for reverse in [false, true] {
+        let store = MemStore::new();
+        let start = put_down(&store, &[mutation("k", MutationOp::Put("v".into()))]);
+        let ahead = store.oracle.newest() + (1 << 30);
+        let request = ScanRequest {
+            lower: std::ops::Bound::Unbounded,
+            upper: std::ops::Bound::Unbounded,
+            at: ahead,
+            limit: 1,
+            reverse,
+        };
+        store.oracle.forward(ahead);
+        assert_eq!(store.read_range(&request).unwrap(), []);
+        store.oracle.back(start);
+        let time = block_on(store.commit(start)).unwrap();
+        assert!(time > ahead, "the reader at {ahead} saw nothing of {time}");
+    }
+}
+
+#[test]
+fn a_rollback_beside_readers_never_hides_the_version_that_it_restores() {
+    let store = MemStore::new();
+    let start = put_down(&store, &[mutation("k", MutationOp::Put("v".into()))]);
+    block_on(store.commit(start)).unwrap();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for n in 0..1_500 {
+                let op = if n % 2 == 0 {
+                    MutationOp::Put("w".into())
+                } else {
+                    MutationOp::Delete
+                };
+                let start = put_down(&store, &[mutation("k", op)]);
+                block_on(store.rollback(start)).unwrap();
+            }
+        });
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Acquire) {
+                    let start = block_on(store.begin(None)).unwrap();
+                    let value = store.read(b"k", start).unwrap();
+                    block_on(store.rollback(start)).unwrap();
+                    assert_eq!(value.as_deref(), Some(&b"v"[..]));
+                }
+            });
+        }
+        let result = writer.join();
+        done.store(true, Ordering::Release);
+        result.unwrap();
+    });
+    assert_eq!(store.stats().old_versions, 0);
+}
+
+/// Rule 49: of requests that come at the same time, too.
+#[test]
+fn commits_and_rollbacks_of_one_transaction_at_once_agree() {
+    let store = MemStore::new();
+    for round in 0..150 {
+        let keys: Vec<String> = (0..20).map(|n| format!("{round}-{n}")).collect();
+        let mutations: Vec<Mutation> = keys
+            .iter()
+            .map(|key| mutation(key, MutationOp::Put("v".into())))
+            .collect();
+        let start = put_down(&store, &mutations);
+        let answers: Vec<Option<Timestamp>> = thread::scope(|scope| {
+            let commits: Vec<_> = (0..3)
+                .map(|_| scope.spawn(|| block_on(store.commit(start)).ok()))
+                .collect();
+            if round % 2 == 0 {
+                block_on(store.rollback(start)).unwrap();
+            }
+            commits
+                .into_iter()
+                .map(|commit| commit.join().unwrap())
+                .collect()
+        });
+        let times: Vec<Timestamp> = answers.iter().flatten().copied().collect();
+        assert!(times.windows(2).all(|pair| pair[0] == pair[1]));
+        let now = block_on(store.timestamp()).unwrap();
+        for key in keys {
+            let value = store.read(key.as_bytes(), now).unwrap();
+            assert_eq!(value.is_some(), !times.is_empty());
+        }
+        assert!(round % 2 == 0 || !times.is_empty());
+        assert!(store.locks().is_empty());
+    }
+    assert_eq!(store.stats().open, 0);
+}

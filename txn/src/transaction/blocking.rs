@@ -1,0 +1,178 @@
+//! The same methods for threads without a runtime, and for threads of one.
+//!
+//! A thread that waits parks. It is woken by whoever releases the lock or by a thread of the store or the database,
+//! never by a task that would have to run on the caller's own worker, so blocking within a runtime only holds up
+//! that one worker.
+
+use super::{CommitInfo, LockOptions, LockOutcome, Range, Transaction};
+use crate::error::Error;
+use bytes::Bytes;
+use std::future::Future;
+use std::ops::RangeBounds;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+
+/// Unparks a thread. The flag makes up for the unparks that others may have used up.
+struct Parked {
+    thread: Thread,
+    is_woken: AtomicBool,
+}
+
+impl Wake for Parked {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.is_woken.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+}
+
+/// Runs a future to its end on this thread, parked in between.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    // Most answers are there at the first poll, and need no waker.
+    if let Poll::Ready(value) = future
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+    {
+        return value;
+    }
+    let parked = Arc::new(Parked {
+        thread: thread::current(),
+        is_woken: AtomicBool::new(false),
+    });
+    let waker = Waker::from(Arc::clone(&parked));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return value;
+        }
+        while !parked.is_woken.swap(false, Ordering::Acquire) {
+            thread::park();
+        }
+    }
+}
+
+/// The methods of a [`Transaction`] that may wait, parking the thread; made by [`Transaction::blocking`].
+#[derive(Debug, Clone, Copy)]
+pub struct Blocking<'a> {
+    txn: &'a Transaction,
+}
+
+impl<'a> Blocking<'a> {
+    pub(super) fn new(txn: &'a Transaction) -> Self {
+        Self { txn }
+    }
+
+    /// As [`Transaction::get`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>, Error> {
+        block_on(self.txn.get(key))
+    }
+
+    /// As [`Transaction::batch_get`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn batch_get<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Vec<Option<Bytes>>, Error> {
+        block_on(self.txn.batch_get(keys))
+    }
+
+    /// As [`Transaction::lock_keys`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn lock_keys<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        options: LockOptions,
+    ) -> Result<Vec<LockOutcome>, Error> {
+        block_on(self.txn.lock_keys(keys, options))
+    }
+
+    /// As [`Transaction::get_for_update`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn get_for_update(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>, Error> {
+        block_on(self.txn.get_for_update(key))
+    }
+
+    /// As [`Transaction::batch_get_for_update`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn batch_get_for_update<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Vec<Option<Bytes>>, Error> {
+        block_on(self.txn.batch_get_for_update(keys))
+    }
+
+    /// As [`Transaction::range`], as an iterator. Once it has yielded an error it has ended.
+    pub fn range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> BlockingRange {
+        BlockingRange {
+            range: self.txn.range(bounds),
+        }
+    }
+
+    /// As [`Transaction::commit`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn commit(&self) -> Result<CommitInfo, Error> {
+        block_on(self.txn.commit())
+    }
+
+    /// As [`Transaction::rollback`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn rollback(&self) -> Result<(), Error> {
+        block_on(self.txn.rollback())
+    }
+}
+
+/// Keys and values in order; made by [`Blocking::range`].
+#[derive(Debug)]
+pub struct BlockingRange {
+    range: Range,
+}
+
+impl BlockingRange {
+    /// From the back; to be chosen before the first step.
+    #[must_use]
+    #[allow(clippy::should_implement_trait)] // one direction, chosen once: not a double-ended iterator
+    pub fn rev(self) -> Self {
+        Self {
+            range: self.range.rev(),
+        }
+    }
+}
+
+impl Iterator for BlockingRange {
+    type Item = Result<(Bytes, Bytes), Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        block_on(self.range.next()).transpose()
+    }
+}
+
+impl std::iter::FusedIterator for BlockingRange {}

@@ -1,0 +1,81 @@
+//! How long one call may wait, over all its stages.
+
+use crate::error::Error;
+use crate::lock::Wait;
+use bytes::Bytes;
+use std::time::{Duration, Instant};
+
+/// The wait budget and the deadline of one call. The first to end names the error.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Budget {
+    begun: Instant,
+    wait: Wait,
+    pub(super) deadline: Option<Instant>,
+}
+
+impl Budget {
+    pub(super) fn new(wait: Wait, deadline: Option<Instant>) -> Self {
+        let wait = match wait {
+            Wait::For(Duration::ZERO) => Wait::NoWait,
+            other => other,
+        };
+        Self {
+            begun: Instant::now(),
+            wait,
+            deadline,
+        }
+    }
+
+    pub(super) fn is_no_wait(&self) -> bool {
+        self.wait == Wait::NoWait
+    }
+
+    /// What is left for the next request.
+    pub(super) fn wait(&self) -> Wait {
+        match self.wait {
+            Wait::For(budget) => Wait::For(budget.saturating_sub(self.begun.elapsed())),
+            other => other,
+        }
+    }
+
+    /// When waiting ends at the latest.
+    pub(super) fn ends(&self) -> Option<Instant> {
+        let budget = match self.wait {
+            Wait::For(budget) => self.begun.checked_add(budget),
+            Wait::NoWait => Some(self.begun),
+            Wait::Forever => None,
+        };
+        [budget, self.deadline].into_iter().flatten().min()
+    }
+
+    /// The error for a wait on `key` that has come to its end.
+    pub(super) fn ended(&self, key: &Bytes) -> Error {
+        if self.deadline.is_some() && self.ends() == self.deadline {
+            return Error::DeadlineExceeded;
+        }
+        Error::LockWaitTimeout {
+            key: key.clone(),
+            holders: Vec::new(),
+            waited: self.begun.elapsed(),
+        }
+    }
+
+    /// A request's error in terms of the whole call: a budget that an earlier stage had used up is a timeout.
+    pub(super) fn whole(&self, error: Error) -> Error {
+        match error {
+            Error::LockNotAvailable { key, holders } if !self.is_no_wait() => {
+                Error::LockWaitTimeout {
+                    key,
+                    holders,
+                    waited: self.begun.elapsed(),
+                }
+            }
+            Error::LockWaitTimeout { key, holders, .. } => Error::LockWaitTimeout {
+                key,
+                holders,
+                waited: self.begun.elapsed(),
+            },
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! A transaction that many threads use at once.
+//!
+//! A [`Transaction`] is a handle; a clone is the same transaction, and every method takes `&self`. Reads see the
+//! store as it was at the start timestamp, under the transaction's own writes. Writes go into the
+//! [`MemBuffer`]; `commit` carries them to the store at one instant.
+//!
+//! # What changes, and who changes it
+//!
+//! - The life word: who takes it out of *open* closes the transaction.
+//! - The buffer, which is safe by itself and refuses writes once it is closed.
+//! - The register of locks, under its own mutex.
+//! - The *gate*, a read-write lock without content: a lock call holds it shared while it publishes its flags,
+//!   closing holds it exclusively. So a call is published whole before the mutations are read, or not at all.
+//!
+//! # Closing
+//!
+//! Commit and rollback take the life word out of open; the loser is told so at once. Then, under the gate, the
+//! buffer is closed (a write that races is in the mutations or is refused) and the register. Lock calls in
+//! flight are told by the store and by the register, leave their queues, and answer
+//! [`Error::TransactionClosed`]; a future that nobody polls any more does not hold anything up, because the
+//! store releases every lock of the transaction at its end, published or not.
+
+pub(crate) mod alarm;
+mod blocking;
+mod budget;
+mod finish;
+mod life;
+mod lock_keys;
+mod mutations;
+mod options;
+mod range;
+mod read;
+mod register;
+mod write;
+
+pub(crate) use blocking::block_on;
+pub use blocking::{Blocking, BlockingRange};
+pub use options::{BeginOptions, CommitInfo, LockOptions, LockOutcome, Mode, OnDrop};
+pub use range::Range;
+
+use crate::buffer::{MemBuffer, Stage, Stats};
+use crate::error::{Error, TxnState};
+use crate::store::{Store, Timestamp};
+use alarm::Alarm;
+use bytes::Bytes;
+use life::Life;
+use register::Register;
+use std::fmt;
+use std::sync::{Arc, Mutex, RwLock};
+
+/// A handle on a transaction. See the [module](self) for how it works, and
+/// [`Db::begin`](crate::Db::begin) for where it comes from.
+///
+/// When the last handle on an open transaction is dropped it is rolled back.
+///
+/// ```
+/// use untorn_txn::{BeginOptions, Db};
+///
+/// let db = Db::in_memory();
+/// let txn = db.blocking().begin(BeginOptions::default())?;
+/// std::thread::scope(|scope| {
+///     for n in 0..4_u8 {
+///         let branch = txn.clone();
+///         scope.spawn(move || branch.blocking().lock_keys([[n], [n + 1]], Default::default()));
+///     }
+/// });
+/// assert_eq!(txn.len(), 5);
+/// let info = txn.blocking().commit()?;
+/// assert_eq!(info.keys, 5);
+/// # Ok::<(), untorn_txn::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Transaction {
+    core: Arc<Core>,
+}
+
+struct Core {
+    store: Arc<dyn Store>,
+    alarm: Arc<Alarm>,
+    start_ts: Timestamp,
+    options: BeginOptions,
+    buffer: MemBuffer,
+    register: Register,
+    gate: RwLock<()>,
+    life: Life,
+    /// Serialises `put`, `insert` and `delete` of keys that fall together: an insert looks before it writes.
+    stripes: [Mutex<()>; 16],
+}
+
+impl Transaction {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        alarm: Arc<Alarm>,
+        start_ts: Timestamp,
+        options: BeginOptions,
+    ) -> Self {
+        let buffer = MemBuffer::builder()
+            .key_limit(options.limits.key)
+            .entry_limit(options.limits.entry)
+            .buffer_limit(options.limits.buffer)
+            .empty_values(options.empty_values)
+            .without_reset()
+            .build();
+        tracing::debug!(start_ts, label = options.label.as_deref(), "begin");
+        Self {
+            core: Arc::new(Core {
+                store,
+                alarm,
+                start_ts,
+                options,
+                buffer,
+                register: Register::default(),
+                gate: RwLock::new(()),
+                life: Life::default(),
+                stripes: Default::default(),
+            }),
+        }
+    }
+
+    /// The timestamp that names the transaction and that it reads at.
+    pub fn start_ts(&self) -> Timestamp {
+        self.core.start_ts
+    }
+
+    /// How it was begun.
+    pub fn options(&self) -> &BeginOptions {
+        &self.core.options
+    }
+
+    /// How far it has come.
+    pub fn state(&self) -> TxnState {
+        self.core.life.state()
+    }
+
+    /// Its writes, flags and stages. What is written here is part of the transaction; `reset` is refused.
+    pub fn buffer(&self) -> &MemBuffer {
+        &self.core.buffer
+    }
+
+    /// The same methods, parking the thread instead of giving futures.
+    pub fn blocking(&self) -> Blocking<'_> {
+        Blocking::new(self)
+    }
+
+    /// Opens a stage within the innermost open one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TransactionClosed`].
+    pub fn stage(&self) -> Result<Stage, Error> {
+        self.core.life.check_open()?;
+        Ok(self.core.buffer.stage())
+    }
+
+    /// Number of keys in the buffer: written, deleted, or locked. Any thread, any time.
+    pub fn len(&self) -> usize {
+        self.core.buffer.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.core.buffer.is_empty()
+    }
+
+    /// Length of the keys in the buffer and of their values. Any thread, any time.
+    pub fn size(&self) -> usize {
+        self.core.buffer.size()
+    }
+
+    /// [`len`](Self::len) and [`size`](Self::size) at one instant.
+    pub fn stats(&self) -> Stats {
+        self.core.buffer.stats()
+    }
+
+    /// Whether there is something that a commit must carry. Never false again once true.
+    pub fn is_dirty(&self) -> bool {
+        self.core.buffer.is_dirty()
+    }
+
+    /// Whether nothing was written and nothing locked.
+    pub fn is_read_only(&self) -> bool {
+        !self.is_dirty()
+    }
+
+    /// Number of locks held at the moment, those of calls still in flight included.
+    pub fn held_locks(&self) -> usize {
+        self.core.register.held()
+    }
+}
+
+impl Core {
+    /// An error that says *closed* in terms of how far the transaction is now.
+    fn as_of_now(&self, error: Error) -> Error {
+        match (error, self.life.state()) {
+            (error, TxnState::Open) => error,
+            (Error::TransactionClosed { .. } | Error::Cancelled, state) => {
+                Error::TransactionClosed { state }
+            }
+            (error, _) => error,
+        }
+    }
+}
+
+fn owned(key: impl AsRef<[u8]>) -> Bytes {
+    Bytes::copy_from_slice(key.as_ref())
+}
+
+impl fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction")
+            .field("start_ts", &self.core.start_ts)
+            .field("label", &self.core.options.label)
+            .field("state", &self.state())
+            .field("buffer", &self.core.buffer)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,117 @@
+//! Reads: own writes first, then the store.
+
+use super::options::{LockOptions, LockOutcome, Mode};
+use super::{Core, Transaction, owned};
+use crate::buffer::Entry;
+use crate::error::Error;
+use bytes::Bytes;
+
+impl Transaction {
+    /// The value of a key: as written here, else as it was in the store at the start timestamp, also where a
+    /// lock has seen a newer one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TransactionClosed`], [`Error::SnapshotTooOld`], [`Error::Store`].
+    pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>, Error> {
+        self.core.life.check_open()?;
+        self.core.get(key.as_ref()).await
+    }
+
+    /// The values of keys, in the order given. Own writes are looked up key by key, not at one instant.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`get`](Self::get).
+    pub async fn batch_get<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Vec<Option<Bytes>>, Error> {
+        self.core.life.check_open()?;
+        let keys: Vec<Bytes> = keys.into_iter().map(owned).collect();
+        let mut values = Vec::with_capacity(keys.len());
+        for key in &keys {
+            values.push(self.core.get(key).await?);
+        }
+        Ok(values)
+    }
+
+    /// Locks keys. From any number of threads at once, with keys that overlap: each is locked once. The
+    /// outcomes are in the order of the keys, duplicates answered each. No keys: no request.
+    ///
+    /// A call that fails gives back exactly the locks that it took; a future that is dropped likewise.
+    ///
+    /// In an optimistic transaction the store is not asked for locks: the keys are marked, and checked at commit
+    /// against commits since the start.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyExists`] where a key was inserted here and exists; [`Error::LockWaitTimeout`],
+    /// [`Error::LockNotAvailable`], [`Error::DeadlineExceeded`], [`Error::Deadlock`];
+    /// [`Error::WriteConflict`] and [`Error::InvalidTimestamp`] with a given timestamp; before any lock is
+    /// taken [`Error::KeyTooLarge`] and [`Error::TxnTooLarge`]; [`Error::TransactionClosed`].
+    pub async fn lock_keys<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        options: LockOptions,
+    ) -> Result<Vec<LockOutcome>, Error> {
+        let keys = keys.into_iter().map(owned).collect();
+        self.core.lock_keys(keys, options).await
+    }
+
+    /// Locks a key and reads it: as written here, else the newest committed value.
+    ///
+    /// In an optimistic transaction the value is the one at the start timestamp, and commit checks that it is
+    /// still the newest.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`lock_keys`](Self::lock_keys).
+    pub async fn get_for_update(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>, Error> {
+        let values = self.batch_get_for_update([key]).await?;
+        Ok(values.into_iter().next().flatten())
+    }
+
+    /// [`get_for_update`](Self::get_for_update) of several keys, in the order given.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`lock_keys`](Self::lock_keys).
+    pub async fn batch_get_for_update<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Vec<Option<Bytes>>, Error> {
+        let keys: Vec<Bytes> = keys.into_iter().map(owned).collect();
+        let options = LockOptions {
+            return_values: true,
+            ..LockOptions::default()
+        };
+        let outcomes = self.core.lock_keys(keys.clone(), options).await?;
+        Ok(keys
+            .iter()
+            .zip(outcomes)
+            .map(|(key, outcome)| match self.core.buffer.get(key) {
+                Some(own) => own.into_value(),
+                None => outcome.value,
+            })
+            .collect())
+    }
+
+    /// Whether commit, not the lock, is where conflicts come out.
+    pub fn is_optimistic(&self) -> bool {
+        self.core.options.mode == Mode::Optimistic
+    }
+}
+
+impl Core {
+    async fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error> {
+        match self.buffer.get(key) {
+            Some(Entry::Value(value)) => Ok(Some(value)),
+            Some(Entry::Tombstone) => Ok(None),
+            None => {
+                let read = self.store.get(key, self.start_ts).await;
+                read.map_err(|error| self.as_of_now(error))
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Writes into the buffer.
+
+use super::register::Known;
+use super::{Core, Transaction, owned};
+use crate::buffer::Entry;
+use crate::error::Error;
+use crate::flags::FlagOp;
+use crate::store::lock;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::sync::MutexGuard;
+
+impl Transaction {
+    /// Sets the value of a key.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TransactionClosed`], and those of [`MemBuffer::set`](crate::MemBuffer::set).
+    pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<(), Error> {
+        let key = key.as_ref();
+        self.core.life.check_open()?;
+        let _turn = self.core.turn(key);
+        self.core.closing(self.core.buffer.set(key, value))
+    }
+
+    /// Sets the value of a key that is presumed to have none. The store is asked when the key is locked, else
+    /// at commit.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyExists`] at once where the transaction wrote a value itself, or locked the key and saw one;
+    /// else those of [`put`](Self::put).
+    pub fn insert(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<(), Error> {
+        let key = key.as_ref();
+        self.core.life.check_open()?;
+        let _turn = self.core.turn(key);
+        let exists = || Error::KeyExists { key: owned(key) };
+        let written = match self.core.buffer.get(key) {
+            Some(Entry::Value(_)) => return Err(exists()),
+            // Deleted here: whatever the store has, the key is free, and what was presumed before stays.
+            Some(Entry::Tombstone) => self.core.buffer.set(key, value),
+            None => {
+                if self.core.register.kept(&owned(key)) == Some(Known::Exists) {
+                    return Err(exists());
+                }
+                self.core
+                    .buffer
+                    .set_with_flags(key, value, [FlagOp::SetPresumeNotExists])
+            }
+        };
+        self.core.closing(written)
+    }
+
+    /// Deletes a key, also one that is not there.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`put`](Self::put).
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<(), Error> {
+        let key = key.as_ref();
+        self.core.life.check_open()?;
+        let _turn = self.core.turn(key);
+        self.core.closing(self.core.buffer.delete(key))
+    }
+}
+
+impl Core {
+    /// One writer per stripe of keys.
+    fn turn(&self, key: &[u8]) -> MutexGuard<'_, ()> {
+        let hash = BuildHasherDefault::<DefaultHasher>::new().hash_one(key);
+        lock(&self.stripes[hash as usize % self.stripes.len()])
+    }
+
+    fn closing(&self, written: Result<(), Error>) -> Result<(), Error> {
+        written.map_err(|error| self.as_of_now(error))
+    }
+}

@@ -1,0 +1,170 @@
+//! A store that holds the answers to lock requests back until it is told, and counts what it was asked.
+
+use bytes::Bytes;
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::sync::{Arc, Condvar, Mutex};
+use std::task::{Poll, Waker};
+use std::time::Instant;
+use untorn_txn::lock::Wait;
+use untorn_txn::store::{Answer, LockKey, Locked, Mutation, Pairs, ScanRequest};
+use untorn_txn::{Error, MemStore, Store, Timestamp, TxnState};
+
+#[derive(Debug, Default)]
+pub struct HeldStore {
+    pub inner: MemStore,
+    told: Mutex<Told>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    sent: HashMap<Bytes, usize>,
+    given_back: HashMap<Bytes, usize>,
+    gates: HashMap<Bytes, Arc<Gate>>,
+}
+
+#[derive(Debug, Default)]
+struct Gate {
+    state: Mutex<GateState>,
+}
+
+#[derive(Debug, Default)]
+struct GateState {
+    verdict: Option<Result<(), Error>>,
+    wakers: Vec<Waker>,
+}
+
+impl Gate {
+    fn open(&self, verdict: Result<(), Error>) {
+        let wakers = {
+            let mut state = self.state.lock().unwrap();
+            state.verdict.get_or_insert(verdict);
+            std::mem::take(&mut state.wakers)
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    async fn passed(&self) -> Result<(), Error> {
+        poll_fn(|context| {
+            let mut state = self.state.lock().unwrap();
+            match &state.verdict {
+                Some(verdict) => Poll::Ready(verdict.clone()),
+                None => {
+                    state.wakers.push(context.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+}
+
+impl HeldStore {
+    /// From now on requests for this key are not answered.
+    pub fn hold(&self, key: &'static str) {
+        let mut told = self.told.lock().unwrap();
+        told.gates.insert(Bytes::from(key), Arc::default());
+    }
+
+    /// Those requests go on to the store, or fail; later ones are not held.
+    pub fn answer(&self, key: &str, verdict: Result<(), Error>) {
+        let gate = self.told.lock().unwrap().gates.remove(key.as_bytes());
+        gate.expect("the key is held").open(verdict);
+    }
+
+    /// Later requests for the key are not held; those that are, until the answer is called.
+    pub fn release_hold(&self, key: &str) -> impl FnOnce() + use<> {
+        let gate = self.told.lock().unwrap().gates.remove(key.as_bytes());
+        let gate = gate.expect("the key is held");
+        move || gate.open(Ok(()))
+    }
+
+    pub fn sent(&self, key: &str) -> usize {
+        let told = self.told.lock().unwrap();
+        told.sent.get(key.as_bytes()).copied().unwrap_or(0)
+    }
+
+    pub fn given_back(&self, key: &str) -> usize {
+        let told = self.told.lock().unwrap();
+        told.given_back.get(key.as_bytes()).copied().unwrap_or(0)
+    }
+
+    /// Parks until so many requests for the key were sent.
+    pub fn wait_sent(&self, key: &str, count: usize) {
+        let told = self.told.lock().unwrap();
+        drop(
+            self.changed
+                .wait_while(told, |told| {
+                    told.sent.get(key.as_bytes()).copied().unwrap_or(0) < count
+                })
+                .unwrap(),
+        );
+    }
+}
+
+impl Store for HeldStore {
+    fn begin(&self, given: Option<Timestamp>) -> Answer<'_, Timestamp> {
+        self.inner.begin(given)
+    }
+    fn timestamp(&self) -> Answer<'_, Timestamp> {
+        self.inner.timestamp()
+    }
+    fn get<'a>(&'a self, key: &'a [u8], at: Timestamp) -> Answer<'a, Option<Bytes>> {
+        self.inner.get(key, at)
+    }
+    fn scan<'a>(&'a self, request: &'a ScanRequest) -> Answer<'a, Pairs> {
+        self.inner.scan(request)
+    }
+    fn lock(&self, start: Timestamp, request: LockKey) -> Answer<'_, Locked> {
+        let gate = {
+            let mut told = self.told.lock().unwrap();
+            *told.sent.entry(request.key.clone()).or_default() += 1;
+            told.gates.get(&request.key).cloned()
+        };
+        self.changed.notify_all();
+        match gate {
+            None => self.inner.lock(start, request),
+            Some(gate) => Answer::waiting(async move {
+                gate.passed().await?;
+                self.inner.lock(start, request).await
+            }),
+        }
+    }
+    fn unlock(&self, start: Timestamp, key: &[u8], attempt: u64) {
+        let mut told = self.told.lock().unwrap();
+        *told
+            .given_back
+            .entry(Bytes::copy_from_slice(key))
+            .or_default() += 1;
+        drop(told);
+        self.inner.unlock(start, key, attempt);
+    }
+    fn stop_locking(&self, start: Timestamp) {
+        let gates: Vec<_> = {
+            let mut told = self.told.lock().unwrap();
+            told.gates.drain().collect()
+        };
+        for (_, gate) in gates {
+            gate.open(Err(Error::TransactionClosed {
+                state: TxnState::RolledBack,
+            }));
+        }
+        self.inner.stop_locking(start);
+    }
+    fn prewrite<'a>(
+        &'a self,
+        start: Timestamp,
+        mutations: &'a [Mutation],
+        wait: Wait,
+        deadline: Option<Instant>,
+    ) -> Answer<'a, ()> {
+        self.inner.prewrite(start, mutations, wait, deadline)
+    }
+    fn commit(&self, start: Timestamp) -> Answer<'_, Timestamp> {
+        self.inner.commit(start)
+    }
+    fn rollback(&self, start: Timestamp) -> Answer<'_, ()> {
+        self.inner.rollback(start)
+    }
+}

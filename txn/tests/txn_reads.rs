@@ -1,0 +1,207 @@
+//! What a transaction reads: its own writes, then the store as it was when it began.
+#![allow(clippy::unwrap_used)]
+
+use bytes::Bytes;
+use std::ops::Bound;
+use untorn_txn::{BeginOptions, Db, Error, Transaction, TxnState};
+
+fn begin(db: &Db) -> Transaction {
+    db.blocking()
+        .begin(BeginOptions::default())
+        .expect("a fresh timestamp is always valid")
+}
+
+fn fill(db: &Db, rows: &[(&str, &str)]) {
+    let txn = begin(db);
+    for (key, value) in rows {
+        txn.put(key, value).unwrap();
+    }
+    txn.blocking().commit().unwrap();
+}
+
+fn get(txn: &Transaction, key: &str) -> Option<String> {
+    let value = txn.blocking().get(key).unwrap();
+    value.map(|value| String::from_utf8(value.to_vec()).unwrap())
+}
+
+fn pairs(items: impl Iterator<Item = Result<(Bytes, Bytes), Error>>) -> Vec<String> {
+    items
+        .map(|item| {
+            let (key, value) = item.unwrap();
+            format!(
+                "{}={}",
+                String::from_utf8_lossy(&key),
+                String::from_utf8_lossy(&value)
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn own_writes_come_before_the_store() {
+    let db = Db::in_memory();
+    fill(&db, &[("a", "1"), ("b", "2")]);
+    let txn = begin(&db);
+    txn.put("a", "own").unwrap();
+    txn.delete("b").unwrap();
+    assert_eq!(get(&txn, "a").as_deref(), Some("own"));
+    assert_eq!(get(&txn, "b"), None);
+    let values = txn.blocking().batch_get(["b", "a", "c", "a"]).unwrap();
+    assert_eq!(values, [None, Some("own".into()), None, Some("own".into())]);
+    assert_eq!(get(&begin(&db), "a").as_deref(), Some("1"));
+}
+
+#[test]
+fn a_snapshot_does_not_see_later_commits() {
+    let db = Db::in_memory();
+    fill(&db, &[("a", "1"), ("b", "1")]);
+    let old = begin(&db);
+    for round in 2..6 {
+        fill(&db, &[("a", &round.to_string()), ("new", "x")]);
+    }
+    let deleter = begin(&db);
+    deleter.delete("b").unwrap();
+    deleter.blocking().commit().unwrap();
+    assert_eq!(get(&old, "a").as_deref(), Some("1"));
+    assert_eq!(get(&old, "b").as_deref(), Some("1"));
+    assert_eq!(get(&old, "new"), None);
+    assert_eq!(pairs(old.blocking().range::<&str>(..)), ["a=1", "b=1"]);
+    let new = begin(&db);
+    assert_eq!(pairs(new.blocking().range::<&str>(..)), ["a=5", "new=x"]);
+}
+
+#[test]
+fn a_plain_read_of_a_locked_key_stays_in_the_snapshot_and_a_locking_read_does_not() {
+    let db = Db::in_memory();
+    fill(&db, &[("a", "1")]);
+    let txn = begin(&db);
+    fill(&db, &[("a", "2")]);
+    let newest = txn.blocking().get_for_update("a").unwrap();
+    assert_eq!(newest.as_deref(), Some(&b"2"[..]));
+    assert_eq!(get(&txn, "a").as_deref(), Some("1"));
+    let again = txn.blocking().get_for_update("a").unwrap();
+    assert_eq!(again.as_deref(), Some(&b"2"[..]));
+    txn.put("a", "own").unwrap();
+    let own = txn.blocking().get_for_update("a").unwrap();
+    assert_eq!(own.as_deref(), Some(&b"own"[..]));
+    txn.delete("a").unwrap();
+    assert_eq!(txn.blocking().get_for_update("a").unwrap(), None);
+}
+
+#[test]
+fn a_range_merges_the_buffer_over_the_store_in_both_directions() {
+    let db = Db::in_memory();
+    fill(&db, &[("a", "1"), ("b", "1"), ("d", "1"), ("e", "1")]);
+    let txn = begin(&db);
+    txn.put("b", "own").unwrap();
+    txn.put("c", "own").unwrap();
+    txn.delete("d").unwrap();
+    txn.delete("absent").unwrap();
+    txn.put("f", "own").unwrap();
+    txn.blocking()
+        .lock_keys(["a", "only locked"], Default::default())
+        .unwrap();
+    let all = ["a=1", "b=own", "c=own", "e=1", "f=own"];
+    assert_eq!(pairs(txn.blocking().range::<&str>(..)), all);
+    let mut reversed = all;
+    reversed.reverse();
+    assert_eq!(pairs(txn.blocking().range::<&str>(..).rev()), reversed);
+    assert_eq!(pairs(txn.blocking().range("b".."e")), all[1..3]);
+    assert_eq!(
+        pairs(txn.blocking().range("b"..="e").rev()),
+        ["e=1", "c=own", "b=own"]
+    );
+    let inside = (Bound::Excluded("a"), Bound::Excluded("f"));
+    assert_eq!(pairs(txn.blocking().range::<&str>(inside)), all[1..4]);
+    assert_eq!(pairs(txn.blocking().range("e".."b")), [""; 0]);
+    assert_eq!(pairs(txn.blocking().range("b".."b")), [""; 0]);
+}
+
+#[test]
+fn a_range_is_asked_anew_for_each_item() {
+    let db = Db::in_memory();
+    fill(&db, &[("a", "1"), ("c", "1"), ("e", "1")]);
+    let txn = begin(&db);
+    let mut range = txn.blocking().range::<&str>(..);
+    assert_eq!(range.next().unwrap().unwrap().0, "a");
+    txn.put("a", "behind").unwrap();
+    txn.put("b", "ahead").unwrap();
+    txn.delete("c").unwrap();
+    txn.put("e", "over").unwrap();
+    assert_eq!(pairs(range), ["b=ahead", "e=over"]);
+}
+
+#[test]
+fn a_range_goes_on_over_many_batches() {
+    let db = Db::in_memory();
+    let txn = begin(&db);
+    for n in 0..2_000_u32 {
+        txn.put(n.to_be_bytes(), n.to_string()).unwrap();
+    }
+    txn.blocking().commit().unwrap();
+    let txn = begin(&db);
+    for n in (0..2_000_u32).step_by(3) {
+        txn.delete(n.to_be_bytes()).unwrap();
+    }
+    let expected: Vec<u32> = (0..2_000).filter(|n| n % 3 != 0).collect();
+    let numbers = |reverse: bool| -> Vec<u32> {
+        let range = txn.blocking().range::<&[u8]>(..);
+        let range = if reverse { range.rev() } else { range };
+        range
+            .map(|item| {
+                let (key, value) = item.unwrap();
+                let n = u32::from_be_bytes(key[..].try_into().unwrap());
+                assert_eq!(value, n.to_string());
+                n
+            })
+            .collect()
+    };
+    assert_eq!(numbers(false), expected);
+    assert!(numbers(true).into_iter().rev().eq(expected));
+}
+
+#[test]
+fn a_range_of_a_closed_transaction_ends_with_an_error() {
+    let db = Db::in_memory();
+    fill(&db, &[("a", "1"), ("b", "1")]);
+    let txn = begin(&db);
+    let mut range = txn.blocking().range::<&str>(..);
+    assert!(range.next().unwrap().is_ok());
+    txn.blocking().rollback().unwrap();
+    assert!(matches!(
+        range.next(),
+        Some(Err(Error::TransactionClosed {
+            state: TxnState::RolledBack
+        }))
+    ));
+    assert!(range.next().is_none());
+}
+
+#[test]
+fn keys_with_zero_bytes_are_told_apart_in_every_version() {
+    let db = Db::in_memory();
+    let keys: [&[u8]; 6] = [b"", b"\0", b"\0\0", b"\0\x01", b"\0\xff", b"\x01"];
+    for round in 0..3_u8 {
+        let txn = begin(&db);
+        for key in keys {
+            txn.put(key, [round, key.len() as u8]).unwrap();
+        }
+        txn.blocking().commit().unwrap();
+    }
+    let old = begin(&db);
+    let writer = begin(&db);
+    for key in keys {
+        writer.put(key, "newer").unwrap();
+    }
+    writer.blocking().commit().unwrap();
+    for key in keys {
+        let value = old.blocking().get(key).unwrap();
+        assert_eq!(value.as_deref(), Some(&[2, key.len() as u8][..]));
+    }
+    let found: Vec<Bytes> = old
+        .blocking()
+        .range::<&[u8]>(..)
+        .map(|item| item.unwrap().0)
+        .collect();
+    assert_eq!(found, keys);
+}

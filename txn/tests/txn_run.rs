@@ -1,0 +1,174 @@
+//! `Db::run`: what is tried again, what is not, and what becomes of the transaction (rules 62, 63).
+#![allow(clippy::unwrap_used)]
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+use std::thread;
+use untorn_txn::{BeginOptions, Db, Error, MemStore, OnDrop, Transaction, TxnState};
+
+fn in_memory() -> (Arc<MemStore>, Db) {
+    let store = Arc::new(MemStore::new());
+    let db = Db::new(Arc::clone(&store) as _);
+    (store, db)
+}
+
+fn number(db: &Db, key: &str) -> u64 {
+    let value = db.blocking().snapshot().unwrap().get_blocking(key).unwrap();
+    value.map_or(0, |value| u64::from_be_bytes(value[..].try_into().unwrap()))
+}
+
+fn increment(txn: &Transaction) -> Result<(), Error> {
+    let old = txn.blocking().get("n")?;
+    let old = old.map_or(0, |value| u64::from_be_bytes(value[..].try_into().unwrap()));
+    txn.put("n", (old + 1).to_be_bytes())
+}
+
+#[test]
+fn conflicts_are_tried_again_until_they_are_over() {
+    let (store, db) = in_memory();
+    let mut attempts = 0;
+    db.blocking()
+        .run(BeginOptions::optimistic(), |txn| {
+            attempts += 1;
+            increment(txn)?;
+            if attempts < 4 {
+                // Somebody else is faster.
+                let rival = db.blocking().begin(BeginOptions::default())?;
+                increment(&rival)?;
+                rival.blocking().commit()?;
+            }
+            Ok::<_, Error>(())
+        })
+        .unwrap();
+    assert_eq!((attempts, number(&db, "n")), (4, 4));
+    assert_eq!(store.stats().open, 0);
+}
+
+#[test]
+fn increments_of_threads_that_run_all_count() {
+    let (_, db) = in_memory();
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                for _ in 0..30 {
+                    // Ten attempts may not be enough for everybody: the caller may go on.
+                    while let Err(error) = db.blocking().run(BeginOptions::optimistic(), increment)
+                    {
+                        assert!(matches!(error, Error::WriteConflict { .. }), "{error}");
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(number(&db, "n"), 90);
+}
+
+#[test]
+fn an_error_of_the_body_rolls_back_and_is_not_tried_again() {
+    let (store, db) = in_memory();
+    let mut attempts = 0;
+    let failed = db.blocking().run(BeginOptions::default(), |txn| {
+        attempts += 1;
+        txn.blocking().get_for_update("k")?;
+        txn.put("k", "x")?;
+        Err::<(), Box<dyn StdError + Send + Sync>>("not today".into())
+    });
+    assert_eq!(failed.unwrap_err().to_string(), "not today");
+    assert_eq!(attempts, 1);
+    assert!(store.locks().is_empty());
+    assert_eq!(store.stats().open, 0);
+    assert!(
+        db.blocking()
+            .snapshot()
+            .unwrap()
+            .get_blocking("k")
+            .unwrap()
+            .is_none()
+    );
+}
+
+#[test]
+fn it_gives_up_after_ten_attempts_with_the_last_error() {
+    let (_, db) = in_memory();
+    let mut attempts = 0;
+    let failed = db.blocking().run(BeginOptions::default(), |_| {
+        attempts += 1;
+        Err::<(), _>(Error::WriteConflict {
+            key: "k".into(),
+            start_ts: attempts,
+            read_ts: 0,
+            conflict_start_ts: 0,
+            conflict_commit_ts: 0,
+        })
+    });
+    assert!(matches!(
+        failed,
+        Err(Error::WriteConflict { start_ts: 10, .. })
+    ));
+    assert_eq!(attempts, 10);
+}
+
+#[test]
+fn a_body_may_end_the_transaction_itself() {
+    let (_, db) = in_memory();
+    let state = db
+        .blocking()
+        .run(BeginOptions::default(), |txn| {
+            txn.put("k", "x")?;
+            txn.blocking().rollback()?;
+            Ok::<_, Error>(txn.state())
+        })
+        .unwrap();
+    assert_eq!(state, TxnState::RolledBack);
+    assert!(
+        db.blocking()
+            .snapshot()
+            .unwrap()
+            .get_blocking("k")
+            .unwrap()
+            .is_none()
+    );
+}
+
+#[test]
+fn a_panic_in_the_body_rolls_back_and_goes_on() {
+    let (store, db) = in_memory();
+    let options = BeginOptions {
+        on_drop: OnDrop::Silent,
+        ..BeginOptions::default()
+    };
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        db.blocking()
+            .run(options.clone(), |txn| -> Result<(), Error> {
+                txn.blocking().get_for_update("k")?;
+                panic!("on purpose");
+            })
+    }));
+    assert!(panicked.is_err());
+    assert!(store.locks().is_empty());
+    assert_eq!(store.stats().open, 0);
+}
+
+#[test]
+fn a_snapshot_stays_and_holds_back_what_it_shows() {
+    let (store, db) = in_memory();
+    let put = |value: &str| {
+        db.blocking()
+            .run(BeginOptions::default(), |txn| txn.put("k", value))
+            .unwrap();
+    };
+    put("1");
+    let snapshot = db.blocking().snapshot().unwrap();
+    let clone = snapshot.clone();
+    put("2");
+    put("3");
+    drop(snapshot);
+    store.collect();
+    assert_eq!(clone.get_blocking("k").unwrap().as_deref(), Some(&b"1"[..]));
+    let all = clone.scan_blocking::<&str>(.., 10, true).unwrap();
+    assert_eq!(all, [("k".into(), "1".into())]);
+    drop(clone);
+    store.collect();
+    assert_eq!(store.stats().old_versions, 0);
+    assert_eq!(store.stats().open, 0);
+}
