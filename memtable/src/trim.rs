@@ -136,9 +136,7 @@ impl Trimmer<'_> {
         // Decided before it is judged: a stamp that came in the middle would make a new version look like nothing. And before
         // the view is read: a stamp above the view may lie in a stage that the view does not know, whose rollback needs what
         // lies below.
-        if !planted("judge-pending-head") {
-            self.clock.settle(head, guard);
-        }
+        self.clock.settle(head, guard);
         let view = self.clock.now(guard);
         // The view before the registry (R1). The flag's exchange was the last write, so nothing is in the store buffer.
         sync::fence_after_rmw();

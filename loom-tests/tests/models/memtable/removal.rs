@@ -8,7 +8,7 @@ use super::{assert_exact, forward, table};
 /// Two removers of one key: one of them gets it.
 #[test]
 fn s27_two_removers_of_one_key() {
-    model("s27_two_removers_of_one_key", 4, 3600, || {
+    model("s27_two_removers_of_one_key", 3, 1000, || {
         let table = table(&[("k", "v")]);
         let there = Arc::clone(&table);
         let other = spawn(move || there.remove("k").unwrap());
