@@ -136,11 +136,7 @@ pub(crate) struct Claim<'t> {
 impl Claim<'_> {
     fn publish(&mut self) {
         self.number += 1;
-<<<<<<< HEAD
         if planted("tally-number-first") {
-=======
-        if crate::mutant::planted("tally-number-first") {
->>>>>>> loom
             self.stripe.published.store(self.number, Ordering::Release);
         }
         // Pairs with the fence in `read`: who sees a field of this slot sees the number before it.

@@ -96,11 +96,7 @@ impl Debtors {
     fn push_item(&self, item: Item) -> Result<(), DebtorList> {
         // Acquire, here and below: whoever finds the list closed sees the clock's step that came before, so that he does
         // not look for the same stage again.
-<<<<<<< HEAD
         let seen = match planted("list-relaxed") {
-=======
-        let seen = match crate::mutant::planted("list-relaxed") {
->>>>>>> loom
             true => Ordering::Relaxed,
             false => Ordering::Acquire,
         };
