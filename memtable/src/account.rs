@@ -33,7 +33,7 @@ use crate::sync::{self, const_fn};
 use crate::version::{Delta, Place, Stamp, State, VersionRef};
 use std::ptr;
 use stripe::Stripe;
-use tally::{destroy_sum, parts};
+use tally::{Parts, destroy_sum};
 
 pub(crate) use stripe::Claim;
 
@@ -189,10 +189,9 @@ impl Account {
                 && let Stamp::At(segment) = version.stamp()
                 && segment <= upto
             {
-                for part in parts(delta_of(version, persistent_mask), segment) {
-                    if !view.discards(part.first) {
-                        (len, size) = (len + part.len, size + part.size);
-                    }
+                let parts = Parts::of(delta_of(version, persistent_mask), segment);
+                for part in parts.standing(&view) {
+                    (len, size) = (len + part.len, size + part.size);
                 }
             }
             total = (total.0 + len, total.1 + size);

@@ -1,6 +1,6 @@
 //! A stripe: the sums of one writer at a time, and the version that it is about to book.
 
-use super::tally::{OlderSum, Sum, Tally, destroy_sum, parts};
+use super::tally::{OlderSum, Parts, Sum, Tally, destroy_sum};
 use crate::clock::{Hole, View};
 use crate::mutant::planted;
 use crate::reclaim::Guard;
@@ -164,10 +164,10 @@ impl Claim<'_> {
     pub(crate) fn fold(&mut self, delta: Delta, segment: u64, view: &View, guard: &Guard) {
         self.tally.announced = ptr::null_mut();
         let mut replaced = Vec::new();
-        for part in parts(delta, segment) {
-            if part.first != segment {
-                self.tally.moved = self.tally.moved.max(segment);
-            }
+        let parts = Parts::of(delta, segment);
+        self.tally.add(parts.here, view, &mut replaced);
+        for part in parts.elsewhere.into_iter().flatten() {
+            self.tally.moved = self.tally.moved.max(segment);
             self.tally.add(part, view, &mut replaced);
         }
         self.publish();

@@ -32,34 +32,61 @@ pub(super) struct Tally {
     pub(super) moved: u64,
 }
 
-/// What a delta adds, and where.
-pub(super) fn parts(delta: Delta, here: u64) -> impl Iterator<Item = Sum> {
-    let weight = |place: Place, sign: i64| {
-        let segment = match place {
-            Place::Nowhere => return None,
-            Place::Always => 0,
-            Place::Here => here,
-            Place::Segment(segment) => segment,
-        };
-        Some((segment, sign, sign * i64::from(delta.key_len)))
-    };
-    let value = (delta.value != 0).then_some((here, 0, delta.value));
-    let changes = match delta.minus == delta.plus {
-        true => [value, None, None],
-        false => [value, weight(delta.minus, -1), weight(delta.plus, 1)],
-    };
-    changes
-        .into_iter()
-        .flatten()
-        .map(|(segment, len, size)| Sum {
+impl Sum {
+    fn at(segment: u64, len: i64, size: i64) -> Sum {
+        Sum {
             first: segment,
             last: segment,
             len,
             size,
-        })
+        }
+    }
+}
+
+/// What a delta adds, by segment.
+pub(super) struct Parts {
+    /// To the segment of the version itself.
+    pub(super) here: Sum,
+    /// To older ones: only where persistent bits come or go.
+    pub(super) elsewhere: [Option<Sum>; 2],
+}
+
+impl Parts {
+    #[inline]
+    pub(super) fn of(delta: Delta, here: u64) -> Parts {
+        let mut parts = Parts {
+            here: Sum::at(here, 0, delta.value),
+            elsewhere: [None, None],
+        };
+        if delta.minus != delta.plus {
+            let weight = i64::from(delta.key_len);
+            for (place, sign, elsewhere) in [(delta.minus, -1, 0), (delta.plus, 1, 1)] {
+                let segment = match place {
+                    Place::Nowhere => continue,
+                    Place::Here => {
+                        parts.here.len += sign;
+                        parts.here.size += sign * weight;
+                        continue;
+                    }
+                    Place::Always => 0,
+                    Place::Segment(segment) => segment,
+                };
+                parts.elsewhere[elsewhere] = Some(Sum::at(segment, sign, sign * weight));
+            }
+        }
+        parts
+    }
+
+    /// Those that the rollbacks of `view` leave.
+    pub(super) fn standing(&self, view: &View) -> impl Iterator<Item = Sum> {
+        let all = [Some(self.here), self.elsewhere[0], self.elsewhere[1]];
+        let discards = |sum: &Sum| view.discards(sum.first);
+        all.into_iter().flatten().filter(move |sum| !discards(sum))
+    }
 }
 
 impl Tally {
+    #[inline]
     pub(super) fn add(&mut self, part: Sum, view: &View, replaced: &mut Vec<*mut OlderSum>) {
         let newest = &mut self.newest;
         if newest.first <= part.first && part.first <= newest.last {
