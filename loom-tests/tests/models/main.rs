@@ -6,6 +6,8 @@ mod collector;
 #[cfg(untorn_loom)]
 mod harness;
 #[cfg(untorn_loom)]
+mod locks;
+#[cfg(untorn_loom)]
 mod memtable;
 #[cfg(untorn_loom)]
 mod mutants;

@@ -1,14 +1,8 @@
 //! The lock table under loom: every interleaving within a bound, of the real queue, words, slots and search. The maps
 //! are one mutex each there, and time does not pass: threads of the model do what a clock would.
-//!
-//! `RUSTFLAGS="--cfg untorn_loom" CARGO_TARGET_DIR=target-loom cargo test --release -p untorn-txn --test lock_models`
-#![cfg(untorn_loom)]
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use loom::thread;
+use untorn_loom_tests::{model, spawn};
 use untorn_txn::lock::{Granted, LockError, LockMode, LockRequest, LockTable, Wait};
 
 use LockMode::{Exclusive, Shared};
@@ -27,33 +21,6 @@ fn take(table: &LockTable, owner: u64, name: &'static str, mode: LockMode) {
     assert!(table.try_acquire(owner, &key(name), mode, 0).is_ok());
 }
 
-/// Runs a model to its end, and fails if it was not explored at all. The limits by which loom cuts a run short must
-/// not be set.
-fn model(
-    name: &str,
-    threads: usize,
-    preemptions: Option<usize>,
-    least: usize,
-    f: impl Fn() + Send + Sync + 'static,
-) {
-    for cut in ["LOOM_MAX_DURATION", "LOOM_MAX_PERMUTATIONS"] {
-        assert!(std::env::var_os(cut).is_none(), "{cut} cuts models short");
-    }
-    let iterations = Arc::new(AtomicUsize::new(0));
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = preemptions;
-    let counted = iterations.clone();
-    builder.check(move || {
-        counted.fetch_add(1, Ordering::Relaxed);
-        f();
-    });
-    let iterations = iterations.load(Ordering::Relaxed);
-    println!(
-        "MODEL {name} threads={threads} preemptions={preemptions:?} iterations={iterations} complete=true"
-    );
-    assert!(iterations >= least, "{name}: {iterations} iterations");
-}
-
 /// What the holders of a lock write without a lock of their own: loom fails if two of them are not ordered.
 struct Guarded(loom::cell::UnsafeCell<u64>);
 
@@ -70,11 +37,11 @@ impl Guarded {
 
 #[test]
 fn hand_off_orders_the_old_holder_before_the_new_one() {
-    model("lock_hand_off", 2, None, 10, || {
+    model("lock_hand_off", 8, 10, || {
         let table = LockTable::new();
         let guarded = Guarded::new();
         let (theirs, cell) = (table.clone(), guarded.clone());
-        let other = thread::spawn(move || {
+        let other = spawn(move || {
             assert!(
                 theirs
                     .acquire_blocking(2, &key("k"), Exclusive, &FOREVER)
@@ -97,7 +64,7 @@ fn hand_off_orders_the_old_holder_before_the_new_one() {
 
 #[test]
 fn three_owners_take_turns() {
-    model("lock_three_turns", 3, Some(2), 100, || {
+    model("lock_three_turns", 2, 100, || {
         let table = LockTable::new();
         let guarded = Guarded::new();
         let turn = |owner: u64, table: &LockTable, cell: &Guarded| {
@@ -111,7 +78,7 @@ fn three_owners_take_turns() {
         };
         let others = [2, 3].map(|owner| {
             let (table, cell) = (table.clone(), guarded.clone());
-            thread::spawn(move || turn(owner, &table, &cell))
+            spawn(move || turn(owner, &table, &cell))
         });
         turn(1, &table, &guarded);
         for other in others {
@@ -124,13 +91,13 @@ fn three_owners_take_turns() {
 /// S30, by a drop: the waiter vanishes while it is being granted, and the next one gets the lock.
 #[test]
 fn a_waiter_dropped_while_being_granted_passes_the_lock_on() {
-    model("lock_drop_while_granted", 3, Some(3), 50, || {
+    model("lock_drop_while_granted", 3, 50, || {
         let table = LockTable::new();
         take(&table, 1, "k", Exclusive);
         let vanishing = table.acquire(2, &key("k"), Exclusive, &FOREVER);
         let next = table.acquire(3, &key("k"), Exclusive, &FOREVER);
-        let dropper = thread::spawn(move || drop(vanishing));
-        let waiter = thread::spawn(move || next.wait().is_ok());
+        let dropper = spawn(move || drop(vanishing));
+        let waiter = spawn(move || next.wait().is_ok());
         assert!(table.release(1, b"k", 0));
         dropper.join().expect("the dropping thread");
         assert!(waiter.join().expect("the waiting thread"));
@@ -143,13 +110,13 @@ fn a_waiter_dropped_while_being_granted_passes_the_lock_on() {
 /// S30, by timeout and by cancelling: one outcome, and the lock is with whoever was told so.
 #[test]
 fn a_timeout_a_cancel_and_a_grant_have_one_outcome() {
-    model("lock_end_race", 3, Some(3), 50, || {
+    model("lock_end_race", 3, 50, || {
         let table = LockTable::new();
         take(&table, 1, "k", Exclusive);
         let call = table.acquire(2, &key("k"), Exclusive, &FOREVER);
         let (clock, canceller) = (call.canceller(), call.canceller());
-        let timer = thread::spawn(move || clock.time_out());
-        let cancelling = thread::spawn(move || canceller.cancel());
+        let timer = spawn(move || clock.time_out());
+        let cancelling = spawn(move || canceller.cancel());
         table.release(1, b"k", 0);
         let result = call.wait();
         timer.join().expect("the clock");
@@ -166,12 +133,12 @@ fn a_timeout_a_cancel_and_a_grant_have_one_outcome() {
 /// The wake-up of a parked thread is never lost, whichever way its wait ends.
 #[test]
 fn a_parked_thread_hears_of_a_cancel() {
-    model("lock_parked_cancel", 2, None, 5, || {
+    model("lock_parked_cancel", 8, 5, || {
         let table = LockTable::new();
         take(&table, 1, "k", Exclusive);
         let call = table.acquire(2, &key("k"), Shared, &FOREVER);
         let canceller = call.canceller();
-        let other = thread::spawn(move || canceller.cancel());
+        let other = spawn(move || canceller.cancel());
         let result = call.wait();
         assert_eq!(result, Err(LockError::Cancelled { key: key("k") }));
         assert!(other.join().expect("the cancelling thread"));
@@ -181,15 +148,15 @@ fn a_parked_thread_hears_of_a_cancel() {
 /// S29: two owners in a cycle, both searching, while a timeout of one races.
 #[test]
 fn a_deadlock_of_two_has_one_victim_beside_a_timeout() {
-    model("lock_deadlock_two", 3, Some(2), 50, || {
+    model("lock_deadlock_two", 2, 50, || {
         let table = LockTable::new();
         take(&table, 1, "a", Exclusive);
         take(&table, 2, "b", Exclusive);
         let one = table.acquire(1, &key("b"), Exclusive, &FOREVER);
         let two = table.acquire(2, &key("a"), Exclusive, &FOREVER);
         let (search_one, search_two, clock) = (one.canceller(), two.canceller(), one.canceller());
-        let searching = thread::spawn(move || search_one.search());
-        let timer = thread::spawn(move || clock.time_out());
+        let searching = spawn(move || search_one.search());
+        let timer = spawn(move || clock.time_out());
         search_two.search();
         searching.join().expect("a search");
         timer.join().expect("the clock");
@@ -217,7 +184,7 @@ fn a_deadlock_of_two_has_one_victim_beside_a_timeout() {
 /// S29 with three: all search at once, and one fails.
 #[test]
 fn a_deadlock_of_three_has_one_victim() {
-    model("lock_deadlock_three", 3, Some(1), 20, || {
+    model("lock_deadlock_three", 1, 20, || {
         let table = LockTable::new();
         for (owner, name) in [(1, "a"), (2, "b"), (3, "c")] {
             take(&table, owner, name, Exclusive);
@@ -226,7 +193,7 @@ fn a_deadlock_of_three_has_one_victim() {
             .map(|(owner, name)| table.acquire(owner, &key(name), Exclusive, &FOREVER));
         let searches = [&calls[0], &calls[1]].map(|call| {
             let canceller = call.canceller();
-            thread::spawn(move || canceller.search())
+            spawn(move || canceller.search())
         });
         calls[2].canceller().search();
         for search in searches {
@@ -242,7 +209,7 @@ fn a_deadlock_of_three_has_one_victim() {
 /// A search that walks while the cycle is being made and unmade never fails a call that is on none.
 #[test]
 fn a_release_during_the_search_makes_no_false_victim() {
-    model("lock_no_false_victim", 2, None, 20, || {
+    model("lock_no_false_victim", 8, 20, || {
         let table = LockTable::new();
         // 2 waits for 1, and 1 is about to wait for 2; but 2 lets go of "b" and never waits while it holds it.
         take(&table, 1, "a", Exclusive);
@@ -250,7 +217,7 @@ fn a_release_during_the_search_makes_no_false_victim() {
         let one = table.acquire(1, &key("b"), Exclusive, &FOREVER);
         let search = one.canceller();
         let theirs = table.clone();
-        let other = thread::spawn(move || {
+        let other = spawn(move || {
             assert!(theirs.release(2, b"b", 0));
             let two = theirs.acquire(2, &key("a"), Exclusive, &FOREVER);
             two.canceller().search();
@@ -267,12 +234,12 @@ fn a_release_during_the_search_makes_no_false_victim() {
 /// Two upgrades of one key that meet: the younger fails at once, the older is granted when that one lets go.
 #[test]
 fn two_upgrades_that_meet_have_one_victim() {
-    model("lock_upgrades_meet", 2, None, 10, || {
+    model("lock_upgrades_meet", 8, 10, || {
         let table = LockTable::new();
         take(&table, 1, "k", Shared);
         take(&table, 2, "k", Shared);
         let theirs = table.clone();
-        let young = thread::spawn(move || {
+        let young = spawn(move || {
             let result = theirs.acquire_blocking(2, &key("k"), Exclusive, &FOREVER);
             assert_eq!(theirs.release_all(2, [b"k"]), 1);
             result.is_err()
@@ -287,7 +254,7 @@ fn two_upgrades_that_meet_have_one_victim() {
 /// A release of a failed attempt meets the retry's acquisition (S24, R29).
 #[test]
 fn a_late_release_meets_the_retry() {
-    model("lock_late_release", 2, None, 2, || {
+    model("lock_late_release", 8, 2, || {
         let table = LockTable::new();
         let request = LockRequest {
             attempt: 1,
@@ -299,7 +266,7 @@ fn a_late_release_meets_the_retry() {
                 .is_ok()
         );
         let theirs = table.clone();
-        let late = thread::spawn(move || theirs.release(1, b"k", 1));
+        let late = spawn(move || theirs.release(1, b"k", 1));
         let retry = LockRequest {
             attempt: 2,
             ..FOREVER
