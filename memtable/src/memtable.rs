@@ -215,17 +215,3 @@ impl std::fmt::Debug for Memtable {
             .finish_non_exhaustive()
     }
 }
-
-impl<K: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(K, V)> for Memtable {
-    /// # Panics
-    /// If a key or a value is over its limit.
-    fn from_iter<I: IntoIterator<Item = (K, V)>>(items: I) -> Memtable {
-        let table = Memtable::new();
-        for (key, value) in items {
-            if let Err(error) = table.insert(key, value) {
-                panic!("{error}");
-            }
-        }
-        table
-    }
-}

@@ -133,3 +133,8 @@ pub use store::{ForUpdate, MemStore, Store, Timestamp};
 pub use transaction::{
     BeginOptions, CommitInfo, LockOptions, LockOutcome, Mode, OnDrop, Transaction,
 };
+
+/// The README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
