@@ -178,7 +178,9 @@ impl Memtable {
     ///
     /// One compare-and-swap. Nesting has no limit.
     pub fn open_stage(&self) -> StageId {
-        stage::open(&self.table.clock, &reclaim::pin())
+        let guard = reclaim::pin();
+        self.table.pay_debts(&guard);
+        stage::open(&self.table.clock, &guard)
     }
 
     /// Closes the innermost stage; its writes now belong to the one outside. At one instant, in O(1).
@@ -190,15 +192,12 @@ impl Memtable {
     }
 
     /// Closes the innermost stage; its writes vanish for every reader at one instant, in O(1). The space comes back with
-    /// later writes and clean-ups, each of which clears away two of them.
+    /// later writes and stages, each of which clears away two of them.
     ///
     /// # Errors
     /// The handle, if it is not the innermost open stage; nothing is changed then.
     pub fn cleanup_stage(&self, stage: StageId) -> Result<(), StageId> {
-        let guard = reclaim::pin();
-        stage::clean_up(stage, &self.table.clock, &self.table.debts, &guard)?;
-        self.table.pay_debts(&guard);
-        Ok(())
+        stage::clean_up(stage, &self.table.clock, &self.table.debts, &reclaim::pin())
     }
 }
 
