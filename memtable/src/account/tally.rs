@@ -214,7 +214,7 @@ impl Tally {
         let older = self.sums().map(|node| unsafe { (*node).sum });
         let mut total = (0, 0);
         for sum in std::iter::once(self.newest).chain(older) {
-            if sum.first > upto || (sum.len == 0 && sum.size == 0) {
+            if sum.first > upto {
                 continue;
             }
             let mut counts = true;
