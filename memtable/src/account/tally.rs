@@ -256,3 +256,49 @@ pub(super) unsafe fn destroy_sum(object: *mut u8) {
     // SAFETY: by the contract.
     drop(unsafe { Box::from_raw(object.cast::<OlderSum>()) });
 }
+
+#[cfg(all(test, not(untorn_loom)))]
+mod tests {
+    use super::*;
+
+    fn view_of(segment: u64) -> View {
+        View {
+            segment,
+            turns: 0,
+            stages: None,
+            holes: Vec::new(),
+        }
+    }
+
+    fn tally_of(newest: Sum, older: Sum) -> Tally {
+        Tally {
+            announced: ptr::null_mut(),
+            newest,
+            older: cons(older, ptr::null_mut()),
+            moved: 0,
+        }
+    }
+
+    fn total_of(tally: &Tally, upto: u64) -> Option<(i64, i64)> {
+        tally.total(&view_of(9), upto)
+    }
+
+    /// An insert of segment 3 and a removal of segment 4 add up to nothing, but not at the end of segment 3.
+    #[test]
+    fn a_merged_stretch_that_adds_up_to_nothing_has_no_total_inside_of_it() {
+        let merged = Sum {
+            first: 3,
+            last: 4,
+            len: 0,
+            size: 0,
+        };
+        let tally = tally_of(Sum::at(6, 1, 10), merged);
+        let totals = [2, 3, 4, 5, 6].map(|upto| total_of(&tally, upto));
+        for older in tally.sums().collect::<Vec<_>>() {
+            // SAFETY: made by `cons` above, freed here.
+            unsafe { destroy_sum(older.cast()) };
+        }
+        let nothing = Some((0, 0));
+        assert_eq!(totals, [nothing, None, nothing, nothing, Some((1, 10))]);
+    }
+}
