@@ -33,7 +33,7 @@ use crate::sync::{self, const_fn};
 use crate::version::{Delta, Place, Stamp, State, VersionRef};
 use std::ptr;
 use stripe::Stripe;
-use tally::{Parts, destroy_sum};
+use tally::Parts;
 
 pub(crate) use stripe::Claim;
 
@@ -229,11 +229,8 @@ impl Drop for Account {
     fn drop(&mut self) {
         for stripe in self.stripes() {
             let (_, tally) = stripe.read();
-            let sums: Vec<_> = tally.sums().collect();
-            for sum in sums {
-                // SAFETY: the table is being dropped; older sums belong to one stripe each.
-                unsafe { destroy_sum(sum.cast()) };
-            }
+            // SAFETY: the table is being dropped; older sums belong to one stripe each.
+            unsafe { tally.destroy() };
         }
         for (block, word) in self.blocks.iter_mut().enumerate() {
             let stripes = sync::exclusive(word);

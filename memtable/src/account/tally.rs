@@ -234,6 +234,17 @@ impl Tally {
         }
         Some(total)
     }
+
+    /// Frees the older sums.
+    ///
+    /// # Safety
+    /// Nobody else can reach them, and none was freed before.
+    pub(super) unsafe fn destroy(self) {
+        for sum in self.sums().collect::<Vec<_>>() {
+            // SAFETY: by the contract.
+            unsafe { destroy_sum(sum.cast()) };
+        }
+    }
 }
 
 /// Whether no rollback can take back one of two neighbouring sums without the other.
@@ -257,31 +268,9 @@ pub(super) unsafe fn destroy_sum(object: *mut u8) {
     drop(unsafe { Box::from_raw(object.cast::<OlderSum>()) });
 }
 
-#[cfg(all(test, not(untorn_loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
-
-    fn view_of(segment: u64) -> View {
-        View {
-            segment,
-            turns: 0,
-            stages: None,
-            holes: Vec::new(),
-        }
-    }
-
-    fn tally_of(newest: Sum, older: Sum) -> Tally {
-        Tally {
-            announced: ptr::null_mut(),
-            newest,
-            older: cons(older, ptr::null_mut()),
-            moved: 0,
-        }
-    }
-
-    fn total_of(tally: &Tally, upto: u64) -> Option<(i64, i64)> {
-        tally.total(&view_of(9), upto)
-    }
 
     /// An insert of segment 3 and a removal of segment 4 add up to nothing, but not at the end of segment 3.
     #[test]
@@ -289,15 +278,23 @@ mod tests {
         let merged = Sum {
             first: 3,
             last: 4,
-            len: 0,
-            size: 0,
+            ..Sum::default()
         };
-        let tally = tally_of(Sum::at(6, 1, 10), merged);
-        let totals = [2, 3, 4, 5, 6].map(|upto| total_of(&tally, upto));
-        for older in tally.sums().collect::<Vec<_>>() {
-            // SAFETY: made by `cons` above, freed here.
-            unsafe { destroy_sum(older.cast()) };
-        }
+        let tally = Tally {
+            announced: ptr::null_mut(),
+            newest: Sum::at(6, 1, 10),
+            older: cons(merged, ptr::null_mut()),
+            moved: 0,
+        };
+        let view = View {
+            segment: 7,
+            turns: 0,
+            stages: None,
+            holes: Vec::new(),
+        };
+        let totals = [2, 3, 4, 5, 6].map(|upto| tally.total(&view, upto));
+        // SAFETY: made above and shared with nobody.
+        unsafe { tally.destroy() };
         let nothing = Some((0, 0));
         assert_eq!(totals, [nothing, None, nothing, nothing, Some((1, 10))]);
     }
