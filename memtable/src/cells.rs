@@ -2,7 +2,10 @@
 //!
 //! A cell is one atomic pointer to a run. Cells are packed densely, 8 to a cache line, so that those of a whole table stay in
 //! the processor's second-level cache. Blocks are never freed before the table: a reference to a cell is always valid, and no
-//! grace period is needed for cells. A cell that was taken for a split that lost its race is kept for the next split.
+//! cell is read without a guard's protection. A cell that left its chain is used again when no guard is left under which
+//! somebody could stand on it ([`retired`]); so is one that was taken for a split that lost its race.
+
+mod retired;
 
 use crate::mutant::planted;
 use crate::reclaim::Guard;
@@ -10,6 +13,8 @@ use crate::run::{Run, RunRef, Slot};
 use crate::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use crate::sync::const_fn;
 use std::ptr;
+
+use retired::Retired;
 
 /// One leaf (or lane run): a pointer to its current run. Null only in the first cell of an empty chain.
 #[repr(transparent)]
@@ -63,30 +68,48 @@ struct Block<S> {
     cells: Box<[Cell<S>]>,
 }
 
-/// The blocks of one chain.
+/// The cells of all chains of one kind.
 pub(crate) struct Cells<S> {
-    newest: AtomicPtr<Block<S>>,
-    spare: AtomicPtr<Cell<S>>,
+    /// Before the blocks, in which they lie.
+    retired: Retired<S>,
+    blocks: Blocks<S>,
 }
 
 impl<S: Slot> Cells<S> {
     const_fn! {
         pub(crate) const fn new() -> Cells<S> {
             Cells {
-                newest: AtomicPtr::new(ptr::null_mut()),
-                spare: AtomicPtr::new(ptr::null_mut()),
+                retired: Retired::new(),
+                blocks: Blocks { newest: AtomicPtr::new(ptr::null_mut()) },
             }
         }
     }
 
     /// A cell that nobody else uses.
     pub(crate) fn take(&self) -> &Cell<S> {
-        // Acquire: the cell's last filling by whoever gave it back must come before ours.
-        let spare = self.spare.swap(ptr::null_mut(), Ordering::Acquire);
-        if !spare.is_null() {
-            // SAFETY: a cell of one of our blocks, which live as long as we do.
-            return unsafe { &*spare };
-        }
+        self.retired.take().unwrap_or_else(|| self.blocks.take())
+    }
+
+    /// Gives back a cell that was never published.
+    pub(crate) fn give_back(&self, cell: &Cell<S>) {
+        self.retired.give_back(cell);
+    }
+
+    /// Gives back a cell with its dead run and the fence where it began.
+    ///
+    /// # Safety
+    /// No guard that begins now can reach the cell, and it is retired once.
+    pub(crate) unsafe fn retire(&self, cell: &Cell<S>, guard: &Guard) {
+        self.retired.bury(cell, guard);
+    }
+}
+
+struct Blocks<S> {
+    newest: AtomicPtr<Block<S>>,
+}
+
+impl<S: Slot> Blocks<S> {
+    fn take(&self) -> &Cell<S> {
         loop {
             let newest = self.newest.load(Ordering::Acquire);
             // SAFETY: blocks live as long as we do.
@@ -106,18 +129,6 @@ impl<S: Slot> Cells<S> {
         }
     }
 
-    /// Gives back a cell that was never published.
-    pub(crate) fn give_back(&self, cell: &Cell<S>) {
-        cell.fill(ptr::null_mut());
-        // A cell that finds the place taken stays unused until the table goes.
-        let _ = self.spare.compare_exchange(
-            ptr::null_mut(),
-            ptr::from_ref(cell).cast_mut(),
-            Ordering::Release,
-            Ordering::Relaxed,
-        );
-    }
-
     fn grow(&self, newest: *mut Block<S>, length: usize) {
         let block = Box::into_raw(Box::new(Block {
             older: newest,
@@ -135,7 +146,7 @@ impl<S: Slot> Cells<S> {
     }
 }
 
-impl<S> Drop for Cells<S> {
+impl<S> Drop for Blocks<S> {
     fn drop(&mut self) {
         let mut block = self.newest.load(Ordering::Relaxed);
         while !block.is_null() {

@@ -1,27 +1,48 @@
 //! The chain: leaves from left to right, each the owner of a range of keys. One protocol at every level.
 //!
 //! A chain starts in its first cell, which covers everything; a split hands the right half of a cell's range to a new cell
-//! that only the left half's `next` names:
+//! that only the left half's `next` names, and a merge takes it back:
 //!
 //! ```text
-//!   cell A ──► run [a b c d]  high=∞ next=∅          before
+//!   cell A ──► run [a b c d]  high=∞ next=∅                                     whole
 //!
-//!   cell A ──► run [a b]  high=c next=B ──► cell B ──► run [c d]  high=∞ next=∅
+//!   cell A ──► run [a b]  high=c next=B ──► cell B ──► run [c d]  high=∞        split
+//!
+//!   cell A ──► run [a b]  high=c next=B ──► cell B ──► run [d] dead high=∞      B is dead: its run is final
+//!
+//!   cell A ──► run [a b d]  high=∞ next=∅                                       merged
 //! ```
 //!
-//! The split, like every other change, is one CAS of cell A: B is filled before and is not reachable until then. So the run
-//! in a cell always covers the range from the cell's `low`, which never changes, to some `high`, and what lies above is
-//! behind `next`. Whoever starts in any cell whose `low` is not above the key finds it by walking to the right, however old
-//! the hint that led there: a lane may be late, stale or missing, and nothing is awaited or helped.
+//! Each step is one CAS of one cell. A split needs no help: B is filled before and is not reachable until then. A merge takes
+//! two: B's run is replaced by a *dead* one of the same contents, then A's by one that covers both. Who meets a dead leaf and
+//! has to write there finishes the second step. The first leaf never dies, and a merge is never given up: what does not fit
+//! into one run is split anew by the same CAS.
 //!
-//! A run that was replaced is retired by the one who replaced it.
+//! So the run in a live cell always covers the range from the cell's `low`, which does not change while the cell lives, to
+//! some `high`, and what lies above is behind `next`. Whoever starts in any *live* cell whose `low` is not above the key finds
+//! it by walking to the right, however old the hint that led there: a lane may be late or missing.
+//!
+//! * C5: *Whoever comes from a lane to a dead leaf turns round* and starts further left: the leaf may be merged already, and
+//!   what its run names be freed. Who comes from the `next` of a run that was live when it was loaded under the guard may use
+//!   it: what it held then is merged only afterwards, so it is kept for the guard, and "not here" was true at some instant
+//!   of the call.
+//! * C6: *A leaf dies only after it was listed*: the lane above has its item, or never will. Who merged it takes that item out
+//!   before he retires the cell, and nobody brings it back. So no cell is reachable again after its retire.
+//!
+//! A run that was replaced is retired by the one who replaced it; a dead one goes with its cell and the fence where it began.
+
+mod insert;
+mod merge;
 
 use crate::cells::{Cell, Cells};
 use crate::fence::Fence;
+use crate::lanes::Lanes;
 use crate::mutant::planted;
 use crate::reclaim::Guard;
 use crate::run::{self, NewRun, Range, RunRef, Slot};
-use crate::sync;
+use std::ptr;
+
+pub(crate) use insert::Inserted;
 
 /// Where to start, and what is known already: the key is below `bound` (null: nothing is known, or there is no bound).
 pub(crate) struct Hint<'t, S> {
@@ -40,26 +61,32 @@ pub(crate) enum Side {
     Last,
 }
 
-/// Walks to the right to the leaf that covers `key`. `None` only in an empty chain.
+/// A leaf that a key leads to, and its run; none only in an empty chain.
+pub(crate) type Leaf<'t, 'g, S> = (&'t Cell<S>, Option<RunRef<'g, S>>);
+
+/// Walks to the right to the leaf that covers `key`. `Err` if the hint leads to a dead one (C5).
 #[inline]
-pub(crate) fn walk<'t, 'g, S: Slot>(
+fn walk<'t, 'g, S: Slot>(
     hint: Hint<'t, S>,
     key: &[u8],
     side: Side,
     guard: &'g Guard,
-) -> (&'t Cell<S>, Option<RunRef<'g, S>>) {
+) -> Result<Leaf<'t, 'g, S>, RunRef<'g, S>> {
     let mut cell = hint.cell;
+    let Some(mut run) = cell.load(guard) else {
+        return Ok((cell, None));
+    };
+    run.prefetch();
+    if run.is_dead() && !planted("dead-leaf-from-a-lane") {
+        return Err(run);
+    }
     loop {
-        let Some(run) = cell.load(guard) else {
-            return (cell, None);
-        };
-        run.prefetch();
         let Range { high, next, .. } = run.range();
         // A fence compared above, by pointer, need not be read again: that would cost a cache miss.
         if high.is_null() || (high == hint.bound && side != Side::Last) {
-            return (cell, Some(run));
+            return Ok((cell, Some(run)));
         }
-        // SAFETY: fences live as long as the table (I5).
+        // SAFETY: a run that is reached under the guard names a fence that the guard keeps (I5).
         let high = unsafe { Fence::key(high) };
         let inside = match side {
             Side::At => key < high,
@@ -67,22 +94,33 @@ pub(crate) fn walk<'t, 'g, S: Slot>(
             Side::Last => false,
         };
         if inside {
-            return (cell, Some(run));
+            return Ok((cell, Some(run)));
         }
         // SAFETY: `next` is set with `high`, and cells live as long as the table (I3).
         cell = unsafe { &*next };
+        let Some(right) = cell.load(guard) else {
+            unreachable!("only the first cell of a chain can be empty")
+        };
+        right.prefetch();
+        run = right;
     }
 }
 
 /// Where a key is, or where it would have to be.
 #[derive(Clone, Copy)]
 pub(crate) struct Spot<'t, 'g, S> {
-    pub(crate) cell: &'t Cell<S>,
-    pub(crate) run: Option<RunRef<'g, S>>,
-    pub(crate) at: Result<usize, usize>,
+    cell: &'t Cell<S>,
+    run: Option<RunRef<'g, S>>,
+    at: Result<usize, usize>,
 }
 
-impl<S: Slot> Spot<'_, '_, S> {
+impl<'t, 'g, S: Slot> Spot<'t, 'g, S> {
+    #[inline]
+    fn within((cell, run): Leaf<'t, 'g, S>, key: &[u8]) -> Spot<'t, 'g, S> {
+        let at = run.map_or(Err(0), |run| run.search(key));
+        Spot { cell, run, at }
+    }
+
     /// What the key leads to, if it is there.
     #[inline]
     pub(crate) fn slot(&self) -> Option<S> {
@@ -90,118 +128,90 @@ impl<S: Slot> Spot<'_, '_, S> {
     }
 }
 
-/// Walks to the right to the leaf that covers `key` and looks for it there.
-#[inline]
-pub(crate) fn seek<'t, 'g, S: Slot>(
-    hint: Hint<'t, S>,
-    key: &[u8],
-    guard: &'g Guard,
-) -> Spot<'t, 'g, S> {
-    let (cell, run) = walk(hint, key, Side::At, guard);
-    let at = run.map_or(Err(0), |run| run.search(key));
-    Spot { cell, run, at }
-}
-
-/// A leaf that was split off, for the lanes.
-pub(crate) struct Offspring<'t, S> {
-    pub(crate) fence: *const Fence,
-    pub(crate) cell: &'t Cell<S>,
-}
-
-/// What became of an insert.
-pub(crate) enum Inserted<'t, S> {
-    /// The key is there already.
-    Found(S),
-    Done {
-        /// What the new slot replaced: the caller, and nobody else, has to retire it.
-        displaced: Option<S>,
-        offspring: Option<Offspring<'t, S>>,
-    },
-}
-
-/// What a chain needs to grow.
-pub(crate) struct Growth<'t, S> {
+/// One chain, and the lanes above it.
+pub(crate) struct Level<'t, S> {
+    pub(crate) first: &'t Cell<S>,
     pub(crate) cells: &'t Cells<S>,
     /// The most slots in a run; at least 2.
     pub(crate) capacity: usize,
+    pub(crate) lanes: &'t Lanes,
+    /// Which of the lanes lists the cells of this chain.
+    pub(crate) above: usize,
 }
 
-/// Puts `slot` where its key belongs, unless the key has a slot that is not `replaceable`. One CAS, repeated if it was lost.
-pub(crate) fn insert<'t, 'g, S: Slot>(
-    growth: &Growth<'t, S>,
-    spot: Spot<'t, 'g, S>,
-    slot: S,
-    replaceable: impl Fn(S) -> bool,
-    guard: &'g Guard,
-) -> Inserted<'t, S> {
-    // SAFETY: the slot is the caller's, and what it leads to outlives the call.
-    let key = unsafe { slot.key::<'g>() };
-    let mut spot = spot;
-    loop {
-        let Spot { cell, run, at } = spot;
-        let Some(run) = run else {
-            let new = NewRun::single(Range::EVERYTHING, key, slot);
-            if cell.install(std::ptr::null_mut(), new.as_ptr()) {
-                new.published();
-                return Inserted::Done {
-                    displaced: None,
-                    offspring: None,
-                };
-            }
-            spot = seek(from(cell), key, guard);
-            continue;
-        };
-        let outcome = match at {
-            Ok(at) if !replaceable(run.slots()[at]) => return Inserted::Found(run.slots()[at]),
-            Ok(at) => replace(cell, run, run.replaced(at, slot), guard)
-                .then(|| (Some(run.slots()[at]), None)),
-            Err(at) if run.len() < growth.capacity => {
-                replace(cell, run, run.inserted(at, key, slot), guard).then_some((None, None))
-            }
-            Err(at) => {
-                split(growth, cell, run, at, slot, guard).map(|offspring| (None, Some(offspring)))
-            }
-        };
-        if let Some((displaced, offspring)) = outcome {
-            return Inserted::Done {
-                displaced,
-                offspring,
+impl<'t, S: Slot> Level<'t, S> {
+    /// The leaf that covers `key`.
+    #[inline]
+    pub(crate) fn find<'g>(&self, key: &[u8], side: Side, guard: &'g Guard) -> Leaf<'t, 'g, S> {
+        self.find_from(self.start(key, side, guard), key, side, guard)
+    }
+
+    /// As [`Level::find`], from a hint that may lead to a dead leaf.
+    #[inline]
+    pub(crate) fn find_from<'g>(
+        &self,
+        hint: Hint<'t, S>,
+        key: &[u8],
+        side: Side,
+        guard: &'g Guard,
+    ) -> Leaf<'t, 'g, S> {
+        match walk(hint, key, side, guard) {
+            Ok(leaf) => leaf,
+            Err(dead) => self.find_left_of(dead, key, side, guard),
+        }
+    }
+
+    #[cold]
+    fn find_left_of<'g>(
+        &self,
+        dead: RunRef<'g, S>,
+        key: &[u8],
+        side: Side,
+        guard: &'g Guard,
+    ) -> Leaf<'t, 'g, S> {
+        let mut dead = dead;
+        loop {
+            // The first leaf does not die; were it so, the start would be the same one.
+            let low = dead.low().unwrap_or_default();
+            let hint = Hint {
+                bound: ptr::null(),
+                ..self.start(low, Side::Before, guard)
             };
-        }
-        sync::spin();
-        spot = seek(from(cell), key, guard);
-    }
-}
-
-/// Takes `slot` out, if it is still there. True for the one caller who did, who has to retire it.
-pub(crate) fn remove<'g, S: Slot>(hint: Hint<'_, S>, slot: S, guard: &'g Guard) -> bool {
-    // SAFETY: the caller's guard keeps what the slot leads to.
-    let key = unsafe { slot.key::<'g>() };
-    let mut start = hint;
-    loop {
-        let (cell, Some(run)) = walk(start, key, Side::At, guard) else {
-            return false;
-        };
-        match run.search(key) {
-            Ok(at) if run.slots()[at] == slot => {
-                if replace(cell, run, run.removed(at), guard) {
-                    return true;
-                }
+            match walk(hint, key, side, guard) {
+                Ok(leaf) => return leaf,
+                Err(further) => dead = further,
             }
-            _ => return false,
         }
-        sync::spin();
-        start = from(cell);
+    }
+
+    /// The leaf that covers `key`, and where in it the key is.
+    #[inline]
+    pub(crate) fn seek<'g>(&self, key: &[u8], guard: &'g Guard) -> Spot<'t, 'g, S> {
+        Spot::within(self.find(key, Side::At, guard), key)
+    }
+
+    /// As [`Level::seek`], from a cell that was reached under the guard.
+    fn seek_from<'g>(&self, cell: &'t Cell<S>, key: &[u8], guard: &'g Guard) -> Spot<'t, 'g, S> {
+        let hint = Hint {
+            cell,
+            bound: ptr::null(),
+        };
+        Spot::within(self.find_from(hint, key, Side::At, guard), key)
+    }
+
+    /// Where the lanes say that one should start: at best in the leaf itself.
+    #[inline]
+    fn start(&self, key: &[u8], side: Side, guard: &Guard) -> Hint<'t, S> {
+        let (below, bound) = self.lanes.descend_to(self.above, key, side, guard);
+        Hint {
+            // SAFETY: the slots of the lane above lead to cells of this chain, which live as long as the table (I3).
+            cell: below.map_or(self.first, |below| unsafe { &*below.cast() }),
+            bound,
+        }
     }
 }
 
-fn from<S>(cell: &Cell<S>) -> Hint<'_, S> {
-    Hint {
-        cell,
-        bound: std::ptr::null(),
-    }
-}
-
+/// Puts `new` in place of `old`, and retires that. False if the cell has another run by now.
 fn replace<'g, S: Slot>(
     cell: &Cell<S>,
     old: RunRef<'g, S>,
@@ -222,36 +232,7 @@ fn replace<'g, S: Slot>(
     true
 }
 
-fn split<'t, 'g, S: Slot>(
-    growth: &Growth<'t, S>,
-    cell: &Cell<S>,
-    run: RunRef<'g, S>,
-    at: usize,
-    slot: S,
-    guard: &'g Guard,
-) -> Option<Offspring<'t, S>> {
-    let right = growth.cells.take();
-    let halves = run.split(at, slot, right);
-    if !planted("right-half-late") {
-        right.fill(halves.right.as_ptr());
-    }
-    if replace(cell, run, halves.left, guard) {
-        if planted("right-half-late") {
-            right.fill(halves.right.as_ptr());
-        }
-        halves.right.published();
-        return Some(Offspring {
-            fence: halves.fence,
-            cell: right,
-        });
-    }
-    growth.cells.give_back(right);
-    // SAFETY: both halves that named it were not published; the left one is gone and the right one goes here.
-    unsafe { S::forget_fence(halves.fence) };
-    None
-}
-
-/// Frees the runs of a chain, after showing each to `before`.
+/// Frees the runs and fences of a chain, after showing each run to `before`.
 pub(crate) fn free_runs<S: Slot>(first: &mut Cell<S>, mut before: impl FnMut(RunRef<'_, S>)) {
     let mut run = first.take();
     // SAFETY: the table is being dropped, so nobody else can reach its cells and runs.
@@ -260,8 +241,8 @@ pub(crate) fn free_runs<S: Slot>(first: &mut Cell<S>, mut before: impl FnMut(Run
         let next = current.range().next.cast_mut();
         // SAFETY: as above, and each run is in one cell.
         unsafe {
-            run::destroy::<S>(run.cast());
-            run = next.as_mut().map_or(std::ptr::null_mut(), Cell::take);
+            run::destroy_with_fence::<S>(run);
+            run = next.as_mut().map_or(ptr::null_mut(), Cell::take);
         }
     }
 }

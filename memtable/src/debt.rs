@@ -16,7 +16,7 @@ mod list;
 use crate::account::Account;
 use crate::clock::{Clock, View};
 use crate::entry::EntrySlot;
-use crate::reclaim::Guard;
+use crate::reclaim::{self, Guard};
 use crate::registry::Registry;
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use crate::sync::{self, Arc, const_fn};
@@ -51,18 +51,10 @@ impl HoleRecord {
     }
 }
 
-/// Sets a flag of a record once all guards that are active now are gone.
+/// As [`reclaim::after_grace`], and soon: every reader looks through the holes, so a hole must not wait until this thread has
+/// retired a batch.
 fn after_grace(record: &Arc<HoleRecord>, flag: fn(&HoleRecord) -> &AtomicBool, guard: &Guard) {
-    struct Token(Arc<HoleRecord>, fn(&HoleRecord) -> &AtomicBool);
-    unsafe fn spend(object: *mut u8) {
-        // SAFETY: boxed below, and run once.
-        let token = unsafe { Box::from_raw(object.cast::<Token>()) };
-        token.1(&token.0).store(true, Ordering::Release);
-    }
-    let token = Box::into_raw(Box::new(Token(record.clone(), flag)));
-    // SAFETY: nobody else knows the token; it only sets a flag in a counted record and frees memory.
-    unsafe { guard.retire(token.cast(), spend, size_of::<Token>()) };
-    // Every reader looks through the holes, so a hole must not wait until this thread has retired a batch.
+    reclaim::after_grace(record, flag, guard);
     guard.flush();
 }
 

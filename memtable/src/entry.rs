@@ -107,11 +107,6 @@ impl Slot for EntrySlot {
         // SAFETY: by the contract of the trait both entries are alive.
         unsafe { Fence::between(left.key(), right.key()) }
     }
-
-    unsafe fn forget_fence(fence: *const Fence) {
-        // SAFETY: by the contract of the trait nobody else knows it.
-        unsafe { Fence::free(fence) }
-    }
 }
 
 impl<'g> EntryRef<'g> {

@@ -1,15 +1,19 @@
 //! A fence: the key that separates two neighbouring leaves.
 //!
-//! It is the `high` of the left leaf, the `low` of the right one, and the key of the lane items that lead to the right one.
-//! All share one allocation. It is written before it is published and never changes; leaves do not die, so it lives
-//! until the table is dropped, which frees it once, as the `low` of its leaf.
+//! It is the `high` of the left leaf, the `low` of the right one, and the key of the lane item that leads to the right one.
+//! All share one allocation, which belongs to the leaf on the right and is freed with its cell, when no guard is left under
+//! which somebody could read it. Its key never changes; one flag does, once: whether the leaf is *listed* (C6).
 
+use crate::sync::Checked;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr;
 
 #[repr(C)]
 pub(crate) struct Fence {
-    len: usize,
+    len: u32,
+    listed: AtomicBool,
+    check: Checked,
 }
 
 impl Fence {
@@ -22,10 +26,10 @@ impl Fence {
     pub(crate) fn between(left: &[u8], right: &[u8]) -> *const Fence {
         debug_assert!(left < right);
         let shared = common_prefix(left, right);
-        Fence::allocate(&right[..shared + 1])
+        Fence::copy_of(&right[..shared + 1])
     }
 
-    fn allocate(key: &[u8]) -> *const Fence {
+    pub(crate) fn copy_of(key: &[u8]) -> *const Fence {
         let layout = Fence::layout(key.len());
         // SAFETY: the layout is not empty: it has the header.
         let fence = unsafe { alloc(layout) }.cast::<Fence>();
@@ -34,24 +38,53 @@ impl Fence {
         }
         // SAFETY: fresh memory of that layout, not shared with anyone.
         unsafe {
-            fence.write(Fence { len: key.len() });
+            fence.write(Fence {
+                len: key.len() as u32,
+                listed: AtomicBool::new(false),
+                check: Checked::new(),
+            });
             ptr::copy_nonoverlapping(key.as_ptr(), fence.add(1).cast::<u8>(), key.len());
+            (*fence).check.wrote();
         }
         fence
     }
 
     /// # Safety
-    /// `fence` came from [`Fence::between`] and is freed only after `'a` (I5).
+    /// `fence` came from [`Fence::copy_of`] and is freed only after `'a` (I5).
     pub(crate) unsafe fn key<'a>(fence: *const Fence) -> &'a [u8] {
         // SAFETY: by the contract the header and `len` bytes behind it are initialised and alive.
-        unsafe { std::slice::from_raw_parts(fence.add(1).cast::<u8>(), (*fence).len) }
+        unsafe {
+            (*fence).check.read();
+            std::slice::from_raw_parts(fence.add(1).cast::<u8>(), (*fence).len as usize)
+        }
+    }
+
+    /// The lane above has the item of the leaf that begins here, or will never have it.
+    ///
+    /// # Safety
+    /// As for [`Fence::key`].
+    pub(crate) unsafe fn set_listed(fence: *const Fence) {
+        // A read-modify-write, for the fence that follows. Release: who sees it sees the item.
+        // SAFETY: by the contract.
+        unsafe { (*fence).listed.swap(true, Ordering::AcqRel) };
+    }
+
+    /// # Safety
+    /// As for [`Fence::key`].
+    pub(crate) unsafe fn is_listed(fence: *const Fence) -> bool {
+        // SAFETY: by the contract.
+        unsafe { (*fence).listed.load(Ordering::Acquire) }
     }
 
     /// # Safety
     /// Nobody uses `fence` any more.
     pub(crate) unsafe fn free(fence: *const Fence) {
         // SAFETY: by the contract this is the last use; the layout is the one it was allocated with.
-        unsafe { dealloc(fence.cast_mut().cast::<u8>(), Fence::layout((*fence).len)) }
+        unsafe {
+            let layout = Fence::layout((*fence).len as usize);
+            ptr::drop_in_place(fence.cast_mut());
+            dealloc(fence.cast_mut().cast::<u8>(), layout);
+        }
     }
 }
 

@@ -1,20 +1,22 @@
 //! The express lanes: a skiplist of fat nodes above the leaves.
 //!
-//! A lane is a chain as the leaves are, whose slots lead to cells of the level below. A leaf that was split off is entered in
-//! the lowest lane; a lane run that was split off, in the next one. Lanes are hints: they only ever gain entries, and a leaf
-//! that is missing there is found by walking to the right from its left neighbour.
+//! A lane is a chain as the leaves are, whose slots lead to cells of the level below. A leaf that was split off is listed in
+//! the lowest lane; a lane run that was split off, in the next one; and whoever merges one takes its item out. Lanes are
+//! hints: a leaf that is missing there is found by walking to the right from its left neighbour, and one that is dead is left
+//! for the one before (C5).
 
 use crate::cells::{Cell, Cells};
-use crate::chain::{self, Growth, Hint, Inserted, Offspring, Side};
-use crate::entry::EntrySlot;
+use crate::chain::{self, Hint, Level, Side};
 use crate::fence::Fence;
 use crate::reclaim::Guard;
-use crate::run::Slot;
+use crate::run::{RunRef, Slot};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::const_fn;
 use std::ptr;
 
 const LEVELS: usize = 12;
+/// Most slots of a lane run.
+const CAPACITY: usize = if cfg!(untorn_loom) { 2 } else { 64 };
 
 /// A lane's slot: the fence where the part below begins, and its cell.
 #[derive(Clone, Copy, PartialEq)]
@@ -24,26 +26,36 @@ pub(crate) struct LaneSlot {
     below: *const (),
 }
 
+impl LaneSlot {
+    pub(crate) fn new<S>(fence: *const Fence, below: &Cell<S>) -> LaneSlot {
+        LaneSlot {
+            fence,
+            below: ptr::from_ref(below).cast(),
+        }
+    }
+}
+
 impl Slot for LaneSlot {
     /// The heads alone; of the slots one line is read.
     const LINES: usize = 7;
 
     unsafe fn key<'g>(self) -> &'g [u8] {
-        // SAFETY: fences live as long as the table (I5).
+        // SAFETY: a fence outlives the item that names it (I5).
         unsafe { Fence::key(self.fence) }
     }
 
     unsafe fn fence_between(_left: Self, right: Self) -> *const Fence {
-        right.fence
+        // A copy: the fence of an item goes with the leaf to which it leads.
+        // SAFETY: by the contract of the trait.
+        Fence::copy_of(unsafe { right.key() })
     }
-
-    unsafe fn forget_fence(_fence: *const Fence) {}
 }
 
 pub(crate) struct Lanes {
     levels: [Cell<LaneSlot>; LEVELS],
     height: AtomicUsize,
     cells: Cells<LaneSlot>,
+    capacity: usize,
 }
 
 impl Lanes {
@@ -57,30 +69,37 @@ impl Lanes {
                 ],
                 height: AtomicUsize::new(0),
                 cells: Cells::new(),
+                capacity: CAPACITY,
             }
         }
     }
 
-    /// The leaf cell from which to walk to `key`, at best its own.
-    pub(crate) fn descend<'t>(
-        &'t self,
-        leaves: &'t Cell<EntrySlot>,
-        key: &[u8],
-        side: Side,
-        guard: &Guard,
-    ) -> Hint<'t, EntrySlot> {
-        let (below, bound) = self.descend_to(0, key, side, guard);
-        Hint {
-            // SAFETY: slots of the lowest lane lead to cells of leaves, which live as long as the table (I3).
-            cell: below.map_or(leaves, |below| unsafe { &*below.cast() }),
-            bound,
-        }
+    pub(crate) fn set_capacity(&mut self, capacity: usize) {
+        self.capacity = capacity;
     }
 
-    /// The cell below the given level from which to walk, `None` for the first one; and a fence that the key is below.
-    fn descend_to(
+    /// The lane of that number, from 0, which lists the cells of the level below.
+    pub(crate) fn above(&self, number: usize) -> Option<Level<'_, LaneSlot>> {
+        Some(Level {
+            first: self.levels.get(number)?,
+            cells: &self.cells,
+            capacity: self.capacity,
+            lanes: self,
+            above: number + 1,
+        })
+    }
+
+    /// So many lanes are in use.
+    pub(crate) fn raise(&self, height: usize) {
+        self.height.fetch_max(height, Ordering::Relaxed);
+    }
+
+    /// The cell, on the level that lane `number` lists, from which to walk: `None` for the first one; and a fence that the key
+    /// is below.
+    #[inline]
+    pub(crate) fn descend_to(
         &self,
-        level: usize,
+        number: usize,
         key: &[u8],
         side: Side,
         guard: &Guard,
@@ -88,13 +107,16 @@ impl Lanes {
         let mut below: Option<*const ()> = None;
         let mut bound = ptr::null();
         // Relaxed: a height that is behind only makes the walk longer.
-        for level in (level..self.height.load(Ordering::Relaxed)).rev() {
+        for number in (number..self.height.load(Ordering::Relaxed)).rev() {
+            let Some(lane) = self.above(number) else {
+                continue;
+            };
             let hint = Hint {
                 // SAFETY: slots above the lowest lane lead to cells of lanes, which live as long as the table (I3).
-                cell: below.map_or(&self.levels[level], |below| unsafe { &*below.cast() }),
+                cell: below.map_or(lane.first, |below| unsafe { &*below.cast() }),
                 bound,
             };
-            let (_, Some(run)) = chain::walk(hint, key, side, guard) else {
+            let (_, Some(run)) = lane.find_from(hint, key, side, guard) else {
                 below = None;
                 continue;
             };
@@ -105,45 +127,31 @@ impl Lanes {
             };
             let slots = run.slots();
             bound = slots.get(next).map_or(run.range().high, |slot| slot.fence);
-            below = next.checked_sub(1).map(|at| slots[at].below);
+            below = match next.checked_sub(1) {
+                Some(at) => Some(slots[at].below),
+                None => lane.last_item_before(run, guard),
+            };
         }
         (below, bound)
     }
+}
 
-    /// Enters a leaf that was split off.
-    pub(crate) fn add(&self, leaf: Offspring<'_, EntrySlot>, capacity: usize, guard: &Guard) {
-        let mut slot = LaneSlot {
-            fence: leaf.fence,
-            below: ptr::from_ref(leaf.cell).cast(),
-        };
-        let growth = Growth {
-            cells: &self.cells,
-            capacity,
-        };
-        for level in 0..LEVELS {
-            // SAFETY: fences live as long as the table (I5).
-            let key = unsafe { Fence::key(slot.fence) };
-            let (from, bound) = self.descend_to(level + 1, key, Side::At, guard);
-            let hint = Hint {
-                // SAFETY: as in `descend_to`.
-                cell: from.map_or(&self.levels[level], |from| unsafe { &*from.cast() }),
-                bound,
+impl Level<'_, LaneSlot> {
+    /// What the last item to the left of a run leads to. Only if the run's first item was taken out.
+    #[cold]
+    fn last_item_before(&self, run: RunRef<'_, LaneSlot>, guard: &Guard) -> Option<*const ()> {
+        let mut run = run;
+        while let Some(low) = run.low() {
+            let (_, Some(left)) = self.find(low, Side::Before, guard) else {
+                break;
             };
-            let spot = chain::seek(hint, key, guard);
-            let inserted = chain::insert(&growth, spot, slot, |_| false, guard);
-            self.height.fetch_max(level + 1, Ordering::Relaxed);
-            let Inserted::Done {
-                offspring: Some(lane),
-                ..
-            } = inserted
-            else {
-                return;
-            };
-            slot = LaneSlot {
-                fence: lane.fence,
-                below: ptr::from_ref(lane.cell).cast(),
-            };
+            let (Ok(at) | Err(at)) = left.search(low);
+            if let Some(at) = at.checked_sub(1) {
+                return Some(left.slots()[at].below);
+            }
+            run = left;
         }
+        None
     }
 }
 

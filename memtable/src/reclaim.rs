@@ -13,6 +13,9 @@
 //! A normal build uses [`epoch`]; a model build uses [`oracle`], which frees at the first moment that the
 //! contract allows.
 
+use crate::sync::Arc;
+use crate::sync::atomic::{AtomicBool, Ordering};
+
 #[cfg(not(untorn_loom))]
 mod epoch;
 #[cfg(untorn_loom)]
@@ -24,6 +27,19 @@ mod tests;
 pub(crate) use epoch::{Guard, freed_bytes, pin, retired_bytes};
 #[cfg(untorn_loom)]
 pub(crate) use oracle::{Guard, freed_bytes, pin, retired_bytes};
+
+/// Sets a flag of a counted record once all guards that are active now are gone.
+pub(crate) fn after_grace<R: 'static>(record: &Arc<R>, flag: fn(&R) -> &AtomicBool, guard: &Guard) {
+    struct Token<R>(Arc<R>, fn(&R) -> &AtomicBool);
+    unsafe fn spend<R>(object: *mut u8) {
+        // SAFETY: boxed below, and run once.
+        let token = unsafe { Box::from_raw(object.cast::<Token<R>>()) };
+        token.1(&token.0).store(true, Ordering::Release);
+    }
+    let token = Box::into_raw(Box::new(Token(record.clone(), flag)));
+    // SAFETY: nobody else knows the token; it only sets a flag in a counted record and frees memory.
+    unsafe { guard.retire(token.cast(), spend::<R>, size_of::<Token<R>>()) };
+}
 
 /// One retired object: what, how to free it, how much it holds.
 struct Retired {

@@ -21,7 +21,7 @@ use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
 use builder::Builder;
-pub(crate) use builder::{NewRun, allocation, destroy};
+pub(crate) use builder::{MAX_LEN, NewRun, allocation, destroy, destroy_with_fence};
 
 /// What a run leads to under a key: an entry in a leaf, a cell below in a lane.
 pub(crate) trait Slot: Copy + PartialEq {
@@ -37,12 +37,6 @@ pub(crate) trait Slot: Copy + PartialEq {
     /// # Safety
     /// As for [`Slot::key`], for both.
     unsafe fn fence_between(left: Self, right: Self) -> *const Fence;
-
-    /// Takes back a fence of [`Slot::fence_between`] whose split did not take place.
-    ///
-    /// # Safety
-    /// Nobody else knows the fence from that call.
-    unsafe fn forget_fence(fence: *const Fence);
 }
 
 /// The range of keys of one leaf, and where the next one is.
@@ -75,14 +69,16 @@ impl<S> Range<S> {
         if self.low.is_null() || self.high.is_null() {
             return 0;
         }
-        // SAFETY: fences live as long as the table (I5).
+        // SAFETY: who makes a run with this range holds a guard that keeps its fences (I5).
         unsafe { common_prefix(Fence::key(self.low), Fence::key(self.high)) as u32 }
     }
 }
 
 #[repr(C)]
 pub(crate) struct Run<S> {
-    len: u32,
+    len: u16,
+    /// Final: the leaf is being merged into its left neighbour, and the cell gets no other run.
+    dead: bool,
     prefix: u32,
     range: Range<S>,
     check: Checked,
@@ -171,6 +167,12 @@ impl<'g, S: Slot> RunRef<'g, S> {
     }
 
     #[inline]
+    pub(crate) fn is_dead(&self) -> bool {
+        self.get().check.read();
+        self.get().dead
+    }
+
+    #[inline]
     pub(crate) fn range(&self) -> Range<S> {
         self.get().range
     }
@@ -178,14 +180,14 @@ impl<'g, S: Slot> RunRef<'g, S> {
     #[inline]
     pub(crate) fn low(&self) -> Option<&'g [u8]> {
         let low = self.get().range.low;
-        // SAFETY: fences live as long as the table (I5).
+        // SAFETY: the guard that keeps the run keeps its fences (I5).
         (!low.is_null()).then(|| unsafe { Fence::key(low) })
     }
 
     #[inline]
     pub(crate) fn high(&self) -> Option<&'g [u8]> {
         let high = self.get().range.high;
-        // SAFETY: fences live as long as the table (I5).
+        // SAFETY: the guard that keeps the run keeps its fences (I5).
         (!high.is_null()).then(|| unsafe { Fence::key(high) })
     }
 
@@ -251,34 +253,77 @@ impl<'g, S: Slot> RunRef<'g, S> {
 
     /// A copy with `slot` under `key` at `at`.
     pub(crate) fn inserted(&self, at: usize, key: &[u8], slot: S) -> NewRun<S> {
-        let prefix = self.get().prefix;
-        let mut run = Builder::new(self.range(), prefix, self.len() + 1);
+        let mut run = Builder::like(self, self.len() + 1);
         run.copy(self, 0, at);
-        run.push(head(key, prefix as usize), slot);
+        run.push(key, slot);
         run.copy(self, at, self.len());
         run.finish()
     }
 
     /// A copy with `slot`, of the same key, at `at`.
     pub(crate) fn replaced(&self, at: usize, slot: S) -> NewRun<S> {
-        let mut run = Builder::new(self.range(), self.get().prefix, self.len());
+        let mut run = Builder::like(self, self.len());
         run.copy(self, 0, at);
-        run.push(self.heads()[at], slot);
+        run.push_head(self.heads()[at], slot);
         run.copy(self, at + 1, self.len());
         run.finish()
     }
 
     /// A copy without the slot at `at`.
     pub(crate) fn removed(&self, at: usize) -> NewRun<S> {
-        let mut run = Builder::new(self.range(), self.get().prefix, self.len() - 1);
+        let mut run = Builder::like(self, self.len() - 1);
         run.copy(self, 0, at);
         run.copy(self, at + 1, self.len());
         run.finish()
     }
 
-    /// Two runs that together are a copy with `slot` under `key` at `at`, and the fence between them. Keys that come in
+    /// A copy that is final.
+    pub(crate) fn dying(&self) -> NewRun<S> {
+        let mut run = Builder::like(self, self.len()).dead();
+        run.copy(self, 0, self.len());
+        run.finish()
+    }
+
+    /// A run of both contents, where `right` follows this one.
+    pub(crate) fn joined(&self, right: RunRef<'_, S>) -> NewRun<S> {
+        let range = Range {
+            low: self.range().low,
+            ..right.range()
+        };
+        let mut run = Builder::new(range, self.len() + right.len());
+        run.copy(self, 0, self.len());
+        run.copy(&right, 0, right.len());
+        run.finish()
+    }
+
+    /// As [`RunRef::joined`], in two runs of equal length; `cell` is for the right one.
+    pub(crate) fn joined_and_split(&self, right: RunRef<'_, S>, cell: *const Cell<S>) -> Split<S> {
+        let len = self.len();
+        let nth = |n: usize| match n.checked_sub(len) {
+            None => self.slots()[n],
+            Some(n) => right.slots()[n],
+        };
+        let range = Range {
+            low: self.range().low,
+            ..right.range()
+        };
+        let total = len + right.len();
+        Split::at(
+            total.div_ceil(2),
+            total,
+            range,
+            cell,
+            nth,
+            |run, from, to| {
+                run.copy(self, from.min(len), to.min(len));
+                run.copy(&right, from.max(len) - len, to.max(len) - len);
+            },
+        )
+    }
+
+    /// Two runs that together are a copy with `slot` under `key` at `at`; `cell` is for the right one. Keys that come in
     /// ascending or in descending order leave full runs behind.
-    pub(crate) fn split(&self, at: usize, slot: S, right: *const Cell<S>) -> Split<S> {
+    pub(crate) fn split(&self, at: usize, slot: S, cell: *const Cell<S>) -> Split<S> {
         let len = self.len();
         // The first slots go left: all, none, or half of them.
         let left_len = match at {
@@ -291,50 +336,63 @@ impl<'g, S: Slot> RunRef<'g, S> {
             Ordering::Equal => slot,
             Ordering::Greater => self.slots()[n - 1],
         };
-        // SAFETY: the slots are this run's, which is alive for `'g`, and the new one, which is its maker's.
-        let fence = unsafe { S::fence_between(nth(left_len - 1), nth(left_len)) };
-        let Range { low, high, next } = self.range();
-        let half = |range: Range<S>, from: usize, to: usize| {
-            let prefix = range.prefix();
-            let mut run = Builder::new(range, prefix, to - from);
-            for n in from..to {
-                let kept = prefix == self.get().prefix && n != at;
-                let head = match kept {
-                    true => self.heads()[if n < at { n } else { n - 1 }],
-                    // SAFETY: as above.
-                    false => head(unsafe { nth(n).key() }, prefix as usize),
-                };
-                run.push(head, nth(n));
-            }
-            run.finish()
-        };
-        Split {
-            left: half(
-                Range {
-                    low,
-                    high: fence,
-                    next: right,
-                },
-                0,
-                left_len,
-            ),
-            right: half(
-                Range {
-                    low: fence,
-                    high,
-                    next,
-                },
-                left_len,
-                len + 1,
-            ),
-            fence,
-        }
+        Split::at(
+            left_len,
+            len + 1,
+            self.range(),
+            cell,
+            nth,
+            |run, from, to| {
+                run.copy(self, from.min(at), to.min(at));
+                if from <= at && at < to {
+                    // SAFETY: the slot is the caller's, and what it leads to outlives the call.
+                    run.push(unsafe { slot.key() }, slot);
+                }
+                run.copy(self, from.max(at + 1) - 1, to.max(at + 1) - 1);
+            },
+        )
     }
 }
 
-/// The outcome of [`RunRef::split`].
+/// Two runs in place of one, and the fence between them.
 pub(crate) struct Split<S> {
     pub(crate) left: NewRun<S>,
     pub(crate) right: NewRun<S>,
     pub(crate) fence: *const Fence,
+}
+
+impl<S: Slot> Split<S> {
+    /// The first `left_len` of `len` slots go left; `fill` copies those from one number to another.
+    fn at(
+        left_len: usize,
+        len: usize,
+        range: Range<S>,
+        cell: *const Cell<S>,
+        nth: impl Fn(usize) -> S,
+        fill: impl Fn(&mut Builder<S>, usize, usize),
+    ) -> Split<S> {
+        // SAFETY: the slots are those of runs that the caller's guard keeps, or his own.
+        let fence = unsafe { S::fence_between(nth(left_len - 1), nth(left_len)) };
+        let half = |range: Range<S>, from: usize, to: usize| {
+            let mut run = Builder::new(range, to - from);
+            fill(&mut run, from, to);
+            run.finish()
+        };
+        let Range { low, high, next } = range;
+        let left = Range {
+            low,
+            high: fence,
+            next: cell,
+        };
+        let right = Range {
+            low: fence,
+            high,
+            next,
+        };
+        Split {
+            left: half(left, 0, left_len),
+            right: half(right, left_len, len),
+            fence,
+        }
+    }
 }

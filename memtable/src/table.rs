@@ -2,23 +2,21 @@
 
 use crate::account::{Account, Stats};
 use crate::cells::{Cell, Cells};
-use crate::chain::{self, Hint, Side, Spot};
+use crate::chain::{self, Level, Spot};
 use crate::clock::Clock;
 use crate::debt::Debts;
 use crate::entry::{self, EntryRef, EntrySlot};
-use crate::fence::Fence;
 use crate::item::{Item, Kind};
 use crate::lanes::Lanes;
 use crate::reclaim::Guard;
 use crate::registry::Registry;
+use crate::run::MAX_LEN;
 use crate::sync::const_fn;
 use crate::version::{State, VersionRef};
 use crate::visible::{self, Current};
 
 /// Most entries of a leaf.
 const LEAF: usize = if cfg!(untorn_loom) { 2 } else { 48 };
-/// Most slots of a lane run.
-const LANE: usize = if cfg!(untorn_loom) { 2 } else { 64 };
 
 /// The parts of a table.
 pub(crate) struct Table {
@@ -31,7 +29,6 @@ pub(crate) struct Table {
     pub(crate) debts: Debts,
     pub(crate) persistent_mask: u32,
     pub(crate) leaf_capacity: usize,
-    pub(crate) lane_capacity: usize,
 }
 
 const_fn! {
@@ -46,7 +43,6 @@ const_fn! {
             debts: Debts::new(),
             persistent_mask,
             leaf_capacity: LEAF,
-            lane_capacity: LANE,
         }
     }
 }
@@ -54,18 +50,26 @@ const_fn! {
 impl Table {
     /// For tests: small leaves split early and often.
     pub(crate) fn set_capacity(&mut self, capacity: usize) {
-        self.leaf_capacity = capacity.max(2);
-        self.lane_capacity = capacity.max(2);
+        let capacity = capacity.clamp(2, MAX_LEN);
+        self.leaf_capacity = capacity;
+        self.lanes.set_capacity(capacity);
     }
 
+    /// The chain of the leaves.
     #[inline]
-    pub(crate) fn hint<'t>(&'t self, key: &[u8], side: Side, guard: &Guard) -> Hint<'t, EntrySlot> {
-        self.lanes.descend(&self.first, key, side, guard)
+    pub(crate) fn leaves(&self) -> Level<'_, EntrySlot> {
+        Level {
+            first: &self.first,
+            cells: &self.cells,
+            capacity: self.leaf_capacity,
+            lanes: &self.lanes,
+            above: 0,
+        }
     }
 
     #[inline]
     pub(crate) fn seek<'t, 'g>(&'t self, key: &[u8], guard: &'g Guard) -> Spot<'t, 'g, EntrySlot> {
-        chain::seek(self.hint(key, Side::At, guard), key, guard)
+        self.leaves().seek(key, guard)
     }
 
     /// The key's entry, if its leaf has one.
@@ -123,14 +127,9 @@ pub(crate) fn item<'g>(entry: EntryRef<'g>, live: Option<VersionRef<'g>>, tag: u
 impl Drop for Table {
     fn drop(&mut self) {
         chain::free_runs(&mut self.first, |run| {
-            let low = run.range().low;
             for slot in run.slots() {
                 // SAFETY: the table is being dropped: each entry is in one run, and nobody else can reach it.
                 unsafe { entry::destroy(slot.as_ptr()) };
-            }
-            if !low.is_null() {
-                // SAFETY: a leaf owns its low fence; the lanes that name it read it no more.
-                unsafe { Fence::free(low) };
             }
         });
     }

@@ -4,7 +4,7 @@
 //! is passed over and none comes twice, whatever splits meanwhile. Backward, a run is read down to its `low`, then the leaf
 //! with the greatest `low` below it is looked for from the lanes. What is found in each entry is the reader's affair.
 
-use crate::chain::{self, Side};
+use crate::chain::Side;
 use crate::entry::{EntryRef, EntrySlot};
 use crate::reclaim::Guard;
 use crate::run::{RunRef, Slot};
@@ -190,8 +190,7 @@ impl<'g> Walk<'g> {
     }
 
     fn load(&self, key: &[u8], side: Side) -> Option<RunRef<'g, EntrySlot>> {
-        let hint = self.table.hint(key, side, self.guard);
-        chain::walk(hint, key, side, self.guard).1
+        self.table.leaves().find(key, side, self.guard).1
     }
 
     fn enter(&mut self, run: RunRef<'g, EntrySlot>) {

@@ -11,7 +11,7 @@
 //! Up to 4 nothing is visible; after 5 the write has taken effect, and all that follows is house-keeping.
 
 use crate::account::{Claim, delta_of};
-use crate::chain::{self, Growth, Inserted, Side, Spot};
+use crate::chain::{Inserted, Spot};
 use crate::debt::{DebtorList, Payment};
 use crate::entry::{self, Contents, EntryRef, EntrySlot, Head, MAX_INLINE_VALUE, NewEntry};
 use crate::error::{Error, MAX_KEY_LEN, MAX_VALUE_LEN};
@@ -180,7 +180,7 @@ impl Table {
             // SAFETY: from a run that was loaded under the guard (I4).
             unsafe { slot.under(guard) }.head() == Head::Dead
         };
-        match chain::insert(&self.growth(), spot, entry.slot(), dead, guard) {
+        match self.leaves().insert(spot, entry.slot(), dead, guard) {
             Inserted::Found(_) => {
                 claim.retract();
                 // SAFETY: never published, but announced: a `stats()` may still look at its version (A1).
@@ -198,17 +198,10 @@ impl Table {
                     unsafe { retire(displaced.under(guard), guard) };
                 }
                 if let Some(leaf) = offspring {
-                    self.lanes.add(leaf, self.lane_capacity, guard);
+                    self.leaves().list(leaf, guard);
                 }
                 Ok(attempt)
             }
-        }
-    }
-
-    fn growth(&self) -> Growth<'_, EntrySlot> {
-        Growth {
-            cells: &self.cells,
-            capacity: self.leaf_capacity,
         }
     }
 
@@ -321,8 +314,7 @@ impl Table {
 
     /// Takes a dead entry out of its leaf, unless a new one took its place.
     fn unlink(&self, entry: EntryRef<'_>, guard: &Guard) {
-        let hint = self.hint(entry.key(), Side::At, guard);
-        if chain::remove(hint, entry.slot(), guard) || planted("retire-without-winning") {
+        if self.leaves().remove(entry.slot(), guard) || planted("retire-without-winning") {
             // SAFETY: our CAS took it out of the run, and a dead entry never gets into another one (I4).
             unsafe { retire(entry, guard) };
         }

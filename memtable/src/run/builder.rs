@@ -1,6 +1,7 @@
 //! Making runs, and freeing them.
 
 use super::{Range, Run, RunRef, Slot, head};
+use crate::fence::Fence;
 use crate::sync::Checked;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::mem::ManuallyDrop;
@@ -12,9 +13,8 @@ pub(crate) struct NewRun<S>(NonNull<Run<S>>);
 impl<S: Slot> NewRun<S> {
     /// A run of one key.
     pub(crate) fn single(range: Range<S>, key: &[u8], slot: S) -> NewRun<S> {
-        let prefix = range.prefix();
-        let mut run = Builder::new(range, prefix, 1);
-        run.push(head(key, prefix as usize), slot);
+        let mut run = Builder::new(range, 1);
+        run.push(key, slot);
         run.finish()
     }
 }
@@ -37,14 +37,28 @@ impl<S> Drop for NewRun<S> {
     }
 }
 
+/// Most slots of a run.
+pub(crate) const MAX_LEN: usize = u16::MAX as usize;
+
 pub(super) struct Builder<S> {
     run: NonNull<Run<S>>,
+    prefix: u32,
     filled: usize,
     len: usize,
 }
 
 impl<S: Slot> Builder<S> {
-    pub(super) fn new(range: Range<S>, prefix: u32, len: usize) -> Builder<S> {
+    pub(super) fn new(range: Range<S>, len: usize) -> Builder<S> {
+        Builder::allocate(range, range.prefix(), len)
+    }
+
+    /// For the range of `run`.
+    pub(super) fn like(run: &RunRef<'_, S>, len: usize) -> Builder<S> {
+        Builder::allocate(run.range(), run.get().prefix, len)
+    }
+
+    fn allocate(range: Range<S>, prefix: u32, len: usize) -> Builder<S> {
+        assert!(len <= MAX_LEN);
         let layout = layout::<S>(len);
         // SAFETY: the layout is not empty: it has the header.
         let Some(run) = NonNull::new(unsafe { alloc(layout) }.cast::<Run<S>>()) else {
@@ -53,7 +67,8 @@ impl<S: Slot> Builder<S> {
         // SAFETY: fresh memory of that layout, not shared with anyone.
         unsafe {
             run.write(Run {
-                len: len as u32,
+                len: len as u16,
+                dead: false,
                 prefix,
                 range,
                 check: Checked::new(),
@@ -61,9 +76,17 @@ impl<S: Slot> Builder<S> {
         }
         Builder {
             run,
+            prefix,
             filled: 0,
             len,
         }
+    }
+
+    /// Makes the run final.
+    pub(super) fn dead(mut self) -> Builder<S> {
+        // SAFETY: initialised in `allocate`, not shared with anyone yet.
+        unsafe { self.run.as_mut() }.dead = true;
+        self
     }
 
     fn heads(&self) -> *mut u64 {
@@ -76,7 +99,11 @@ impl<S: Slot> Builder<S> {
         unsafe { self.heads().add(self.len).cast() }
     }
 
-    pub(super) fn push(&mut self, head: u64, slot: S) {
+    pub(super) fn push(&mut self, key: &[u8], slot: S) {
+        self.push_head(head(key, self.prefix as usize), slot);
+    }
+
+    pub(super) fn push_head(&mut self, head: u64, slot: S) {
         assert!(self.filled < self.len);
         // SAFETY: inside the allocation by the assertion; not shared with anyone yet.
         unsafe {
@@ -86,7 +113,15 @@ impl<S: Slot> Builder<S> {
         self.filled += 1;
     }
 
+    /// Appends the slots of another run from one number to another.
     pub(super) fn copy(&mut self, other: &RunRef<'_, S>, from: usize, to: usize) {
+        if other.get().prefix != self.prefix {
+            for &slot in &other.slots()[from..to] {
+                // SAFETY: the slots are those of a run that is alive.
+                self.push(unsafe { slot.key() }, slot);
+            }
+            return;
+        }
         let (heads, slots) = (&other.heads()[from..to], &other.slots()[from..to]);
         assert!(self.filled + heads.len() <= self.len);
         // SAFETY: inside the allocation by the assertion; not shared with anyone yet, so it cannot overlap.
@@ -99,7 +134,7 @@ impl<S: Slot> Builder<S> {
 
     pub(super) fn finish(self) -> NewRun<S> {
         assert!(self.filled == self.len);
-        // SAFETY: initialised in `new`, not shared with anyone yet.
+        // SAFETY: initialised in `allocate`, not shared with anyone yet.
         unsafe { self.run.as_ref() }.check.wrote();
         NewRun(self.run)
     }
@@ -114,6 +149,21 @@ fn layout<S>(len: usize) -> Layout {
 /// Size of the run's allocation.
 pub(crate) fn allocation<S: Slot>(run: RunRef<'_, S>) -> usize {
     layout::<S>(run.len()).size()
+}
+
+/// Frees a run and the fence where it begins, not what it leads to.
+///
+/// # Safety
+/// As for [`destroy`]; nobody can reach the fence any more, and this was the last run of its cell.
+pub(crate) unsafe fn destroy_with_fence<S>(run: *mut Run<S>) {
+    // SAFETY: by the contract both are alive and ours.
+    unsafe {
+        let low = (*run).range.low;
+        destroy::<S>(run.cast());
+        if !low.is_null() {
+            Fence::free(low);
+        }
+    }
 }
 
 /// Frees a run, not what it leads to.

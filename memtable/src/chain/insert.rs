@@ -1,0 +1,146 @@
+//! Inserting, splitting, and listing what was split off in the lane above.
+
+use super::{Level, Spot, replace};
+use crate::cells::Cell;
+use crate::fence::Fence;
+use crate::lanes::LaneSlot;
+use crate::mutant::planted;
+use crate::reclaim::Guard;
+use crate::run::{NewRun, Range, RunRef, Slot, Split};
+use crate::sync;
+
+/// A leaf that was split off, for the lane above.
+pub(crate) struct Offspring<'t, S> {
+    fence: *const Fence,
+    cell: &'t Cell<S>,
+}
+
+/// What became of an insert.
+pub(crate) enum Inserted<'t, S> {
+    /// The key is there already.
+    Found(S),
+    Done {
+        /// What the new slot replaced: the caller, and nobody else, has to retire it.
+        displaced: Option<S>,
+        /// To be listed, in the end, with [`Level::list`].
+        offspring: Option<Offspring<'t, S>>,
+    },
+}
+
+impl<'t, S: Slot> Level<'t, S> {
+    /// Puts `slot` where its key belongs, unless the key has a slot that is not `replaceable`. One CAS, repeated if it was lost.
+    pub(crate) fn insert<'g>(
+        &self,
+        spot: Spot<'t, 'g, S>,
+        slot: S,
+        replaceable: impl Fn(S) -> bool,
+        guard: &'g Guard,
+    ) -> Inserted<'t, S> {
+        // SAFETY: the slot is the caller's, and what it leads to outlives the call.
+        let key = unsafe { slot.key::<'g>() };
+        let mut spot = spot;
+        loop {
+            let Spot { cell, run, at } = spot;
+            let Some(run) = run else {
+                let new = NewRun::single(Range::EVERYTHING, key, slot);
+                if cell.install(std::ptr::null_mut(), new.as_ptr()) {
+                    new.published();
+                    return Inserted::Done {
+                        displaced: None,
+                        offspring: None,
+                    };
+                }
+                spot = self.seek_from(cell, key, guard);
+                continue;
+            };
+            let outcome = match at {
+                Ok(at) if !replaceable(run.slots()[at]) => return Inserted::Found(run.slots()[at]),
+                _ if run.is_dead() => {
+                    self.merge(cell, run, guard);
+                    None
+                }
+                Ok(at) => replace(cell, run, run.replaced(at, slot), guard)
+                    .then(|| (Some(run.slots()[at]), None)),
+                Err(at) if run.len() < self.capacity => {
+                    replace(cell, run, run.inserted(at, key, slot), guard).then_some((None, None))
+                }
+                Err(at) => {
+                    let halves = |right| run.split(at, slot, right);
+                    self.split(cell, run, halves, guard)
+                        .map(|offspring| (None, Some(offspring)))
+                }
+            };
+            if let Some((displaced, offspring)) = outcome {
+                return Inserted::Done {
+                    displaced,
+                    offspring,
+                };
+            }
+            sync::spin();
+            spot = self.seek_from(cell, key, guard);
+        }
+    }
+
+    /// Puts the left one of two runs in place of `run`, and the right one into a new cell behind it.
+    pub(super) fn split<'g>(
+        &self,
+        cell: &Cell<S>,
+        run: RunRef<'g, S>,
+        halves: impl FnOnce(*const Cell<S>) -> Split<S>,
+        guard: &'g Guard,
+    ) -> Option<Offspring<'t, S>> {
+        let right = self.cells.take();
+        let Split {
+            left,
+            right: right_run,
+            fence,
+        } = halves(right);
+        if !planted("right-half-late") {
+            right.fill(right_run.as_ptr());
+        }
+        if replace(cell, run, left, guard) {
+            if planted("right-half-late") {
+                right.fill(right_run.as_ptr());
+            }
+            right_run.published();
+            return Some(Offspring { fence, cell: right });
+        }
+        self.cells.give_back(right);
+        // SAFETY: both halves that named it were not published; the left one is gone and the right one goes here.
+        unsafe { Fence::free(fence) };
+        None
+    }
+
+    /// Lists a leaf that was split off in the lane above; until then it does not die (C6).
+    pub(crate) fn list(&self, leaf: Offspring<'t, S>, guard: &Guard) {
+        let slot = LaneSlot::new(leaf.fence, leaf.cell);
+        let lane = self.lanes.above(self.above);
+        let offspring = lane.as_ref().and_then(|lane| lane.enter(slot, guard));
+        // SAFETY: the fence goes with its leaf, which does not die before.
+        unsafe { Fence::set_listed(leaf.fence) };
+        // Pairs with the one in `shrink`: who emptied the leaf sees that it is listed, or it is seen here to be empty.
+        sync::fence_after_rmw();
+        if let Some(run) = leaf.cell.load(guard)
+            && run.len() == 0
+        {
+            self.shrink(leaf.cell, run, guard);
+        }
+        if let (Some(lane), Some(offspring)) = (lane, offspring) {
+            lane.list(offspring, guard);
+        }
+    }
+}
+
+impl<'t> Level<'t, LaneSlot> {
+    /// Enters an item. One of the same key that is there leads to a leaf that is dead, since a key begins one live leaf at most.
+    fn enter(&self, slot: LaneSlot, guard: &Guard) -> Option<Offspring<'t, LaneSlot>> {
+        // SAFETY: the fence goes with its leaf, which is not listed yet and so does not die.
+        let spot = self.seek(unsafe { slot.key() }, guard);
+        let inserted = self.insert(spot, slot, |_| true, guard);
+        self.lanes.raise(self.above);
+        match inserted {
+            Inserted::Done { offspring, .. } => offspring,
+            Inserted::Found(_) => None,
+        }
+    }
+}
