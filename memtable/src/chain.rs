@@ -33,6 +33,8 @@
 
 mod insert;
 mod merge;
+#[cfg(all(test, not(untorn_loom)))]
+mod tests;
 
 use crate::cells::{Cell, Cells};
 use crate::fence::Fence;
