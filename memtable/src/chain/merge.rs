@@ -88,7 +88,7 @@ impl<'t, S: Slot> Level<'t, S> {
             };
             let merged = if !ptr::eq(run.range().next, next) {
                 true
-            } else if run.is_dead() {
+            } else if run.is_dead() && !planted("merge-into-a-dead-leaf") {
                 (next, next_run) = (left, run);
                 continue;
             } else {
