@@ -1,5 +1,7 @@
 //! What merging leaves behind.
 
+#![allow(clippy::unwrap_used)]
+
 use super::Level;
 use crate::memtable::Memtable;
 use crate::reclaim;
