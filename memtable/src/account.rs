@@ -133,6 +133,15 @@ impl Account {
         true
     }
 
+    /// Waits until each stripe that is claimed now was let go. Freezing alone waits.
+    pub(crate) fn drain(&self) {
+        for stripe in self.stripes() {
+            while stripe.is_claimed() {
+                sync::spin();
+            }
+        }
+    }
+
     /// The linearizable pair (A3, A4).
     pub(crate) fn stats(&self, clock: &Clock, persistent_mask: u32, guard: &Guard) -> Stats {
         loop {

@@ -10,6 +10,7 @@
 //! | release | | pop | | |
 //! | clean up | +1 | pop | add `[first, segment]` | +1 |
 //! | forget a hole | | | remove | |
+//! | freeze (once) | +1 | | | +1 |
 //!
 //! A *segment* is a stretch of time between two such steps. Every write is stamped with the segment in which it takes effect;
 //! those in a *hole* were rolled back. So a stage of any size is taken back at one instant, for everybody.
@@ -23,6 +24,8 @@
 //! * S2: a pending version carries the number of turns under which it was computed. If the view has another one, the version
 //!   is stamped *void*: it never happened, and its writer starts again. So a write computed from a stage that was taken back
 //!   meanwhile never takes effect, and none that was computed outside of stages lands in one. Ticks void nothing.
+//!   A frozen view is the last one under which anything is stamped: what was computed before is void by the same rule, and who
+//!   computes under it is refused ([`frozen`](crate::frozen)).
 //! * S3: a head is stamped before anything is put on top, so what lies below a head is decided.
 
 use crate::debt::{Debtors, HoleRecord};
@@ -77,6 +80,8 @@ pub(crate) struct View {
     /// The innermost open stage.
     pub(crate) stages: Option<Arc<Stage>>,
     pub(crate) holes: Vec<Hole>,
+    /// Nothing is written from now on.
+    pub(crate) frozen: bool,
 }
 
 /// The first view of every table. Segment 0 is for what no rollback takes back.
@@ -85,6 +90,7 @@ const BEGINNING: View = View {
     turns: 0,
     stages: None,
     holes: Vec::new(),
+    frozen: false,
 };
 
 impl View {

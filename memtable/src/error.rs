@@ -30,4 +30,7 @@ pub enum Error {
     /// because its persistent bits outlive every write.
     #[error("keys with persistent tag bits cannot be removed, only deleted")]
     PersistentTag,
+    /// The table is frozen: it takes no write any more. What was to be written is still the caller's, for the next table.
+    #[error("the table is frozen")]
+    Frozen,
 }

@@ -45,9 +45,11 @@
 //! | [`stats`](Memtable::stats), [`len`](Memtable::len), [`size`](Memtable::size) | linearizable, also against stages: exactly what the table held at an instant of the call |
 //! | [`Pinned::range`], [`Pinned::range_all`] | strictly ordered, no key twice, every key that is there for the whole scan is yielded; each key is read when it is yielded |
 //! | [`Snapshot`] | all keys at one instant; constant for as long as it lives |
+//! | [`freeze`](Memtable::freeze) | one instant: what took effect before is in for ever, whatever comes after is refused |
 //! | [`open_stage`](Memtable::open_stage), [`release_stage`](Memtable::release_stage), [`cleanup_stage`](Memtable::cleanup_stage) | each takes effect at one instant for every observer |
 //!
-//! Everything is lock-free but for the allocator: no operation waits for another thread, whatever that one is doing.
+//! Everything but [`freeze`](Memtable::freeze) is lock-free, save for the allocator: no operation waits for another thread, whatever that
+//! one is doing. Freezing waits for the writes that are being published at that moment.
 //!
 //! # Cost
 //!
@@ -80,6 +82,7 @@ mod debt;
 mod entry;
 mod error;
 mod fence;
+mod frozen;
 mod garbage;
 mod item;
 mod lanes;
@@ -107,6 +110,7 @@ pub mod __model;
 
 pub use account::Stats;
 pub use error::{Error, MAX_KEY_LEN, MAX_VALUE_LEN};
+pub use frozen::{FreezeError, Frozen};
 pub use garbage::{garbage_bytes, reclaim_garbage};
 pub use item::{Entry, Item, Kind, Update, Written};
 pub use memtable::Memtable;

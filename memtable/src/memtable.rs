@@ -2,12 +2,13 @@
 
 use crate::account::Stats;
 use crate::error::Error;
+use crate::frozen::{FreezeError, Frozen};
 use crate::item::{Entry, Item, Update, Written};
 use crate::pinned::Pinned;
 use crate::reclaim;
 use crate::snapshot::Snapshot;
 use crate::stage::{self, Released, StageId};
-use crate::sync::const_fn;
+use crate::sync::{self, const_fn};
 use crate::table::{Table, new_table};
 use crate::write::Change;
 use bytes::Bytes;
@@ -47,6 +48,20 @@ impl Memtable {
 
     pub(crate) fn table(&self) -> &Table {
         &self.table
+    }
+
+    /// For models: whether some key's newest version is not stamped yet.
+    #[cfg(untorn_loom)]
+    #[doc(hidden)]
+    pub fn __any_pending(&self) -> bool {
+        use crate::{entry::Head, version::Stamp, walk::Walk};
+        let guard = reclaim::pin();
+        let all = std::ops::Bound::Unbounded;
+        let mut walk = Walk::new(&self.table, all.clone(), all, &guard);
+        std::iter::from_fn(|| walk.next()).any(|entry| match entry.head() {
+            Head::Live(head) => matches!(head.stamp(), Stamp::Pending { .. }),
+            Head::Dead => false,
+        })
     }
 
     /// Sets the key's value; its tag stays.
@@ -160,6 +175,22 @@ impl Memtable {
     /// The table as it is now, constant from then on. O(1); see [`Snapshot`].
     pub fn snapshot(&self) -> Snapshot<&Memtable> {
         Snapshot::new(self)
+    }
+
+    /// Ends the table's writes; see [`Frozen`].
+    ///
+    /// # Errors
+    /// [`FreezeError::StageOpen`]; nothing is changed then.
+    pub fn freeze(&self) -> Result<Frozen<&Memtable>, FreezeError> {
+        Frozen::new(self)
+    }
+
+    /// Whether the table takes no write any more.
+    pub fn is_frozen(&self) -> bool {
+        let frozen = self.table.clock.now(&reclaim::pin()).frozen;
+        // For what is read afterwards (F2).
+        sync::atomic::fence(sync::atomic::Ordering::SeqCst);
+        frozen
     }
 
     /// Opens a stage inside the innermost open one: what anybody writes from now on belongs to it, until it is closed.

@@ -35,6 +35,7 @@ pub(crate) fn open(clock: &Clock, guard: &Guard) -> StageId {
                 written: Debtors::new(),
             })),
             holes: view.holes.clone(),
+            frozen: view.frozen,
         };
         if clock.step(view, next, guard) {
             return StageId { first };
@@ -109,6 +110,7 @@ pub(crate) fn clean_up(
             turns: view.turns + 1,
             stages: stage.outer.clone(),
             holes: view.holes.clone(),
+            frozen: view.frozen,
         };
         next.holes.push(Hole {
             first: stage.first,

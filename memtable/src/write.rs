@@ -2,7 +2,7 @@
 //!
 //! 1. Find the key's entry, read what is in effect and the view under which it is.
 //! 2. Ask the caller what becomes of it; allocate the version.
-//! 3. Claim a stripe of the account and announce the version there.
+//! 3. Claim a stripe of the account and announce the version there. If the table was frozen meanwhile, back to 1.
 //! 4. Publish: push it on the entry's head, or put a new entry into its leaf. One CAS; if it is lost, back to 1.
 //! 5. Stamp it. If it is void, for the clock turned since 1, back to 1.
 //! 6. Book it in the stripe, and let the stripe go.
@@ -93,6 +93,9 @@ impl Table {
         let Some(Contents { state, tag, value }) = contents(change, old)? else {
             return Ok(Attempt::Done(UNCHANGED));
         };
+        if current.view.frozen {
+            return Err(refused());
+        }
         let (minus, plus) = self.weigh(&current, state, tag);
         let delta = Delta {
             key_len: entry.key().len() as u32,
@@ -110,7 +113,7 @@ impl Table {
         let version = new.publish(guard);
         let mut claim = self.account.claim();
         claim.announce(version);
-        if !entry.push(current.head, version) {
+        if self.is_frozen(guard) || !entry.push(current.head, version) {
             claim.retract();
             drop(claim);
             if debts > 0 {
@@ -152,6 +155,9 @@ impl Table {
         let Some(contents) = contents(change(None), None)? else {
             return Ok(Attempt::Done(UNCHANGED));
         };
+        if view.frozen {
+            return Err(refused());
+        }
         let stamp = Stamp::Pending { turns: view.turns };
         let Contents { state, tag, value } = &contents;
         let chained = (value.len() > MAX_INLINE_VALUE).then(|| {
@@ -180,17 +186,21 @@ impl Table {
             // SAFETY: from a run that was loaded under the guard (I4).
             unsafe { slot.under(guard) }.head() == Head::Dead
         };
-        match self.leaves().insert(spot, entry.slot(), dead, guard) {
-            Inserted::Found(_) => {
+        let inserted = match self.is_frozen(guard) {
+            true => None,
+            false => Some(self.leaves().insert(spot, entry.slot(), dead, guard)),
+        };
+        match inserted {
+            None | Some(Inserted::Found(_)) => {
                 claim.retract();
                 // SAFETY: never published, but announced: a `stats()` may still look at its version (A1).
                 unsafe { retire(entry, guard) };
                 Ok(Attempt::Again)
             }
-            Inserted::Done {
+            Some(Inserted::Done {
                 displaced,
                 offspring,
-            } => {
+            }) => {
                 let delta = delta_of(version, self.persistent_mask);
                 let attempt = self.finish(entry, version, delta, None, staged, claim, guard);
                 if let Some(displaced) = displaced {
@@ -203,6 +213,12 @@ impl Table {
                 Ok(attempt)
             }
         }
+    }
+
+    /// Asked between claim and publication, so that whoever froze the table before waits for us or stops us.
+    #[inline]
+    fn is_frozen(&self, guard: &Guard) -> bool {
+        self.clock.now(guard).frozen
     }
 
     /// Stamps a version that was just published, books it, and names its entry in the stage.
@@ -353,6 +369,13 @@ const UNCHANGED: Written = Written {
     changed: false,
     staged: false,
 };
+
+/// With a fence, so that who was refused reads afterwards what can no longer change (F2).
+#[cold]
+fn refused() -> Error {
+    sync::atomic::fence(sync::atomic::Ordering::SeqCst);
+    Error::Frozen
+}
 
 /// What the key is to hold after `change`; `None` if it stays as it is.
 fn contents<'v>(

@@ -95,6 +95,8 @@ impl Stripe {
                 .owned
                 .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
                 .is_ok();
+        // Pairs with the one in `frozen.rs`: who freezes sees the claim, or the claimer sees the frozen view.
+        sync::fence_after_rmw();
         won.then(|| {
             let number = self.published.load(Ordering::Relaxed);
             Claim {
@@ -103,6 +105,10 @@ impl Stripe {
                 tally: self.slot(number).load(),
             }
         })
+    }
+
+    pub(super) fn is_claimed(&self) -> bool {
+        self.owned.load(Ordering::Acquire)
     }
 
     /// The number of the contents.

@@ -291,6 +291,7 @@ mod tests {
             turns: 0,
             stages: None,
             holes: Vec::new(),
+            frozen: false,
         };
         let totals = [2, 3, 4, 5, 6].map(|upto| tally.total(&view, upto));
         // SAFETY: made above and shared with nobody.

@@ -5,6 +5,7 @@
 //! exact counters.
 
 mod counters;
+mod freezes;
 mod merges;
 mod one_key;
 mod removal;
