@@ -32,19 +32,21 @@
 //! A run that was replaced is retired by the one who replaced it; a dead one goes with its cell and the fence where it began.
 
 mod insert;
+mod interleaved;
 mod merge;
 #[cfg(all(test, not(untorn_loom)))]
 mod tests;
 
 use crate::cells::{Cell, Cells};
 use crate::fence::Fence;
-use crate::lanes::Lanes;
+use crate::lanes::{Lanes, Place};
 use crate::mutant::planted;
 use crate::reclaim::Guard;
 use crate::run::{self, NewRun, Range, RunRef, Slot};
 use std::ptr;
 
 pub(crate) use insert::Inserted;
+pub(crate) use interleaved::IN_FLIGHT;
 
 /// Where to start, and what is known already: the key is below `bound` (null: nothing is known, or there is no bound).
 pub(crate) struct Hint<'t, S> {
@@ -204,11 +206,15 @@ impl<'t, S: Slot> Level<'t, S> {
     /// Where the lanes say that one should start: at best in the leaf itself.
     #[inline]
     fn start(&self, key: &[u8], side: Side, guard: &Guard) -> Hint<'t, S> {
-        let (below, bound) = self.lanes.descend_to(self.above, key, side, guard);
+        self.hint(self.lanes.descend_to(self.above, key, side, guard))
+    }
+
+    #[inline]
+    fn hint(&self, place: Place) -> Hint<'t, S> {
         Hint {
-            // SAFETY: the slots of the lane above lead to cells of this chain, which live as long as the table (I3).
-            cell: below.map_or(self.first, |below| unsafe { &*below.cast() }),
-            bound,
+            // SAFETY: the slots of the lane above lead to cells of this chain (I3).
+            cell: unsafe { place.cell_or(self.first) },
+            bound: place.bound,
         }
     }
 }

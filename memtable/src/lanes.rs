@@ -8,6 +8,7 @@
 use crate::cells::{Cell, Cells};
 use crate::chain::{self, Hint, Level, Side};
 use crate::fence::Fence;
+use crate::prefetch::prefetch;
 use crate::reclaim::Guard;
 use crate::run::{RunRef, Slot};
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -48,6 +49,30 @@ impl Slot for LaneSlot {
         // A copy: the fence of an item goes with the leaf to which it leads.
         // SAFETY: by the contract of the trait.
         Fence::copy_of(unsafe { right.key() })
+    }
+}
+
+/// Where a descent stands: in which cell of a level to start walking.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    /// A cell of that level; `None` for the first one.
+    below: Option<*const ()>,
+    /// A fence that the key is below; null if none is known.
+    pub(crate) bound: *const Fence,
+}
+
+impl Place {
+    pub(crate) const START: Place = Place {
+        below: None,
+        bound: ptr::null(),
+    };
+
+    /// # Safety
+    /// The place is of the level whose first cell is `first`.
+    #[inline]
+    pub(crate) unsafe fn cell_or<'t, S>(&self, first: &'t Cell<S>) -> &'t Cell<S> {
+        // SAFETY: by the contract of that type, and cells live as long as the table.
+        self.below.map_or(first, |below| unsafe { &*below.cast() })
     }
 }
 
@@ -94,45 +119,85 @@ impl Lanes {
         self.height.fetch_max(height, Ordering::Relaxed);
     }
 
-    /// The cell, on the level that lane `number` lists, from which to walk: `None` for the first one; and a fence that the key
-    /// is below.
+    /// Where to start on the level that lane `number` lists.
     #[inline]
-    pub(crate) fn descend_to(
+    pub(crate) fn descend_to(&self, number: usize, key: &[u8], side: Side, guard: &Guard) -> Place {
+        let mut place = Place::START;
+        for number in self.lanes_down_to(number) {
+            place = self.step_down(number, place, key, side, guard);
+        }
+        place
+    }
+
+    /// The same for the leaves and many keys side by side: what one of them waits for was asked for before the others.
+    pub(crate) fn descend_interleaved(&self, keys: &[&[u8]], places: &mut [Place], guard: &Guard) {
+        places.fill(Place::START);
+        for number in self.lanes_down_to(0) {
+            if let Some(lane) = self.above(number) {
+                prefetch_runs(lane.first, places, guard);
+            }
+            for (place, key) in places.iter_mut().zip(keys) {
+                *place = self.step_down(number, *place, key, Side::At, guard);
+            }
+        }
+    }
+
+    /// The lanes in use, down to lane `number`. Relaxed: a height that is behind only makes the walk longer.
+    #[inline]
+    fn lanes_down_to(&self, number: usize) -> impl Iterator<Item = usize> {
+        (number..self.height.load(Ordering::Relaxed)).rev()
+    }
+
+    #[inline]
+    fn step_down(
         &self,
         number: usize,
+        from: Place,
         key: &[u8],
         side: Side,
         guard: &Guard,
-    ) -> (Option<*const ()>, *const Fence) {
-        let mut below: Option<*const ()> = None;
-        let mut bound = ptr::null();
-        // Relaxed: a height that is behind only makes the walk longer.
-        for number in (number..self.height.load(Ordering::Relaxed)).rev() {
-            let Some(lane) = self.above(number) else {
-                continue;
+    ) -> Place {
+        let Some(lane) = self.above(number) else {
+            return from;
+        };
+        let hint = Hint {
+            // SAFETY: slots above the lowest lane lead to cells of lanes (I3).
+            cell: unsafe { from.cell_or(lane.first) },
+            bound: from.bound,
+        };
+        let (_, Some(run)) = lane.find_from(hint, key, side, guard) else {
+            return Place {
+                below: None,
+                ..from
             };
-            let hint = Hint {
-                // SAFETY: slots above the lowest lane lead to cells of lanes, which live as long as the table (I3).
-                cell: below.map_or(lane.first, |below| unsafe { &*below.cast() }),
-                bound,
-            };
-            let (_, Some(run)) = lane.find_from(hint, key, side, guard) else {
-                below = None;
-                continue;
-            };
-            let next = match (side, run.search(key)) {
-                (Side::Last, _) => run.len(),
-                (Side::At, Ok(at)) => at + 1,
-                (_, Ok(at) | Err(at)) => at,
-            };
-            let slots = run.slots();
-            bound = slots.get(next).map_or(run.range().high, |slot| slot.fence);
-            below = match next.checked_sub(1) {
+        };
+        let next = match (side, run.search(key)) {
+            (Side::Last, _) => run.len(),
+            (Side::At, Ok(at)) => at + 1,
+            (_, Ok(at) | Err(at)) => at,
+        };
+        let slots = run.slots();
+        Place {
+            bound: slots.get(next).map_or(run.range().high, |slot| slot.fence),
+            below: match next.checked_sub(1) {
                 Some(at) => Some(slots[at].below),
                 None => lane.last_item_before(run, guard),
-            };
+            },
         }
-        (below, bound)
+    }
+}
+
+/// Asks for the runs to which the places lead: first for all cells, then for what they hold.
+pub(crate) fn prefetch_runs<S: Slot>(first: &Cell<S>, places: &[Place], guard: &Guard) {
+    for place in places {
+        // SAFETY: by the caller the places are of this level (I3).
+        prefetch(unsafe { place.cell_or(first) });
+    }
+    for place in places {
+        // SAFETY: as above.
+        if let Some(run) = unsafe { place.cell_or(first) }.load(guard) {
+            run.prefetch();
+        }
     }
 }
 

@@ -131,6 +131,15 @@ impl Memtable {
             .map(Bytes::copy_from_slice)
     }
 
+    /// Copies of the values that the keys hold, in the order of the keys; see [`Pinned::get_many`].
+    pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Option<Bytes>> {
+        let guard = reclaim::pin();
+        let values = self.table.values(keys, &guard);
+        values
+            .map(|value| value.map(Bytes::copy_from_slice))
+            .collect()
+    }
+
     /// A copy of the live key with its kind and tag; `None` if it is absent. Linearizable.
     pub fn entry(&self, key: impl AsRef<[u8]>) -> Option<Entry> {
         let guard = reclaim::pin();

@@ -53,6 +53,23 @@ impl<'t> Pinned<'t> {
         self.table.table().value(key.as_ref(), &self.guard)
     }
 
+    /// The values that the keys hold, in the order of the keys, as [`Pinned::get`] would answer for each, at an instant of its own.
+    ///
+    /// Lookups go side by side, so that while one waits for memory the others are under way: for tables that are larger than
+    /// the caches, a few times as fast as one after another. Sixteen keys or more are worth it.
+    ///
+    /// ```
+    /// let table = untorn_memtable::Memtable::new();
+    /// table.insert("a", "1")?;
+    /// table.insert("c", "3")?;
+    /// let pinned = table.pin();
+    /// assert_eq!(pinned.get_many(&["a", "b", "c"]), [Some(&b"1"[..]), None, Some(&b"3"[..])]);
+    /// # Ok::<(), untorn_memtable::Error>(())
+    /// ```
+    pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Option<&[u8]>> {
+        self.table.table().values(keys, &self.guard).collect()
+    }
+
     /// The live key with its kind and tag; `None` if it is absent. Linearizable, no copy.
     pub fn entry(&self, key: impl AsRef<[u8]>) -> Option<Item<'_>> {
         self.table.table().read(key.as_ref(), &self.guard)

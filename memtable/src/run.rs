@@ -228,6 +228,13 @@ impl<'g, S: Slot> RunRef<'g, S> {
         }
     }
 
+    /// The slot that [`RunRef::search`] will compare with `key` first, if any.
+    pub(crate) fn candidate(&self, key: &[u8]) -> Option<S> {
+        let head = head(key, self.get().prefix as usize);
+        let at = lower_bound(self.heads(), head);
+        (self.heads().get(at) == Some(&head)).then(|| self.slots()[at])
+    }
+
     #[cold]
     fn search_equal_heads(&self, from: usize, head: u64, key: &[u8]) -> Result<usize, usize> {
         let slots = &self.slots()[from..];

@@ -2,7 +2,7 @@
 
 use crate::account::{Account, Stats};
 use crate::cells::{Cell, Cells};
-use crate::chain::{self, Level, Spot};
+use crate::chain::{self, IN_FLIGHT, Level, Spot};
 use crate::clock::Clock;
 use crate::debt::Debts;
 use crate::entry::{self, EntryRef, EntrySlot};
@@ -102,6 +102,30 @@ impl Table {
         let entry = self.find(key, guard)?;
         let version = visible::newest(entry, &self.clock, guard)?;
         (version.state() == State::Value).then(|| entry.value(version))
+    }
+
+    /// The values that the keys hold, each at an instant of its own.
+    pub(crate) fn values<'g, K: AsRef<[u8]>>(
+        &self,
+        keys: &[K],
+        guard: &'g Guard,
+    ) -> impl Iterator<Item = Option<&'g [u8]>> {
+        keys.chunks(IN_FLIGHT).flat_map(move |keys| {
+            let mut group = [&[][..]; IN_FLIGHT];
+            for (slot, key) in group.iter_mut().zip(keys) {
+                *slot = key.as_ref();
+            }
+            let group = &group[..keys.len()];
+            let slots = self
+                .leaves()
+                .find_interleaved(group, guard, EntrySlot::prefetch);
+            slots.into_iter().take(keys.len()).map(move |slot| {
+                // SAFETY: from a run that was loaded under the guard (I4).
+                let entry = unsafe { slot?.under(guard) };
+                let version = visible::newest(entry, &self.clock, guard)?;
+                (version.state() == State::Value).then(|| entry.value(version))
+            })
+        })
     }
 
     pub(crate) fn stats(&self, guard: &Guard) -> Stats {
