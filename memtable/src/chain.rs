@@ -188,6 +188,15 @@ impl<'t, S: Slot> Level<'t, S> {
         }
     }
 
+    /// The runs from the one that covers `key` to the last.
+    pub(crate) fn runs<'g>(
+        &self,
+        key: &[u8],
+        guard: &'g Guard,
+    ) -> impl Iterator<Item = RunRef<'g, S>> {
+        std::iter::successors(self.find(key, Side::At, guard).1, |run| run.next(guard))
+    }
+
     /// The leaf that covers `key`, and where in it the key is.
     #[inline]
     pub(crate) fn seek<'g>(&self, key: &[u8], guard: &'g Guard) -> Spot<'t, 'g, S> {

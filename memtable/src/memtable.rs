@@ -1,6 +1,7 @@
 //! The public table.
 
 use crate::account::Stats;
+use crate::cursor::Cursor;
 use crate::error::Error;
 use crate::frozen::{FreezeError, Frozen};
 use crate::item::{Entry, Item, Update, Written};
@@ -179,6 +180,11 @@ impl Memtable {
     /// A handle for reads without copying, bound to this thread.
     pub fn pin(&self) -> Pinned<'_> {
         Pinned::new(self)
+    }
+
+    /// A cursor over the table as it is at each step; see [`Cursor`].
+    pub fn cursor(&self) -> Cursor<&Memtable> {
+        Cursor::new(self)
     }
 
     /// The table as it is now, constant from then on. O(1); see [`Snapshot`].

@@ -86,6 +86,16 @@ impl<'t> Pinned<'t> {
         Range(self.range_all(bounds))
     }
 
+    /// The first key with a value, and that. Tombstones and tags are passed over.
+    pub fn first(&self) -> Option<(&[u8], &[u8])> {
+        self.range::<&[u8]>(..).next()
+    }
+
+    /// The last key with a value, and that. Tombstones and tags are passed over.
+    pub fn last(&self) -> Option<(&[u8], &[u8])> {
+        self.range::<&[u8]>(..).next_back()
+    }
+
     /// As [`Pinned::range`], with every live key: tombstones and those with a tag alone too.
     pub fn range_all<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> RangeAll<'_> {
         let (lower, upper) = (owned(bounds.start_bound()), owned(bounds.end_bound()));

@@ -191,6 +191,12 @@ impl<'g, S: Slot> RunRef<'g, S> {
         (!high.is_null()).then(|| unsafe { Fence::key(high) })
     }
 
+    /// The run on the right, as it is now. Only of a run that was live when it was loaded under the guard (C5).
+    pub(crate) fn next(&self, guard: &'g Guard) -> Option<RunRef<'g, S>> {
+        // SAFETY: cells live as long as the table (I3).
+        unsafe { self.range().next.as_ref() }?.load(guard)
+    }
+
     #[inline]
     fn heads(&self) -> &'g [u64] {
         let len = self.len();

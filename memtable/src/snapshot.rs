@@ -1,13 +1,14 @@
 //! Snapshots: the table as it was at one instant.
 
-use crate::item::{Entry, Item};
+use crate::cursor::Cursor;
+use crate::item::Entry;
 use crate::memtable::Memtable;
 use crate::reclaim;
 use crate::registry::Registration;
 use crate::sync::Arc;
 use crate::table::item;
 use crate::visible;
-use crate::walk::{Edge, Walk};
+use crate::walk::{Direction, Edge, Walk};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::ops::{Bound, Deref, RangeBounds};
@@ -102,13 +103,51 @@ impl<T: Deref<Target = Memtable>> Snapshot<T> {
     pub fn range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> SnapshotRange<T> {
         let owned = |bound: Bound<&K>| bound.map(|key| Bytes::copy_from_slice(key.as_ref()));
         SnapshotRange {
-            held: self.held.clone(),
+            snapshot: self.clone(),
             lower: owned(bounds.start_bound()),
             upper: owned(bounds.end_bound()),
             front: VecDeque::new(),
             back: VecDeque::new(),
             fetch: FIRST_FETCH,
             exhausted: false,
+        }
+    }
+
+    /// The first live key.
+    pub fn first(&self) -> Option<Entry> {
+        self.range::<&[u8]>(..).next()
+    }
+
+    /// The last live key.
+    pub fn last(&self) -> Option<Entry> {
+        self.range::<&[u8]>(..).next_back()
+    }
+
+    /// A cursor over the snapshot, which shares it.
+    pub fn cursor(&self) -> Cursor<T> {
+        Cursor::at(self.clone())
+    }
+
+    /// Appends entries of a range to `read`, in that direction, until there are `up_to`.
+    pub(crate) fn read(
+        &self,
+        lower: &Bound<Bytes>,
+        upper: &Bound<Bytes>,
+        direction: Direction,
+        up_to: usize,
+        read: &mut VecDeque<Entry>,
+    ) {
+        let guard = reclaim::pin();
+        let table = self.held.table.table();
+        let edge = |bound: &Bound<Bytes>| bound.clone().map(Edge::Shared);
+        let mut walk = Walk::new(table, edge(lower), edge(upper), &guard);
+        let segment = self.held.registration.segment;
+        while read.len() < up_to
+            && let Some(entry) = walk.step(direction)
+        {
+            if let Some(version) = visible::at(entry, segment, &table.clock, &guard) {
+                read.push_back(item(entry, Some(version), version.tag()).to_entry());
+            }
         }
     }
 }
@@ -118,7 +157,7 @@ const LAST_FETCH: usize = 64;
 
 /// A range of a snapshot, from [`Snapshot::range`]: an owned iterator that reads some keys ahead.
 pub struct SnapshotRange<T: Deref<Target = Memtable>> {
-    held: Arc<Held<T>>,
+    snapshot: Snapshot<T>,
     /// Between the bounds lies what was not read yet.
     lower: Bound<Bytes>,
     upper: Bound<Bytes>,
@@ -130,38 +169,20 @@ pub struct SnapshotRange<T: Deref<Target = Memtable>> {
 }
 
 impl<T: Deref<Target = Memtable>> SnapshotRange<T> {
-    fn read_ahead(&mut self, backwards: bool) {
-        let guard = reclaim::pin();
-        let table = self.held.table.table();
-        let edge = |bound: &Bound<Bytes>| bound.as_ref().map(|key| Edge::Given(key[..].into()));
-        let mut walk = Walk::new(table, edge(&self.lower), edge(&self.upper), &guard);
-        let segment = self.held.registration.segment;
-        let read = if backwards {
-            &mut self.back
-        } else {
-            &mut self.front
+    fn read_ahead(&mut self, direction: Direction) {
+        let read = match direction {
+            Direction::Forward => &mut self.front,
+            Direction::Backward => &mut self.back,
         };
-        while read.len() < self.fetch {
-            let entry = if backwards {
-                walk.next_back()
-            } else {
-                walk.next()
-            };
-            let Some(entry) = entry else {
-                self.exhausted = true;
-                return;
-            };
-            if let Some(version) = visible::at(entry, segment, &table.clock, &guard) {
-                let item: Item<'_> = item(entry, Some(version), version.tag());
-                read.push_back(item.to_entry());
-            }
-        }
+        self.snapshot
+            .read(&self.lower, &self.upper, direction, self.fetch, read);
+        self.exhausted = read.len() < self.fetch;
         self.fetch = (self.fetch * 2).min(LAST_FETCH);
         if let Some(last) = read.back() {
             let edge = Bound::Excluded(last.key.clone());
-            match backwards {
-                true => self.upper = edge,
-                false => self.lower = edge,
+            match direction {
+                Direction::Forward => self.lower = edge,
+                Direction::Backward => self.upper = edge,
             }
         }
     }
@@ -172,7 +193,7 @@ impl<T: Deref<Target = Memtable>> Iterator for SnapshotRange<T> {
 
     fn next(&mut self) -> Option<Entry> {
         if self.front.is_empty() && !self.exhausted {
-            self.read_ahead(false);
+            self.read_ahead(Direction::Forward);
         }
         self.front.pop_front().or_else(|| self.back.pop_back())
     }
@@ -181,7 +202,7 @@ impl<T: Deref<Target = Memtable>> Iterator for SnapshotRange<T> {
 impl<T: Deref<Target = Memtable>> DoubleEndedIterator for SnapshotRange<T> {
     fn next_back(&mut self) -> Option<Entry> {
         if self.back.is_empty() && !self.exhausted {
-            self.read_ahead(true);
+            self.read_ahead(Direction::Backward);
         }
         self.back.pop_front().or_else(|| self.front.pop_back())
     }

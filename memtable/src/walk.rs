@@ -9,6 +9,7 @@ use crate::entry::{EntryRef, EntrySlot};
 use crate::reclaim::Guard;
 use crate::run::{RunRef, Slot};
 use crate::table::Table;
+use bytes::Bytes;
 use std::ops::Bound;
 
 /// How many entries ahead are asked for: enough to hide a miss behind the work on the entries before.
@@ -18,6 +19,7 @@ const AHEAD: usize = 12;
 #[derive(Clone)]
 pub(crate) enum Edge<'g> {
     Given(Box<[u8]>),
+    Shared(Bytes),
     Yielded(&'g [u8]),
 }
 
@@ -25,6 +27,7 @@ impl AsRef<[u8]> for Edge<'_> {
     fn as_ref(&self) -> &[u8] {
         match self {
             Edge::Given(key) => key,
+            Edge::Shared(key) => key,
             Edge::Yielded(key) => key,
         }
     }
@@ -34,6 +37,13 @@ impl AsRef<[u8]> for Edge<'_> {
 enum End {
     Front,
     Back,
+}
+
+/// Which way a reader goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Forward,
+    Backward,
 }
 
 /// A walk over the entries between two bounds. It stands in one run, for the end that moved last; when the other end moves, its
@@ -121,6 +131,13 @@ impl<'g> Walk<'g> {
         }
     }
 
+    pub(crate) fn step(&mut self, direction: Direction) -> Option<EntryRef<'g>> {
+        match direction {
+            Direction::Forward => self.next(),
+            Direction::Backward => self.next_back(),
+        }
+    }
+
     /// Asks for an entry of the next leaf.
     fn prefetch_beyond(&self, at: usize) {
         if let Some(next) = self.next_run()
@@ -131,9 +148,7 @@ impl<'g> Walk<'g> {
     }
 
     fn next_run(&self) -> Option<RunRef<'g, EntrySlot>> {
-        // SAFETY: cells live as long as the table (I3).
-        let next = unsafe { self.run?.range().next.as_ref() };
-        next?.load(self.guard)
+        self.run?.next(self.guard)
     }
 
     /// Goes on to the next run of that end; false at the end of the walk.
@@ -239,7 +254,7 @@ impl<'g> Walk<'g> {
 }
 
 /// Index of the first slot above the lower bound.
-fn after(lower: &Bound<Edge<'_>>, run: RunRef<'_, EntrySlot>) -> usize {
+pub(crate) fn after(lower: &Bound<Edge<'_>>, run: RunRef<'_, EntrySlot>) -> usize {
     match lower {
         Bound::Unbounded => 0,
         Bound::Included(key) => run.seek(key.as_ref()).unwrap_or_else(|at| at),
@@ -248,7 +263,7 @@ fn after(lower: &Bound<Edge<'_>>, run: RunRef<'_, EntrySlot>) -> usize {
 }
 
 /// Index behind the last slot below the upper bound.
-fn before(upper: &Bound<Edge<'_>>, run: RunRef<'_, EntrySlot>) -> usize {
+pub(crate) fn before(upper: &Bound<Edge<'_>>, run: RunRef<'_, EntrySlot>) -> usize {
     match upper {
         Bound::Unbounded => run.len(),
         Bound::Included(key) => run.seek(key.as_ref()).map_or_else(|at| at, |at| at + 1),

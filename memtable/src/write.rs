@@ -86,6 +86,7 @@ impl Table {
         };
         let change = change(self.item(entry, &current));
         let role = match change {
+            Change::Remove if self.persistent_mask != 0 => return Err(Error::PersistentTag),
             Change::Remove => Role::Remover,
             Change::Update(_) => Role::Writer,
         };
