@@ -30,6 +30,12 @@ pub enum Error {
     /// because its persistent bits outlive every write.
     #[error("keys with persistent tag bits cannot be removed, only deleted")]
     PersistentTag,
+    /// The write would take more memory than the [`Limits`](crate::Limits) of the set allow. Flush, or wait for room.
+    #[error("over the memory limit of {limit} bytes")]
+    MemoryLimit {
+        /// The hard limit, in bytes.
+        limit: u64,
+    },
     /// The table is frozen: it takes no write any more. What was to be written is still the caller's, for the next table.
     #[error("the table is frozen")]
     Frozen,

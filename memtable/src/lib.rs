@@ -96,6 +96,8 @@ mod reclaim;
 mod registry;
 mod run;
 mod scan;
+#[cfg(not(untorn_loom))]
+mod set;
 mod shards;
 mod snapshot;
 mod stage;
@@ -121,6 +123,8 @@ pub use garbage::{garbage_bytes, reclaim_garbage};
 pub use item::{Entry, Item, Kind, Update, Written};
 pub use memtable::Memtable;
 pub use pinned::{Pinned, Range, RangeAll};
+#[cfg(not(untorn_loom))]
+pub use set::{Flush, Limits, MemtableSet, SetRange, SetSnapshot};
 pub use shards::Shard;
 pub use snapshot::{Snapshot, SnapshotRange};
 pub use stage::{Released, StageId};

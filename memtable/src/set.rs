@@ -1,0 +1,312 @@
+//! A set of tables: one that is written, and those that were frozen and wait to be flushed.
+//!
+//! The list of tables is one immutable value behind one word ([`arc_swap`]). Two things change it: whoever finds the active
+//! table frozen puts a new one in front, and a flush that is complete takes the oldest away.
+//!
+//! * R1: a table is put in front only after the one before was frozen. So no write lands in a newer table while an older one
+//!   may still take one, and what is in the list behind the first is final.
+//! * R2: a snapshot of the set reads the list, takes a snapshot of the active table, and looks whether that is frozen. If it
+//!   is not, no newer table had a write at that instant, so the list was complete; if it is, the snapshot starts again.
+//! * R3: a point read takes the list once, and the newest table that has the key. A newer table that it does not know had
+//!   no write when it took the list, so what it finds was the newest at some instant of the call.
+//! * R4: tables leave the list from the oldest on, so a newer value is never missing where an older one is still found.
+//! * R5: bytes are reserved before a write, for the whole set, and given back when the table that holds them is dropped.
+
+mod budget;
+mod flush;
+mod merge;
+mod snapshot;
+
+use crate::error::Error;
+use crate::frozen::Frozen;
+use crate::item::{Entry, Written};
+use crate::memtable::Memtable;
+use crate::reclaim;
+use arc_swap::ArcSwap;
+use budget::Budget;
+use bytes::Bytes;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+pub use budget::Limits;
+pub use flush::Flush;
+pub use snapshot::{SetRange, SetSnapshot};
+
+/// Tables that take turns: one takes the writes, those before it are frozen and wait to be flushed, and all are read as one.
+///
+/// This is what an LSM engine puts before its files. Deletions are tombstones and stay visible as such, since they hide what
+/// lies in the files; nothing is removed physically, which would uncover older tables.
+///
+/// All methods take `&self`, from any number of threads. Reads are lock-free. Writes are too, but for one that fills the active
+/// table: it freezes that, which waits for the writes that are being published. Others meanwhile go on in the next table.
+///
+/// ```
+/// use untorn_memtable::{Limits, MemtableSet};
+/// let set = MemtableSet::new(Limits::default());
+/// set.insert("a", "1")?;
+/// set.rotate();
+/// set.insert("a", "2")?;
+/// let before = set.snapshot();
+/// set.delete("a")?;
+/// assert_eq!(set.get("a"), None);
+/// assert_eq!(before.get("a").as_deref(), Some(&b"2"[..]));
+///
+/// let flush = set.next_flush().expect("one table is frozen");
+/// let rows: Vec<_> = flush.pin().range::<&str>(..).map(|(key, value)| [key.to_vec(), value.to_vec()]).collect();
+/// assert_eq!(rows, [[b"a".to_vec(), b"1".to_vec()]]);
+/// flush.complete(); // the file is written: the table leaves the set
+/// assert_eq!(set.frozen_tables(), 0);
+/// # Ok::<(), untorn_memtable::Error>(())
+/// ```
+pub struct MemtableSet {
+    tables: ArcSwap<Tables>,
+    budget: Arc<Budget>,
+}
+
+/// The list at one moment.
+struct Tables {
+    active: Member,
+    /// From the newest to the oldest.
+    frozen: Vec<Member>,
+}
+
+impl Tables {
+    /// All tables from the newest to the oldest.
+    fn iter(&self) -> impl Iterator<Item = &Member> {
+        std::iter::once(&self.active).chain(&self.frozen)
+    }
+}
+
+/// One table of the set, which may outlive its place there.
+#[derive(Clone)]
+struct Member(Arc<Slot>);
+
+struct Slot {
+    table: Memtable,
+    /// Bytes of the budget that the table's writes took.
+    reserved: AtomicU64,
+    budget: Arc<Budget>,
+    /// Somebody has it in hand to flush it.
+    taken: AtomicBool,
+    flushed: AtomicBool,
+}
+
+impl Member {
+    fn new(budget: Arc<Budget>) -> Member {
+        Member(Arc::new(Slot {
+            table: Memtable::new(),
+            reserved: AtomicU64::new(0),
+            budget,
+            taken: AtomicBool::new(false),
+            flushed: AtomicBool::new(false),
+        }))
+    }
+}
+
+impl Deref for Member {
+    type Target = Memtable;
+
+    fn deref(&self) -> &Memtable {
+        &self.0.table
+    }
+}
+
+impl PartialEq for Member {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.budget.release(*self.reserved.get_mut());
+    }
+}
+
+impl MemtableSet {
+    /// An empty set.
+    pub fn new(limits: Limits) -> MemtableSet {
+        let budget = Arc::new(Budget::new(limits));
+        MemtableSet {
+            tables: ArcSwap::from_pointee(Tables {
+                active: Member::new(budget.clone()),
+                frozen: Vec::new(),
+            }),
+            budget,
+        }
+    }
+
+    /// Sets the key's value in the active table; rotates if that is full. Linearizable over the whole set.
+    ///
+    /// # Errors
+    /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`], [`Error::MemoryLimit`]; nothing is changed then.
+    pub fn insert(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Written, Error> {
+        let (key, value) = (key.as_ref(), value.as_ref());
+        self.write(key.len() + value.len(), |table| table.insert(key, value))
+    }
+
+    /// Writes a tombstone, which hides what older tables and the files below hold. Otherwise as [`MemtableSet::insert`].
+    ///
+    /// # Errors
+    /// [`Error::KeyTooLarge`], [`Error::MemoryLimit`]; nothing is changed then.
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<Written, Error> {
+        let key = key.as_ref();
+        self.write(key.len(), |table| table.delete(key))
+    }
+
+    fn write(
+        &self,
+        bytes: usize,
+        mut write: impl FnMut(&Memtable) -> Result<Written, Error>,
+    ) -> Result<Written, Error> {
+        let reserved = self.budget.reserve(bytes)?;
+        loop {
+            let tables = self.tables.load();
+            match write(&tables.active) {
+                Err(Error::Frozen) => self.succeed(&tables),
+                Err(error) => {
+                    self.budget.release(reserved);
+                    return Err(error);
+                }
+                Ok(written) => {
+                    let held = tables
+                        .active
+                        .0
+                        .reserved
+                        .fetch_add(reserved, Ordering::Relaxed);
+                    if self.budget.is_full(held + reserved) {
+                        self.freeze(&tables);
+                    }
+                    return Ok(written);
+                }
+            }
+        }
+    }
+
+    /// Freezes the active table and puts an empty one in its place. Answers whether there was anything to freeze.
+    ///
+    /// All writes that returned before are in the frozen table. It waits for those that are being published at this moment.
+    pub fn rotate(&self) -> bool {
+        let tables = self.tables.load();
+        if tables.active.is_empty() {
+            return false;
+        }
+        self.freeze(&tables);
+        true
+    }
+
+    fn freeze(&self, tables: &Arc<Tables>) {
+        let Ok(_) = Frozen::new(tables.active.clone()) else {
+            unreachable!("a set opens no stages")
+        };
+        self.succeed(tables);
+    }
+
+    /// Puts a new table in front of those, whose active one is frozen; or finds that somebody else did.
+    fn succeed(&self, tables: &Arc<Tables>) {
+        let frozen = std::iter::once(&tables.active).chain(&tables.frozen);
+        let next = Tables {
+            active: Member::new(self.budget.clone()),
+            frozen: frozen.cloned().collect(),
+        };
+        let before = self.tables.compare_and_swap(tables, Arc::new(next));
+        if Arc::ptr_eq(&before, tables) {
+            self.budget.notify();
+        }
+    }
+
+    /// A copy of the value that the key holds; `None` if no table has it or it is deleted. Linearizable.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Bytes> {
+        let guard = reclaim::pin();
+        let tables = self.tables.load();
+        let item = tables
+            .iter()
+            .find_map(|member| member.table().read(key.as_ref(), &guard))?;
+        (item.kind == crate::Kind::Value).then(|| Bytes::copy_from_slice(item.value))
+    }
+
+    /// A copy of what the newest table that has the key holds, a tombstone too; `None` if none has it, so that the files
+    /// decide. Linearizable.
+    pub fn entry(&self, key: impl AsRef<[u8]>) -> Option<Entry> {
+        let guard = reclaim::pin();
+        let tables = self.tables.load();
+        let item = tables
+            .iter()
+            .find_map(|member| member.table().read(key.as_ref(), &guard));
+        item.map(|item| item.to_entry())
+    }
+
+    /// All tables as they are at one instant. O(number of tables); see [`SetSnapshot`].
+    pub fn snapshot(&self) -> SetSnapshot {
+        loop {
+            let tables = self.tables.load();
+            let snapshot = SetSnapshot::of(tables.iter().cloned());
+            if !tables.active.is_frozen() {
+                return snapshot;
+            }
+            self.succeed(&tables);
+        }
+    }
+
+    /// Number of frozen tables that are not flushed yet.
+    pub fn frozen_tables(&self) -> usize {
+        self.tables.load().frozen.len()
+    }
+
+    /// The oldest frozen table that nobody has in hand, to be written to a file.
+    ///
+    /// Several may be flushed at once. See [`Flush`] for how a table leaves the set.
+    pub fn next_flush(&self) -> Option<Flush<'_>> {
+        let tables = self.tables.load();
+        let oldest_first = tables.frozen.iter().rev();
+        oldest_first
+            .cloned()
+            .find_map(|member| Flush::take(self, member))
+    }
+
+    /// As [`MemtableSet::next_flush`], but waits for a table until `deadline`.
+    pub fn wait_flush(&self, deadline: Instant) -> Option<Flush<'_>> {
+        self.budget.wait(deadline, || self.next_flush())
+    }
+
+    /// Takes away what is flushed, from the oldest on (R4).
+    fn drop_flushed(&self) {
+        self.tables.rcu(|tables| {
+            let flushed = |member: &&Member| member.0.flushed.load(Ordering::Acquire);
+            let done = tables.frozen.iter().rev().take_while(flushed).count();
+            Tables {
+                active: tables.active.clone(),
+                frozen: tables.frozen[..tables.frozen.len() - done].to_vec(),
+            }
+        });
+    }
+
+    /// Bytes that the writes of all tables took of the budget and did not give back yet; see [`Limits`].
+    pub fn reserved_bytes(&self) -> u64 {
+        self.budget.reserved()
+    }
+
+    /// Whether the soft limit is passed: time to slow down, or to flush more.
+    pub fn is_over_soft_limit(&self) -> bool {
+        self.budget.is_over_soft_limit()
+    }
+
+    /// Waits until a key and value of `bytes` in sum would be taken, or `deadline` has passed; answers which. That another
+    /// writer takes the room first is possible.
+    pub fn wait_for_room(&self, bytes: usize, deadline: Instant) -> bool {
+        self.budget
+            .wait(deadline, || self.budget.has_room(bytes).then_some(()))
+            .is_some()
+    }
+}
+
+impl std::fmt::Debug for MemtableSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemtableSet")
+            .field("frozen_tables", &self.frozen_tables())
+            .field("reserved_bytes", &self.reserved_bytes())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,292 @@
+//! Tables that take turns, read as one.
+
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+use untorn_memtable::{Entry, Error, Flush, Kind, Limits, MemtableSet, SetSnapshot};
+
+/// What a key holds; `None` is a tombstone.
+type Map = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+fn content(entry: &Entry) -> (Vec<u8>, Option<Vec<u8>>) {
+    let value = (entry.kind == Kind::Value).then(|| entry.value.to_vec());
+    (entry.key.to_vec(), value)
+}
+
+fn contents(snapshot: &SetSnapshot) -> Map {
+    let all = snapshot.range::<&[u8]>(..);
+    all.map(|entry| content(&entry)).collect()
+}
+
+fn table_contents(flush: &Flush<'_>) -> Map {
+    let pinned = flush.pin();
+    let all = pinned.range_all::<&[u8]>(..);
+    all.map(|item| content(&item.to_entry())).collect()
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Insert(u8, u8),
+    Delete(u8),
+    Rotate,
+    Flush,
+    GiveBack,
+    /// Completes one of the flushes in hand.
+    Complete(usize),
+    Snapshot,
+    Range(u8, u8, Vec<bool>),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let key = 0..20u8;
+    prop_oneof![
+        8 => (key.clone(), any::<u8>()).prop_map(|(key, value)| Op::Insert(key, value)),
+        3 => key.clone().prop_map(Op::Delete),
+        2 => Just(Op::Rotate),
+        1 => Just(Op::Flush),
+        1 => Just(Op::GiveBack),
+        1 => (0..4usize).prop_map(Op::Complete),
+        1 => Just(Op::Snapshot),
+        2 => (key.clone(), key, prop::collection::vec(any::<bool>(), 0..24)).prop_map(|(a, b, ends)| Op::Range(a, b, ends)),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_set_and_the_files_below_it_behave_like_one_map(ops in prop::collection::vec(op(), 1..100)) {
+        let set = MemtableSet::new(Limits::default());
+        let mut map = Map::new();
+        let mut files: Vec<Map> = Vec::new();
+        let mut flushes: Vec<Flush<'_>> = Vec::new();
+        let mut snapshots: Vec<(SetSnapshot, Map)> = Vec::new();
+        for op in ops {
+            match op {
+                Op::Insert(key, value) => {
+                    set.insert([key], [value]).unwrap();
+                    map.insert(vec![key], Some(vec![value]));
+                }
+                Op::Delete(key) => {
+                    set.delete([key]).unwrap();
+                    map.insert(vec![key], None);
+                }
+                Op::Rotate => {
+                    let frozen = set.frozen_tables();
+                    let rotated = set.rotate();
+                    prop_assert_eq!(set.frozen_tables(), frozen + usize::from(rotated));
+                }
+                Op::Flush => flushes.extend(set.next_flush()),
+                Op::GiveBack => drop(flushes.pop()),
+                Op::Complete(at) => if at < flushes.len() {
+                    let flush = flushes.remove(at);
+                    files.push(table_contents(&flush));
+                    flush.complete();
+                }
+                Op::Snapshot => snapshots.push((set.snapshot(), contents(&set.snapshot()))),
+                Op::Range(a, b, ends) => {
+                    let snapshot = set.snapshot();
+                    let mut range = snapshot.range([a]..=[b]);
+                    let whole = contents(&snapshot);
+                    let mut left = whole.into_iter().filter(|(key, _)| (a..=b).contains(&key[0])).collect::<Vec<_>>();
+                    for front in ends {
+                        let expected = match front {
+                            _ if left.is_empty() => None,
+                            true => Some(left.remove(0)),
+                            false => left.pop(),
+                        };
+                        let shown = if front { range.next() } else { range.next_back() };
+                        prop_assert_eq!(shown.as_ref().map(content), expected);
+                    }
+                }
+            }
+            for key in 0..20u8 {
+                let held = map.get(&vec![key]);
+                match set.entry([key]).as_ref().map(content) {
+                    Some((_, value)) => prop_assert_eq!(Some(&value), held),
+                    // Not in the set: it is in a file, or was never written.
+                    None => prop_assert_eq!(held.is_some(), files.iter().any(|file| file.contains_key(&vec![key]))),
+                }
+                prop_assert_eq!(set.snapshot().entry([key]), set.entry([key]));
+                prop_assert_eq!(set.get([key]), set.entry([key]).filter(|entry| entry.kind == Kind::Value).map(|entry| entry.value));
+            }
+            for (snapshot, before) in &snapshots {
+                prop_assert_eq!(&contents(snapshot), before);
+            }
+        }
+    }
+}
+
+/// Two keys of one writer: the second follows the first at once.
+fn pair(writer: u8) -> [[u8; 2]; 2] {
+    [[writer, 0], [writer, 1]]
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    u64::from_be_bytes(bytes.try_into().unwrap())
+}
+
+#[test]
+fn rotation_under_writers_loses_nothing_and_tears_no_snapshot() {
+    const WRITERS: u8 = 3;
+    const EACH: u64 = 6000;
+    let limits = Limits {
+        table: 40_000,
+        ..Limits::default()
+    };
+    let set = MemtableSet::new(limits);
+    let files = Mutex::new(Vec::new());
+    let writing = AtomicBool::new(true);
+    thread::scope(|scope| {
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| {
+                let set = &set;
+                scope.spawn(move || {
+                    for n in 1..=EACH {
+                        for key in pair(writer) {
+                            set.insert(key, n.to_be_bytes()).unwrap();
+                        }
+                        let [first, _] = pair(writer);
+                        let read = set.entry(first);
+                        // Not there: flushed already, and never older than what was written.
+                        assert!(read.is_none_or(|entry| number(&entry.value) == n));
+                    }
+                })
+            })
+            .collect();
+        // Tables leave in the order in which they came, so files are in order, too.
+        let flusher = scope.spawn(|| {
+            loop {
+                let last = !writing.load(Ordering::Acquire);
+                match set.next_flush() {
+                    Some(flush) => {
+                        files.lock().unwrap().push(table_contents(&flush));
+                        flush.complete();
+                    }
+                    None if last => return,
+                    None => thread::yield_now(),
+                }
+            }
+        });
+        let reader = scope.spawn(|| {
+            let mut rounds = 0u64;
+            while writing.load(Ordering::Acquire) {
+                let files_before = files.lock().unwrap().len();
+                let snapshot = set.snapshot();
+                for writer in 0..WRITERS {
+                    let [first, second] = pair(writer).map(|key| snapshot.get(key));
+                    // Both are in the set, or one may have been flushed with a table that is older than the snapshot.
+                    if let (Some(first), Some(second)) = (first, second) {
+                        let (first, second) = (number(&first), number(&second));
+                        assert!(
+                            first == second || first == second + 1,
+                            "{first} and {second} with {files_before} files"
+                        );
+                    }
+                }
+                rounds += 1;
+            }
+            rounds
+        });
+        for writer in writers {
+            writer.join().unwrap();
+        }
+        set.rotate();
+        writing.store(false, Ordering::Release);
+        flusher.join().unwrap();
+        assert!(reader.join().unwrap() > 0);
+    });
+    assert_eq!(set.frozen_tables(), 0);
+    let files = files.into_inner().unwrap();
+    assert!(files.len() > 3, "{} files", files.len());
+    for writer in 0..WRITERS {
+        for key in pair(writer) {
+            let values: Vec<_> = files.iter().filter_map(|file| file.get(&key[..])).collect();
+            let numbers: Vec<_> = values
+                .iter()
+                .map(|value| number(value.as_deref().unwrap()))
+                .collect();
+            assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+            assert_eq!(numbers.last(), Some(&EACH));
+        }
+    }
+    assert_eq!(set.reserved_bytes(), 0);
+}
+
+#[test]
+fn over_the_hard_limit_writes_are_refused_until_a_flush_is_complete() {
+    let limits = Limits {
+        table: 2000,
+        soft: 3000,
+        hard: 10_000,
+    };
+    let set = MemtableSet::new(limits);
+    let mut written = 0u32;
+    let refused = loop {
+        match set.insert(written.to_be_bytes(), [0; 100]) {
+            Ok(_) => written += 1,
+            Err(error) => break error,
+        }
+        assert!(set.reserved_bytes() <= limits.hard);
+    };
+    assert_eq!(refused, Error::MemoryLimit { limit: limits.hard });
+    assert_eq!(set.entry(written.to_be_bytes()), None);
+    assert_eq!(set.snapshot().range::<&[u8]>(..).count(), written as usize);
+    assert!(set.is_over_soft_limit());
+    assert!(!set.wait_for_room(100, Instant::now()));
+    // Longer than all that is allowed: never.
+    assert!(set.insert("k", vec![0; 10_000]).is_err());
+
+    let far = Instant::now() + Duration::from_secs(60);
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| set.wait_for_room(100, far));
+        set.next_flush().unwrap().complete();
+        assert!(waiter.join().unwrap());
+    });
+    set.insert("k", "v").unwrap();
+}
+
+#[test]
+fn a_table_leaves_only_after_all_older_ones() {
+    let set = MemtableSet::new(Limits::default());
+    for value in ["1", "2", "3"] {
+        set.insert("k", value).unwrap();
+        assert!(set.rotate());
+    }
+    assert!(!set.rotate());
+    let [first, second] = [(); 2].map(|()| set.next_flush().unwrap());
+    assert_eq!(first.get("k").as_deref(), Some(&b"1"[..]));
+    second.complete();
+    // Or the first one's value would be found next.
+    assert_eq!(set.frozen_tables(), 3);
+    // Given back, it is the oldest again.
+    drop(first);
+    let first = set.next_flush().unwrap();
+    assert_eq!(first.get("k").as_deref(), Some(&b"1"[..]));
+    let held = set.snapshot();
+    first.complete();
+    assert_eq!(set.frozen_tables(), 1);
+    assert_eq!(set.get("k").as_deref(), Some(&b"3"[..]));
+    assert_eq!(held.range::<&str>(..).count(), 1);
+    // A snapshot keeps what it shows, and that counts.
+    let reserved = set.reserved_bytes();
+    drop(held);
+    assert!(set.reserved_bytes() < reserved);
+}
+
+#[test]
+fn who_waits_for_a_flush_is_woken_by_the_rotation() {
+    let set = MemtableSet::new(Limits::default());
+    assert!(set.wait_flush(Instant::now()).is_none());
+    let far = Instant::now() + Duration::from_secs(60);
+    thread::scope(|scope| {
+        let flusher = scope.spawn(|| set.wait_flush(far).map(Flush::complete));
+        set.insert("k", "v").unwrap();
+        set.rotate();
+        assert!(flusher.join().unwrap().is_some());
+    });
+    assert_eq!(set.frozen_tables(), 0);
+}
