@@ -33,6 +33,12 @@
 //! assert_eq!(last.map(|(key, _)| key), Some(&b"row399"[..]));
 //! ```
 //!
+//! There are many ways to read: [`Memtable::get`] and [`get_many`](Memtable::get_many), which asks for many keys side by side; ranges
+//! from both ends without copying ([`Pinned::range`]); [`scan`](Memtable::scan), which lets garbage go as it goes; a [`Cursor`] that
+//! is moved at will and sent anywhere; [`shards`](Memtable::shards) for parallel scans. And to change what one read:
+//! [`compute`](Memtable::compute), [`get_or_insert_with`](Memtable::get_or_insert_with),
+//! [`compare_and_set`](Memtable::compare_and_set).
+//!
 //! A key holds a value, a tombstone (a deletion that hides older tables), or a tag alone ([`Kind`]); with each goes a 32-bit tag
 //! that means nothing to the table. [`Memtable::update`] is the atomic read-modify-write of all of it.
 //!
@@ -44,7 +50,10 @@
 //! | [`get`](Memtable::get), [`entry`](Memtable::entry), [`contains`](Memtable::contains), and those of [`Pinned`] | linearizable |
 //! | [`stats`](Memtable::stats), [`len`](Memtable::len), [`size`](Memtable::size) | linearizable, also against stages: exactly what the table held at an instant of the call |
 //! | [`Pinned::range`], [`Pinned::range_all`] | strictly ordered, no key twice, every key that is there for the whole scan is yielded; each key is read when it is yielded |
-//! | [`Snapshot`] | all keys at one instant; constant for as long as it lives |
+//! | [`compute`](Memtable::compute), [`get_or_insert_with`](Memtable::get_or_insert_with), [`compare_and_set`](Memtable::compare_and_set) | linearizable; closures may run again |
+//! | [`get_many`](Memtable::get_many), [`scan`](Memtable::scan), a [`Cursor`] over the table | each key is read at an instant of its own |
+//! | [`MemtableSet`]: writes and point reads | linearizable over all its tables |
+//! | [`Snapshot`], [`SetSnapshot`] | all keys at one instant; constant for as long as it lives |
 //! | [`freeze`](Memtable::freeze) | one instant: what took effect before is in for ever, whatever comes after is refused |
 //! | [`open_stage`](Memtable::open_stage), [`release_stage`](Memtable::release_stage), [`cleanup_stage`](Memtable::cleanup_stage) | each takes effect at one instant for every observer |
 //!
@@ -64,6 +73,16 @@
 //! it, and as long as no snapshot and no open stage needs it. A [`Pinned`] handle holds back all freeing while it lives, a
 //! [`Snapshot`] only what it shows. A rollback takes back any number of writes at once; their space comes back with later
 //! writes, each of which clears away two. [`garbage_bytes`] tells how much waits to be freed.
+//!
+//! # In an LSM
+//!
+//! A [`MemtableSet`] is one table that takes writes and those that were frozen before it, read as one. A table that took its share of
+//! the [`Limits`] is frozen and another takes its place; threads that flush take the frozen ones, write their
+//! [`shards`](Memtable::shards) in parallel and [complete](Flush::complete) them, whereupon they leave the set in order of age. Bytes
+//! are reserved before they are allocated, so the hard limit is one: over it writes are refused, or wait for room.
+//! The tables should be small against the limits, a quarter or less, so that one can be flushed while the next is filled; the
+//! soft limit should leave as much room as is written while a table is flushed. A table that is too small costs more files. The
+//! example `lsm_flush` is all of that; `leaderboard` and `snapshot_backup` show a table alone.
 //!
 //! # How it works
 //!

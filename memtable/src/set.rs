@@ -3,14 +3,14 @@
 //! The list of tables is one immutable value behind one word ([`arc_swap`]). Two things change it: whoever finds the active
 //! table frozen puts a new one in front, and a flush that is complete takes the oldest away.
 //!
-//! * R1: a table is put in front only after the one before was frozen. So no write lands in a newer table while an older one
+//! * T1: a table is put in front only after the one before was frozen. So no write lands in a newer table while an older one
 //!   may still take one, and what is in the list behind the first is final.
-//! * R2: a snapshot of the set reads the list, takes a snapshot of the active table, and looks whether that is frozen. If it
+//! * T2: a snapshot of the set reads the list, takes a snapshot of the active table, and looks whether that is frozen. If it
 //!   is not, no newer table had a write at that instant, so the list was complete; if it is, the snapshot starts again.
-//! * R3: a point read takes the list once, and the newest table that has the key. A newer table that it does not know had
+//! * T3: a point read takes the list once, and the newest table that has the key. A newer table that it does not know had
 //!   no write when it took the list, so what it finds was the newest at some instant of the call.
-//! * R4: tables leave the list from the oldest on, so a newer value is never missing where an older one is still found.
-//! * R5: bytes are reserved before a write, for the whole set, and given back when the table that holds them is dropped.
+//! * T4: tables leave the list from the oldest on, so a newer value is never missing where an older one is still found.
+//! * T5: bytes are reserved before a write, for the whole set, and given back when the table that holds them is dropped.
 
 mod budget;
 mod flush;
@@ -85,6 +85,8 @@ struct Member(Arc<Slot>);
 
 struct Slot {
     table: Memtable,
+    /// How many tables came before.
+    number: u64,
     /// Bytes of the budget that the table's writes took.
     reserved: AtomicU64,
     budget: Arc<Budget>,
@@ -94,9 +96,10 @@ struct Slot {
 }
 
 impl Member {
-    fn new(budget: Arc<Budget>) -> Member {
+    fn new(number: u64, budget: Arc<Budget>) -> Member {
         Member(Arc::new(Slot {
             table: Memtable::new(),
+            number,
             reserved: AtomicU64::new(0),
             budget,
             taken: AtomicBool::new(false),
@@ -131,7 +134,7 @@ impl MemtableSet {
         let budget = Arc::new(Budget::new(limits));
         MemtableSet {
             tables: ArcSwap::from_pointee(Tables {
-                active: Member::new(budget.clone()),
+                active: Member::new(0, budget.clone()),
                 frozen: Vec::new(),
             }),
             budget,
@@ -208,7 +211,7 @@ impl MemtableSet {
     fn succeed(&self, tables: &Arc<Tables>) {
         let frozen = std::iter::once(&tables.active).chain(&tables.frozen);
         let next = Tables {
-            active: Member::new(self.budget.clone()),
+            active: Member::new(tables.active.0.number + 1, self.budget.clone()),
             frozen: frozen.cloned().collect(),
         };
         let before = self.tables.compare_and_swap(tables, Arc::new(next));
@@ -271,7 +274,7 @@ impl MemtableSet {
         self.budget.wait(deadline, || self.next_flush())
     }
 
-    /// Takes away what is flushed, from the oldest on (R4).
+    /// Takes away what is flushed, from the oldest on (T4).
     fn drop_flushed(&self) {
         self.tables.rcu(|tables| {
             let flushed = |member: &&Member| member.0.flushed.load(Ordering::Acquire);

@@ -57,14 +57,15 @@ impl Budget {
     /// Takes what a write of so many bytes of key and value needs; answers how much that is.
     pub(super) fn reserve(&self, bytes: usize) -> Result<u64, Error> {
         let need = bytes as u64 + OVERHEAD;
-        let before = self.reserved.fetch_add(need, Ordering::Relaxed);
-        if before + need > self.limits.hard {
-            self.release(need);
-            return Err(Error::MemoryLimit {
-                limit: self.limits.hard,
-            });
+        let hard = self.limits.hard;
+        let taken = |reserved: u64| reserved.checked_add(need).filter(|&sum| sum <= hard);
+        match self
+            .reserved
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken)
+        {
+            Ok(_) => Ok(need),
+            Err(_) => Err(Error::MemoryLimit { limit: hard }),
         }
-        Ok(need)
     }
 
     pub(super) fn release(&self, reserved: u64) {

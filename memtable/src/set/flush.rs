@@ -18,6 +18,7 @@ use std::sync::atomic::Ordering;
 pub struct Flush<'s> {
     set: &'s MemtableSet,
     table: Frozen<Member>,
+    number: u64,
     /// Taken by `complete`.
     member: Option<Member>,
 }
@@ -30,8 +31,17 @@ impl<'s> Flush<'s> {
         let Ok(table) = Frozen::new(member.clone()) else {
             unreachable!("a set opens no stages")
         };
-        let member = Some(member);
-        Some(Flush { set, table, member })
+        Some(Flush {
+            set,
+            table,
+            number: member.0.number,
+            member: Some(member),
+        })
+    }
+
+    /// How many tables of the set came before: of two files, the one with the higher number holds the newer values.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// What the table holds: live keys and their bytes, tombstones included.
