@@ -36,6 +36,12 @@ pub enum Error {
         /// The hard limit, in bytes.
         limit: u64,
     },
+    /// A read below what was pruned from a [`SequencedMemtable`](crate::SequencedMemtable).
+    #[error("reads below sequence number {oldest} are refused, since it was pruned")]
+    Pruned {
+        /// The oldest number that may be read.
+        oldest: u64,
+    },
     /// The table is frozen: it takes no write any more. What was to be written is still the caller's, for the next table.
     #[error("the table is frozen")]
     Frozen,

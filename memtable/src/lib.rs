@@ -39,6 +39,8 @@
 //! [`compute`](Memtable::compute), [`get_or_insert_with`](Memtable::get_or_insert_with),
 //! [`compare_and_set`](Memtable::compare_and_set).
 //!
+//! An engine that numbers its writes itself takes a [`SequencedMemtable`]: writes and reads are at its numbers, in any order.
+//!
 //! A key holds a value, a tombstone (a deletion that hides older tables), or a tag alone ([`Kind`]); with each goes a 32-bit tag
 //! that means nothing to the table. [`Memtable::update`] is the atomic read-modify-write of all of it.
 //!
@@ -53,6 +55,7 @@
 //! | [`compute`](Memtable::compute), [`get_or_insert_with`](Memtable::get_or_insert_with), [`compare_and_set`](Memtable::compare_and_set) | linearizable; closures may run again |
 //! | [`get_many`](Memtable::get_many), [`scan`](Memtable::scan), a [`Cursor`] over the table | each key is read at an instant of its own |
 //! | [`MemtableSet`]: writes and point reads | linearizable over all its tables |
+//! | [`SequencedMemtable`] | what a number sees is constant once the writes up to it are done; a read below what was pruned is refused |
 //! | [`Snapshot`], [`SetSnapshot`] | all keys at one instant; constant for as long as it lives |
 //! | [`freeze`](Memtable::freeze) | one instant: what took effect before is in for ever, whatever comes after is refused |
 //! | [`open_stage`](Memtable::open_stage), [`release_stage`](Memtable::release_stage), [`cleanup_stage`](Memtable::cleanup_stage) | each takes effect at one instant for every observer |
@@ -115,6 +118,7 @@ mod reclaim;
 mod registry;
 mod run;
 mod scan;
+mod sequenced;
 #[cfg(not(untorn_loom))]
 mod set;
 mod shards;
@@ -142,6 +146,7 @@ pub use garbage::{garbage_bytes, reclaim_garbage};
 pub use item::{Entry, Item, Kind, Update, Written};
 pub use memtable::Memtable;
 pub use pinned::{Pinned, Range, RangeAll};
+pub use sequenced::{MAX_SEQUENCED_KEY_LEN, SequencedMemtable, SequencedRange, Version};
 #[cfg(not(untorn_loom))]
 pub use set::{Flush, Limits, MemtableSet, SetRange, SetSnapshot};
 pub use shards::Shard;

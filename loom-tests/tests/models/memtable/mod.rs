@@ -10,6 +10,7 @@ mod merges;
 mod one_key;
 mod removal;
 mod scans;
+mod sequenced;
 mod snapshots;
 mod splits;
 mod stages;

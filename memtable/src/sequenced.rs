@@ -1,0 +1,216 @@
+//! Tables under an engine's own sequence numbers.
+//!
+//! Each write is an entry of its own, under the key and then the sequence number, newest first, as in LevelDB's memtable. So writes may
+//! arrive in any order of their numbers, and what a number sees is one seek away however many versions a key has.
+//!
+//! * Q1: pruning first raises the number below which nobody may read, then removes. A reader looks at that number after what
+//!   he read: if he missed something that was removed, he sees the removal's number too, and answers an error.
+
+mod encoding;
+mod range;
+
+use crate::account::Stats;
+use crate::error::Error;
+use crate::item::{Entry, Kind, Update};
+use crate::memtable::Memtable;
+use crate::mutant::planted;
+use crate::reclaim;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::visible::newest;
+use crate::walk::{Edge, Walk};
+use bytes::Bytes;
+use encoding::{encode_checked, split};
+use std::ops::{Bound, RangeBounds};
+
+pub use encoding::MAX_SEQUENCED_KEY_LEN;
+pub use range::SequencedRange;
+
+/// One write of a key, under its sequence number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// The number that the engine gave it.
+    pub sequence: u64,
+    /// The key and what was written to it.
+    pub entry: Entry,
+}
+
+/// A table in which the engine numbers the writes: every version stays until it is pruned, and reads are at a number.
+///
+/// For engines that have sequence numbers or commit timestamps of their own and want no other clock. A number sees of each key the
+/// version with the highest number not above it. Writes may come in any order of their numbers, from any number of threads;
+/// of two under the same key and number the later one stays. What a number sees is constant once all writes up to it
+/// are done: to know that is the engine's affair.
+///
+/// Every operation is lock-free. A write costs as much as an insert of a new key in a [`Memtable`]; a read O(log versions). A version
+/// takes 48 bytes beside its key (bytes that are zero count twice) and value.
+///
+/// ```
+/// use untorn_memtable::SequencedMemtable;
+/// let table = SequencedMemtable::new();
+/// table.insert_at(7, "k", "new")?;
+/// table.insert_at(5, "k", "old")?;
+/// table.delete_at(9, "k")?;
+/// assert_eq!(table.get_at(4, "k")?, None);
+/// assert_eq!(table.get_at(6, "k")?.as_deref(), Some(&b"old"[..]));
+/// assert_eq!(table.get_at(8, "k")?.as_deref(), Some(&b"new"[..]));
+/// assert_eq!(table.get_at(9, "k")?, None);
+/// let numbers: Result<Vec<u64>, _> = table.versions("k"..="k").map(|version| Ok(version?.sequence)).collect();
+/// assert_eq!(numbers, Ok::<_, untorn_memtable::Error>(vec![9, 7, 5]));
+/// # Ok::<(), untorn_memtable::Error>(())
+/// ```
+pub struct SequencedMemtable {
+    table: Memtable,
+    /// Reads below are refused.
+    oldest: AtomicU64,
+}
+
+impl SequencedMemtable {
+    /// An empty table.
+    pub fn new() -> SequencedMemtable {
+        SequencedMemtable::over(Memtable::new())
+    }
+
+    /// The same over an empty table of yours, for tests that want small leaves.
+    #[doc(hidden)]
+    pub fn over(table: Memtable) -> SequencedMemtable {
+        SequencedMemtable {
+            table,
+            oldest: AtomicU64::new(0),
+        }
+    }
+
+    /// Writes a value under a number.
+    ///
+    /// # Errors
+    /// [`Error::KeyTooLarge`] over [`MAX_SEQUENCED_KEY_LEN`], [`Error::ValueTooLarge`]; nothing is changed then.
+    pub fn insert_at(
+        &self,
+        sequence: u64,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+    ) -> Result<(), Error> {
+        let key = encode_checked(key.as_ref(), sequence)?;
+        self.table.insert(key, value).map(|_| ())
+    }
+
+    /// Writes a tombstone under a number: from there on the key is deleted, in what lies below the table too.
+    ///
+    /// # Errors
+    /// [`Error::KeyTooLarge`] over [`MAX_SEQUENCED_KEY_LEN`]; nothing is changed then.
+    pub fn delete_at(&self, sequence: u64, key: impl AsRef<[u8]>) -> Result<(), Error> {
+        let key = encode_checked(key.as_ref(), sequence)?;
+        self.table
+            .update(key, |_| Update::Tombstone { tag: 0 })
+            .map(|_| ())
+    }
+
+    /// The value that the number sees; `None` if there is none or it was deleted.
+    ///
+    /// # Errors
+    /// [`Error::Pruned`] if the number is below what was pruned.
+    pub fn get_at(&self, sequence: u64, key: impl AsRef<[u8]>) -> Result<Option<Bytes>, Error> {
+        let version = self.version_at(sequence, key)?;
+        let value = version.filter(|version| version.entry.kind == Kind::Value);
+        Ok(value.map(|version| version.entry.value))
+    }
+
+    /// The version that the number sees, a tombstone too; `None` if there is none, so that what lies below decides.
+    ///
+    /// # Errors
+    /// [`Error::Pruned`] if the number is below what was pruned.
+    pub fn version_at(
+        &self,
+        sequence: u64,
+        key: impl AsRef<[u8]>,
+    ) -> Result<Option<Version>, Error> {
+        let key = key.as_ref();
+        self.range_at(sequence, key..=key).next().transpose()
+    }
+
+    /// What the number sees in the bounds, tombstones included, in order, from either end. It is owned and pins nothing
+    /// between steps; it ends with [`Error::Pruned`] if the number falls below what is pruned.
+    pub fn range_at<K: AsRef<[u8]>>(
+        &self,
+        sequence: u64,
+        bounds: impl RangeBounds<K>,
+    ) -> SequencedRange<'_> {
+        SequencedRange::new(self, Some(sequence), bounds)
+    }
+
+    /// All versions in the bounds that are not pruned, by key and of each key from the newest to the oldest.
+    pub fn versions<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> SequencedRange<'_> {
+        SequencedRange::new(self, None, bounds)
+    }
+
+    /// Takes away what no number from `oldest` on sees: of each key all versions up to `oldest` but the newest of those. Reads below
+    /// `oldest` are refused from now on. Answers how many versions went.
+    ///
+    /// Lock-free, beside readers and writers; O(versions). Tombstones stay where they are the newest, since they hide what lies
+    /// below the table.
+    pub fn prune(&self, oldest: u64) -> usize {
+        /// Versions after which the guard is renewed.
+        const STRIDE: usize = 1024;
+        // Before anything is removed (Q1).
+        if !planted("prune-before-refusing") {
+            self.oldest.fetch_max(oldest, Ordering::SeqCst);
+        }
+        let core = self.table.table();
+        let mut removed = 0;
+        let mut from = Bound::Unbounded;
+        // The key of which the version that `oldest` sees was met.
+        let mut seen = None;
+        loop {
+            let guard = reclaim::pin();
+            let mut walk = Walk::new(core, from, Bound::Unbounded, &guard);
+            let mut last = None;
+            for entry in std::iter::from_fn(|| walk.next()).take(STRIDE) {
+                last = Some(entry.key());
+                let (key, sequence) = split(entry.key());
+                if sequence > oldest || newest(entry, &core.clock, &guard).is_none() {
+                    continue;
+                }
+                if seen.as_deref() == Some(key) {
+                    // Absent by now if somebody else prunes, too.
+                    removed += usize::from(matches!(self.table.remove(entry.key()), Ok(Some(_))));
+                } else {
+                    seen = Some(key.to_vec());
+                }
+            }
+            match last {
+                Some(last) => from = Bound::Excluded(Edge::Given(last.into())),
+                None => break,
+            }
+        }
+        if planted("prune-before-refusing") {
+            self.oldest.fetch_max(oldest, Ordering::SeqCst);
+        }
+        removed
+    }
+
+    fn check(&self, sequence: u64) -> Result<(), Error> {
+        let oldest = self.oldest.load(Ordering::SeqCst);
+        match sequence < oldest {
+            true => Err(Error::Pruned { oldest }),
+            false => Ok(()),
+        }
+    }
+
+    /// Number of versions, and the bytes of their keys as they are stored and of their values. Linearizable.
+    pub fn stats(&self) -> Stats {
+        self.table.stats()
+    }
+}
+
+impl Default for SequencedMemtable {
+    fn default() -> SequencedMemtable {
+        SequencedMemtable::new()
+    }
+}
+
+impl std::fmt::Debug for SequencedMemtable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SequencedMemtable")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}

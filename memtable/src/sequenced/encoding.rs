@@ -1,0 +1,99 @@
+//! How a key and a sequence number become one key of the table: order by key, then from the newest number to the oldest.
+//!
+//! A zero byte of the key becomes `00 FF`, and `00 01` ends it, so that no encoded key is the beginning of another one. The
+//! number follows, complemented and big-endian. The scheme is that of FoundationDB's tuple layer.
+
+use crate::error::Error;
+use bytes::Bytes;
+
+/// Longest key of a [`SequencedMemtable`](crate::SequencedMemtable), in bytes.
+pub const MAX_SEQUENCED_KEY_LEN: usize = 65_535;
+
+/// The first and the last number in the order of the table.
+pub(super) const NEWEST: u64 = u64::MAX;
+pub(super) const OLDEST: u64 = 0;
+
+const END: [u8; 2] = [0, 1];
+const ZERO: [u8; 2] = [0, 0xFF];
+
+/// The key under which a version is stored. One that is too long is not stored, but may be a bound.
+pub(super) fn encode(key: &[u8], sequence: u64) -> Vec<u8> {
+    let mut encoded = Vec::with_capacity(key.len() + 16);
+    for (at, part) in key.split(|&byte| byte == 0).enumerate() {
+        if at > 0 {
+            encoded.extend(ZERO);
+        }
+        encoded.extend(part);
+    }
+    encoded.extend(END);
+    encoded.extend((!sequence).to_be_bytes());
+    encoded
+}
+
+/// As [`encode`], for a key that is to be stored.
+pub(super) fn encode_checked(key: &[u8], sequence: u64) -> Result<Vec<u8>, Error> {
+    match key.len() {
+        size if size > MAX_SEQUENCED_KEY_LEN => Err(Error::KeyTooLarge {
+            size,
+            limit: MAX_SEQUENCED_KEY_LEN,
+        }),
+        _ => Ok(encode(key, sequence)),
+    }
+}
+
+/// The part that all versions of a key have in common, and the number.
+pub(super) fn split(encoded: &[u8]) -> (&[u8], u64) {
+    match encoded.split_last_chunk() {
+        Some((key, sequence)) => (key, !u64::from_be_bytes(*sequence)),
+        None => unreachable!("every key was encoded here"),
+    }
+}
+
+/// The stored key of another version of the same key.
+pub(super) fn sibling(encoded: &[u8], sequence: u64) -> Bytes {
+    let (key, _) = split(encoded);
+    [key, &(!sequence).to_be_bytes()].concat().into()
+}
+
+/// The key itself.
+pub(super) fn decode(encoded: &[u8]) -> Vec<u8> {
+    let (key, _) = split(encoded);
+    let key = key.strip_suffix(&END).unwrap_or(key);
+    let mut decoded = Vec::with_capacity(key.len());
+    let mut after_zero = false;
+    for &byte in key {
+        // The second byte of an escaped zero.
+        if !after_zero {
+            decoded.push(byte);
+        }
+        after_zero = !after_zero && byte == 0;
+    }
+    decoded
+}
+
+#[cfg(all(test, not(untorn_loom)))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn key() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(
+            prop_oneof![Just(0u8), Just(1), Just(0xFF), any::<u8>()],
+            0..6,
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_is_that_of_keys_and_then_of_falling_numbers(
+            (a, m) in (key(), 0..3u64),
+            (b, n) in (key(), 0..3u64),
+        ) {
+            let expected = a.cmp(&b).then(n.cmp(&m));
+            prop_assert_eq!(encode(&a, m).cmp(&encode(&b, n)), expected);
+            prop_assert_eq!(decode(&encode(&a, m)), a);
+            prop_assert_eq!(split(&encode(&b, n)).1, n);
+            prop_assert_eq!(&sibling(&encode(&b, n), m)[..], &encode(&b, m)[..]);
+        }
+    }
+}

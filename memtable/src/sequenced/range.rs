@@ -1,0 +1,218 @@
+//! Reading the versions of a range of keys.
+
+use super::encoding::{NEWEST, OLDEST, decode, encode, sibling, split};
+use super::{SequencedMemtable, Version};
+use crate::entry::EntryRef;
+use crate::error::Error;
+use crate::reclaim;
+use crate::table::item;
+use crate::version::VersionRef;
+use crate::visible::newest;
+use crate::walk::{Direction, Edge, Walk};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::ops::{Bound, RangeBounds};
+
+const MAX_FETCH: usize = 64;
+
+/// Versions of a range, from [`SequencedMemtable::range_at`] or [`SequencedMemtable::versions`]: an owned iterator that reads some ahead.
+pub struct SequencedRange<'t> {
+    table: &'t SequencedMemtable,
+    /// What this number sees; `None`: every version.
+    at: Option<u64>,
+    /// Between the bounds, of stored keys, lies what was not read yet.
+    lower: Bound<Bytes>,
+    upper: Bound<Bytes>,
+    /// Read from the front and from the back, in the order in which they are yielded.
+    front: VecDeque<Version>,
+    back: VecDeque<Version>,
+    fetch: usize,
+    exhausted: bool,
+}
+
+impl<'t> SequencedRange<'t> {
+    pub(super) fn new<K: AsRef<[u8]>>(
+        table: &'t SequencedMemtable,
+        at: Option<u64>,
+        bounds: impl RangeBounds<K>,
+    ) -> SequencedRange<'t> {
+        let stored = |key: &K, sequence| Bytes::from(encode(key.as_ref(), sequence));
+        SequencedRange {
+            table,
+            at,
+            lower: match bounds.start_bound() {
+                Bound::Included(key) => Bound::Included(stored(key, NEWEST)),
+                Bound::Excluded(key) => Bound::Excluded(stored(key, OLDEST)),
+                Bound::Unbounded => Bound::Unbounded,
+            },
+            upper: match bounds.end_bound() {
+                Bound::Included(key) => Bound::Included(stored(key, OLDEST)),
+                Bound::Excluded(key) => Bound::Excluded(stored(key, NEWEST)),
+                Bound::Unbounded => Bound::Unbounded,
+            },
+            front: VecDeque::new(),
+            back: VecDeque::new(),
+            fetch: 1,
+            exhausted: false,
+        }
+    }
+
+    fn read_ahead(&mut self, direction: Direction) -> Result<(), Error> {
+        let guard = reclaim::pin();
+        let edge = |bound: &Bound<Bytes>| bound.clone().map(Edge::Shared);
+        let core = self.table.table.table();
+        let mut walk = Walk::new(core, edge(&self.lower), edge(&self.upper), &guard);
+        let live = std::iter::from_fn(|| walk.step(direction))
+            .filter_map(|entry| Some((entry, newest(entry, &core.clock, &guard)?)));
+        let read: Vec<_> = match (self.at, direction) {
+            (None, _) => live.take(self.fetch).collect(),
+            (Some(at), Direction::Forward) => Forward {
+                live,
+                at,
+                key: None,
+            }
+            .take(self.fetch)
+            .collect(),
+            (Some(at), Direction::Backward) => Backward {
+                live,
+                at,
+                ahead: None,
+            }
+            .take(self.fetch)
+            .collect(),
+        };
+        self.exhausted = read.len() < self.fetch;
+        self.fetch = (self.fetch * 2).min(MAX_FETCH);
+        // After all that was read (Q1).
+        if let Some(at) = self.at {
+            self.table.check(at)?;
+        }
+        if let Some((last, _)) = read.last() {
+            // At a number the key's other versions are done with.
+            match (direction, self.at) {
+                (Direction::Forward, Some(_)) => {
+                    self.lower = Bound::Excluded(sibling(last.key(), OLDEST))
+                }
+                (Direction::Backward, Some(_)) => {
+                    self.upper = Bound::Excluded(sibling(last.key(), NEWEST))
+                }
+                (Direction::Forward, None) => {
+                    self.lower = Bound::Excluded(Bytes::copy_from_slice(last.key()))
+                }
+                (Direction::Backward, None) => {
+                    self.upper = Bound::Excluded(Bytes::copy_from_slice(last.key()))
+                }
+            }
+        }
+        let shown = read.into_iter().map(|(entry, version)| {
+            let mut shown = item(entry, Some(version), 0).to_entry();
+            shown.key = decode(entry.key()).into();
+            let (_, sequence) = split(entry.key());
+            Version {
+                sequence,
+                entry: shown,
+            }
+        });
+        match direction {
+            Direction::Forward => self.front.extend(shown),
+            Direction::Backward => self.back.extend(shown),
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, direction: Direction) -> Option<Result<Version, Error>> {
+        let (near, far) = match direction {
+            Direction::Forward => (&mut self.front, &mut self.back),
+            Direction::Backward => (&mut self.back, &mut self.front),
+        };
+        if let Some(version) = near.pop_front() {
+            return Some(Ok(version));
+        }
+        if self.exhausted {
+            return far.pop_back().map(Ok);
+        }
+        if let Err(error) = self.read_ahead(direction) {
+            self.exhausted = true;
+            self.front.clear();
+            self.back.clear();
+            return Some(Err(error));
+        }
+        self.step(direction)
+    }
+}
+
+impl Iterator for SequencedRange<'_> {
+    type Item = Result<Version, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step(Direction::Forward)
+    }
+}
+
+impl DoubleEndedIterator for SequencedRange<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.step(Direction::Backward)
+    }
+}
+
+impl std::iter::FusedIterator for SequencedRange<'_> {}
+
+impl std::fmt::Debug for SequencedRange<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SequencedRange")
+            .field("at", &self.at)
+            .finish_non_exhaustive()
+    }
+}
+
+type Live<'g> = (EntryRef<'g>, VersionRef<'g>);
+
+/// Of each key the first version, from the newest on, that the number sees.
+struct Forward<'g, I> {
+    live: I,
+    at: u64,
+    /// The key that is done with.
+    key: Option<&'g [u8]>,
+}
+
+impl<'g, I: Iterator<Item = Live<'g>>> Iterator for Forward<'g, I> {
+    type Item = Live<'g>;
+
+    fn next(&mut self) -> Option<Live<'g>> {
+        let (done, at) = (self.key, self.at);
+        let next = self.live.find(|(entry, _)| {
+            let (key, sequence) = split(entry.key());
+            sequence <= at && done != Some(key)
+        })?;
+        self.key = Some(split(next.0.key()).0);
+        Some(next)
+    }
+}
+
+/// Of each key the last version, from the oldest on, that the number sees.
+struct Backward<'g, I> {
+    live: I,
+    at: u64,
+    /// Of the key that was met last.
+    ahead: Option<Live<'g>>,
+}
+
+impl<'g, I: Iterator<Item = Live<'g>>> Iterator for Backward<'g, I> {
+    type Item = Live<'g>;
+
+    fn next(&mut self) -> Option<Live<'g>> {
+        for (entry, version) in self.live.by_ref() {
+            let (key, sequence) = split(entry.key());
+            let other = self.ahead.filter(|(ahead, _)| split(ahead.key()).0 != key);
+            if sequence <= self.at {
+                self.ahead = Some((entry, version));
+            } else if other.is_some() {
+                self.ahead = None;
+            }
+            if other.is_some() {
+                return other;
+            }
+        }
+        self.ahead.take()
+    }
+}

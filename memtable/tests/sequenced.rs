@@ -1,0 +1,220 @@
+//! Tables under an engine's own sequence numbers.
+
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use untorn_memtable::{Error, Kind, MAX_SEQUENCED_KEY_LEN, Memtable, SequencedMemtable, Version};
+
+/// Versions by key and from the newest to the oldest; no value is a tombstone.
+type Map = BTreeMap<(Vec<u8>, Reverse<u64>), Option<Vec<u8>>>;
+type Row = (Vec<u8>, u64, Option<Vec<u8>>);
+
+#[derive(Debug, Clone)]
+enum Op {
+    Insert(u64, Vec<u8>, u8),
+    Delete(u64, Vec<u8>),
+    Prune(u64),
+    Range(u64, Bound<Vec<u8>>, Bound<Vec<u8>>, Vec<bool>),
+}
+
+fn key() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(0..3u8, 0..3)
+}
+
+fn bound() -> impl Strategy<Value = Bound<Vec<u8>>> {
+    prop_oneof![
+        Just(Bound::Unbounded),
+        key().prop_map(Bound::Included),
+        key().prop_map(Bound::Excluded),
+    ]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let sequence = 0..12u64;
+    prop_oneof![
+        8 => (sequence.clone(), key(), any::<u8>()).prop_map(|(at, key, value)| Op::Insert(at, key, value)),
+        3 => (sequence.clone(), key()).prop_map(|(at, key)| Op::Delete(at, key)),
+        1 => sequence.clone().prop_map(Op::Prune),
+        3 => (sequence, bound(), bound(), prop::collection::vec(any::<bool>(), 0..30))
+            .prop_map(|(at, lower, upper, ends)| Op::Range(at, lower, upper, ends)),
+    ]
+}
+
+fn row(version: Version) -> Row {
+    let entry = version.entry;
+    let value = (entry.kind == Kind::Value).then(|| entry.value.to_vec());
+    (entry.key.to_vec(), version.sequence, value)
+}
+
+/// What the number sees.
+fn seen(map: &Map, at: u64) -> Vec<Row> {
+    let mut rows: Vec<Row> = Vec::new();
+    for ((key, Reverse(sequence)), value) in map {
+        if *sequence <= at && rows.last().is_none_or(|(last, ..)| last != key) {
+            rows.push((key.clone(), *sequence, value.clone()));
+        }
+    }
+    rows
+}
+
+fn is_within(key: &Vec<u8>, lower: &Bound<Vec<u8>>, upper: &Bound<Vec<u8>>) -> bool {
+    (match lower {
+        Bound::Unbounded => true,
+        Bound::Included(lower) => key >= lower,
+        Bound::Excluded(lower) => key > lower,
+    }) && match upper {
+        Bound::Unbounded => true,
+        Bound::Included(upper) => key <= upper,
+        Bound::Excluded(upper) => key < upper,
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_number_sees_what_the_map_says(ops in prop::collection::vec(op(), 1..80), capacity in prop_oneof![Just(2usize), Just(4), Just(48)]) {
+        let table = SequencedMemtable::over(Memtable::new().with_leaf_capacity(capacity));
+        let mut map = Map::new();
+        let mut oldest = 0;
+        for op in ops {
+            match op {
+                Op::Insert(at, key, value) => {
+                    table.insert_at(at, &key, [value]).unwrap();
+                    map.insert((key, Reverse(at)), Some(vec![value]));
+                }
+                Op::Delete(at, key) => {
+                    table.delete_at(at, &key).unwrap();
+                    map.insert((key, Reverse(at)), None);
+                }
+                Op::Prune(at) => {
+                    oldest = oldest.max(at);
+                    let kept = seen(&map, at);
+                    let before = map.len();
+                    map.retain(|(key, Reverse(sequence)), _| {
+                        *sequence > at || kept.iter().any(|(kept, of, _)| (kept, of) == (key, sequence))
+                    });
+                    prop_assert_eq!(table.prune(at), before - map.len());
+                }
+                Op::Range(at, lower, upper, ends) => {
+                    let mut left = seen(&map, at);
+                    left.retain(|(key, ..)| is_within(key, &lower, &upper));
+                    let mut range = table.range_at(at, (lower, upper));
+                    for front in ends {
+                        let shown = if front { range.next() } else { range.next_back() };
+                        if at < oldest {
+                            prop_assert_eq!(shown, Some(Err(Error::Pruned { oldest })));
+                            prop_assert_eq!(range.next(), None);
+                            break;
+                        }
+                        let expected = match front {
+                            _ if left.is_empty() => None,
+                            true => Some(left.remove(0)),
+                            false => left.pop(),
+                        };
+                        prop_assert_eq!(shown.map(|version| row(version.unwrap())), expected);
+                    }
+                }
+            }
+        }
+        let stored = map.iter().map(|((key, Reverse(sequence)), value)| (key.clone(), *sequence, value.clone()));
+        let all: Vec<_> = stored.collect();
+        prop_assert_eq!(table.versions::<&[u8]>(..).map(|version| row(version.unwrap())).collect::<Vec<_>>(), all.clone());
+        let mut back: Vec<_> = table.versions::<&[u8]>(..).rev().map(|version| row(version.unwrap())).collect();
+        back.reverse();
+        prop_assert_eq!(back, all);
+        prop_assert_eq!(table.stats().len, map.len());
+        for at in oldest..13 {
+            let rows = seen(&map, at);
+            for (key, _) in map.keys() {
+                let row = rows.iter().find(|(seen, ..)| seen == key);
+                let value = row.and_then(|(_, _, value)| value.clone());
+                prop_assert_eq!(table.get_at(at, key).unwrap().map(|value| value.to_vec()), value);
+            }
+        }
+    }
+}
+
+/// Writers that finish their numbers in order, pruning behind them, and readers at numbers that are done: each reads the
+/// value of just that number, or is refused.
+#[test]
+fn readers_beside_a_pruner_see_their_number_or_are_refused() {
+    const LAST: u64 = 20_000;
+    let table = SequencedMemtable::over(Memtable::new().with_leaf_capacity(4));
+    let done = AtomicU64::new(0);
+    let (mut answered, mut refused) = (0u64, 0u64);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for sequence in 1..=LAST {
+                for key in 0..4u8 {
+                    table
+                        .insert_at(sequence, [key, 0], sequence.to_be_bytes())
+                        .unwrap();
+                }
+                done.store(sequence, Ordering::Release);
+            }
+        });
+        scope.spawn(|| {
+            let mut removed = 0;
+            while done.load(Ordering::Acquire) < LAST {
+                removed += table.prune(done.load(Ordering::Acquire));
+            }
+            assert!(removed > 0);
+        });
+        let mut round = 0;
+        while done.load(Ordering::Acquire) < LAST {
+            round += 1;
+            let at = done.load(Ordering::Acquire).saturating_sub(round % 3);
+            let expected = (at > 0).then(|| at.to_be_bytes());
+            match table.get_at(at, [(round % 4) as u8, 0]) {
+                Ok(value) => {
+                    assert_eq!(value.as_deref(), expected.as_ref().map(|value| &value[..]));
+                    answered += 1;
+                }
+                Err(error) => {
+                    assert!(matches!(error, Error::Pruned { oldest } if oldest > at));
+                    refused += 1;
+                }
+            }
+            let rows: Result<Vec<_>, _> = table.range_at::<&[u8]>(at, ..).rev().collect();
+            if let (Ok(rows), Some(expected)) = (rows, expected) {
+                assert!(rows.len() == 4 && rows.iter().all(|row| row.entry.value[..] == expected));
+            }
+        }
+    });
+    assert!(
+        answered > 0 && refused > 0,
+        "{answered} answered, {refused} refused"
+    );
+    table.prune(LAST);
+    assert_eq!(table.stats().len, 4);
+}
+
+#[test]
+fn keys_of_all_lengths_are_stored_up_to_the_limit() {
+    let table = SequencedMemtable::new();
+    for len in [0, 1, 8, 1000, MAX_SEQUENCED_KEY_LEN] {
+        // Zeros are the longest when they are stored.
+        for byte in [0, 0xFF] {
+            let key = vec![byte; len];
+            table.insert_at(1, &key, "v").unwrap();
+            assert_eq!(
+                table.get_at(u64::MAX, &key).unwrap().as_deref(),
+                Some(&b"v"[..])
+            );
+            assert_eq!(table.get_at(0, &key).unwrap(), None);
+        }
+    }
+    let size = MAX_SEQUENCED_KEY_LEN + 1;
+    let error = Error::KeyTooLarge {
+        size,
+        limit: MAX_SEQUENCED_KEY_LEN,
+    };
+    assert_eq!(table.insert_at(1, vec![0; size], "v"), Err(error));
+    assert_eq!(table.delete_at(1, vec![0; size]), Err(error));
+    assert_eq!(table.get_at(1, vec![0; size]), Ok(None));
+    assert_eq!(table.stats().len, 9);
+}
