@@ -69,6 +69,10 @@ impl WithPeer for One<'_, '_> {
                     let table = filled();
                     bencher.iter(|| setting.read(&table, &keys.queries));
                 }
+                Workload::MultiReadRandom => {
+                    let table = filled();
+                    bencher.iter(|| setting.read_many(&table));
+                }
                 Workload::ReadMissing => {
                     let table = filled();
                     bencher.iter(|| setting.read_missing(&table));

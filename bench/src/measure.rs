@@ -9,7 +9,7 @@ use crate::clock::{Moment, TimeSource};
 use crate::keys::{KeyKind, KeyList, Keys, mark_of, value_of};
 use crate::peer::{Peer, Room};
 use crate::run::{Outcome, Stream};
-use crate::workload::{SCAN_LEN, TINY_KEYS, Workload};
+use crate::workload::{KEYS_A_CALL, SCAN_LEN, TINY_KEYS, Workload};
 
 /// The setting of a pass.
 #[derive(Debug, Clone, Copy)]
@@ -73,6 +73,30 @@ impl Setting<'_> {
     pub fn read<P: Peer>(&self, table: &P, list: &KeyList) -> Outcome {
         self.points(list.len())
             .run(|at| reads_right(table, list.get(at)))
+    }
+
+    /// Gets all queries, [`KEYS_A_CALL`] at a time; the figure is per key.
+    pub fn read_many<P: Peer>(&self, table: &P) -> Outcome {
+        let list = &self.keys.queries;
+        let calls = list.len().div_ceil(KEYS_A_CALL);
+        let outcome = self.points(calls).run(|call| {
+            let from = call * KEYS_A_CALL;
+            let keys = (from..list.len().min(from + KEYS_A_CALL)).map(|at| list.get(at));
+            let keys: Vec<&[u8]> = keys.collect();
+            let mut expected = keys.iter().map(|key| mark_of(key));
+            let mut right = 0;
+            table.get_many(&keys, |value| {
+                right += usize::from(expected.next() == Some(value[0]));
+            });
+            right == keys.len()
+        });
+        match outcome {
+            Outcome::Timed { ns, wrong } => Outcome::Timed {
+                ns: ns * calls as f64 / list.len().max(1) as f64,
+                wrong,
+            },
+            over => over,
+        }
     }
 
     /// Gets the missing keys.
@@ -233,6 +257,7 @@ impl Setting<'_> {
         settle();
         if whole {
             step(W::ReadRandom, &|| self.read(&table, &self.keys.queries));
+            step(W::MultiReadRandom, &|| self.read_many(&table));
             step(W::ReadMissing, &|| self.read_missing(&table));
             step(W::Zipf, &|| self.read(&table, &self.keys.skewed));
             step(W::ReadSeq, &|| self.read_all(&table));

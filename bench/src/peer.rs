@@ -54,6 +54,14 @@ pub trait Peer: Sync + Sized {
     /// Shows `read` the value of `key`, in place.
     fn get<R>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Option<R>;
 
+    /// Shows `read` the values of those of the keys that are there. Differs from [`get`](Peer::get) one after another only
+    /// where a peer has a better way.
+    fn get_many(&self, keys: &[&[u8]], mut read: impl FnMut(&[u8])) {
+        for key in keys {
+            self.get(key, &mut read);
+        }
+    }
+
     /// Shows `visit` up to `limit` entries from `from` upwards, in order, and says how many there were.
     ///
     /// Peers that are not [`ORDERED`](Peer::ORDERED) visit none.

@@ -16,6 +16,9 @@ pub enum Workload {
     /// Get every key once, in random order.
     #[value(name = "readrandom")]
     ReadRandom,
+    /// As readrandom, 64 keys a call; per key.
+    #[value(name = "multireadrandom")]
+    MultiReadRandom,
     /// Get keys that are not there.
     #[value(name = "readmissing")]
     ReadMissing,
@@ -51,6 +54,9 @@ pub enum Workload {
 /// Entries that one scan of [`Workload::SeekRandom`] reads.
 pub const SCAN_LEN: usize = 50;
 
+/// Keys of one call of [`Workload::MultiReadRandom`].
+pub const KEYS_A_CALL: usize = 64;
+
 /// Keys in a table of [`Workload::Tiny`].
 pub const TINY_KEYS: usize = 10;
 
@@ -61,6 +67,7 @@ impl Workload {
             Self::FillSeq => "fillseq",
             Self::FillRandom => "fillrandom",
             Self::ReadRandom => "readrandom",
+            Self::MultiReadRandom => "multireadrandom",
             Self::ReadMissing => "readmissing",
             Self::Zipf => "zipf",
             Self::ReadSeq => "readseq",

@@ -42,7 +42,7 @@ use crate::fence::Fence;
 use crate::lanes::{Lanes, Place};
 use crate::mutant::planted;
 use crate::reclaim::Guard;
-use crate::run::{self, NewRun, Range, RunRef, Slot};
+use crate::run::{self, NewRun, Range, Run, RunRef, Slot};
 use std::ptr;
 
 pub(crate) use insert::Inserted;
@@ -252,14 +252,30 @@ fn replace<'g, S: Slot>(
 /// Frees the runs and fences of a chain, after showing each run to `before`.
 pub(crate) fn free_runs<S: Slot>(first: &mut Cell<S>, mut before: impl FnMut(RunRef<'_, S>)) {
     let mut run = first.take();
-    // SAFETY: the table is being dropped, so nobody else can reach its cells and runs.
-    while let Some(current) = unsafe { RunRef::new(run) } {
-        before(current);
-        let next = current.range().next.cast_mut();
-        // SAFETY: as above, and each run is in one cell.
-        unsafe {
-            run::destroy_with_fence::<S>(run);
-            run = next.as_mut().map_or(ptr::null_mut(), Cell::take);
-        }
+    while !run.is_null() {
+        // SAFETY: the table is being dropped, so nobody else can reach its cells and runs; each is in one cell.
+        run = unsafe { free_run(run, &mut before) };
+    }
+}
+
+/// Frees a run and its fence, after showing it to `before`, and takes the run on the right, which may be null.
+///
+/// # Safety
+/// The run and those to the right of it are reachable from nowhere else, and their cells are alive.
+pub(crate) unsafe fn free_run<S: Slot>(
+    run: *mut Run<S>,
+    before: impl FnOnce(RunRef<'_, S>),
+) -> *mut Run<S> {
+    // SAFETY: by the contract.
+    unsafe {
+        let next = match RunRef::new(run) {
+            Some(current) => {
+                before(current);
+                current.range().next.cast_mut()
+            }
+            None => return ptr::null_mut(),
+        };
+        run::destroy_with_fence::<S>(run);
+        next.as_mut().map_or(ptr::null_mut(), Cell::take)
     }
 }

@@ -11,6 +11,7 @@ use crate::snapshot::Snapshot;
 use crate::stage::{self, Released, StageId};
 use crate::sync::{self, const_fn};
 use crate::table::{Table, new_table};
+use crate::teardown::Teardown;
 use crate::write::Change;
 use bytes::Bytes;
 use std::borrow::Cow;
@@ -49,6 +50,15 @@ impl Memtable {
 
     pub(crate) fn table(&self) -> &Table {
         &self.table
+    }
+
+    pub(crate) fn table_mut(&mut self) -> &mut Table {
+        &mut self.table
+    }
+
+    /// Drops the table in steps, for where a pause would hurt; see [`Teardown`].
+    pub fn teardown(self) -> Teardown {
+        Teardown::new(self)
     }
 
     /// For models: whether some key's newest version is not stamped yet.

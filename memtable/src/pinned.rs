@@ -33,6 +33,14 @@ use std::ops::RangeBounds;
 /// drop(pinned);
 /// println!("{value:?}");
 /// ```
+///
+/// Nor can the handle go to another thread:
+///
+/// ```compile_fail,E0277
+/// let table = untorn_memtable::Memtable::new();
+/// let pinned = table.pin();
+/// std::thread::scope(|scope| scope.spawn(move || pinned.get("k").is_some()).join().unwrap());
+/// ```
 pub struct Pinned<'t> {
     table: &'t Memtable,
     guard: Guard,

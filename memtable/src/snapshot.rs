@@ -27,6 +27,15 @@ use std::ops::{Bound, Deref, RangeBounds};
 /// assert_eq!(snapshot.get("k").as_deref(), Some(&b"old"[..]));
 /// # Ok::<(), untorn_memtable::Error>(())
 /// ```
+///
+/// One that borrows the table cannot outlive it:
+///
+/// ```compile_fail,E0505
+/// let table = untorn_memtable::Memtable::new();
+/// let snapshot = table.snapshot();
+/// drop(table);
+/// snapshot.get("k");
+/// ```
 pub struct Snapshot<T: Deref<Target = Memtable>> {
     held: Arc<Held<T>>,
 }

@@ -10,7 +10,7 @@ use crate::item::{Item, Kind};
 use crate::lanes::Lanes;
 use crate::reclaim::Guard;
 use crate::registry::Registry;
-use crate::run::MAX_LEN;
+use crate::run::{MAX_LEN, Run, RunRef};
 use crate::sync::const_fn;
 use crate::version::{State, VersionRef};
 use crate::visible::{self, Current};
@@ -53,6 +53,11 @@ impl Table {
         let capacity = capacity.clamp(2, MAX_LEN);
         self.leaf_capacity = capacity;
         self.lanes.set_capacity(capacity);
+    }
+
+    /// The first run, which leads to the others; the table has none from then on.
+    pub(crate) fn take_leaves(&mut self) -> *mut Run<EntrySlot> {
+        self.first.take()
     }
 
     /// The chain of the leaves.
@@ -148,13 +153,18 @@ pub(crate) fn item<'g>(entry: EntryRef<'g>, live: Option<VersionRef<'g>>, tag: u
     }
 }
 
+/// # Safety
+/// Nobody else can reach the run's entries, and they are freed once.
+pub(crate) unsafe fn free_entries(run: RunRef<'_, EntrySlot>) {
+    for slot in run.slots() {
+        // SAFETY: by the contract.
+        unsafe { entry::destroy(slot.as_ptr()) };
+    }
+}
+
 impl Drop for Table {
     fn drop(&mut self) {
-        chain::free_runs(&mut self.first, |run| {
-            for slot in run.slots() {
-                // SAFETY: the table is being dropped: each entry is in one run, and nobody else can reach it.
-                unsafe { entry::destroy(slot.as_ptr()) };
-            }
-        });
+        // SAFETY: the table is being dropped: each entry is in one run, and nobody else can reach it.
+        chain::free_runs(&mut self.first, |run| unsafe { free_entries(run) });
     }
 }

@@ -27,6 +27,12 @@ impl Peer for UntornPeer {
         self.0.pin().get(key).map(read)
     }
 
+    fn get_many(&self, keys: &[&[u8]], read: impl FnMut(&[u8])) {
+        let pinned = self.0.pin();
+        let values = pinned.get_many(keys);
+        values.into_iter().flatten().for_each(read);
+    }
+
     #[inline]
     fn scan(&self, from: &[u8], limit: usize, mut visit: impl FnMut(&[u8], &[u8])) -> usize {
         let pinned = self.0.pin();
