@@ -84,6 +84,11 @@ impl Account {
         unsafe { &*start.add(index - (1 << block)) }
     }
 
+    /// Bytes of the stripes that do not lie in the table itself.
+    pub(crate) fn allocated(&self) -> usize {
+        (self.active.load(Ordering::Relaxed) - 1) * size_of::<Stripe>()
+    }
+
     fn stripes(&self) -> impl Iterator<Item = &Stripe> {
         (0..self.active.load(Ordering::Acquire)).map(|index| self.stripe(index))
     }

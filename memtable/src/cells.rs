@@ -85,6 +85,11 @@ impl<S: Slot> Cells<S> {
         }
     }
 
+    /// Bytes of all blocks.
+    pub(crate) fn allocated(&self) -> usize {
+        self.blocks.allocated()
+    }
+
     /// A cell that nobody else uses.
     pub(crate) fn take(&self) -> &Cell<S> {
         self.retired.take().unwrap_or_else(|| self.blocks.take())
@@ -127,6 +132,17 @@ impl<S: Slot> Blocks<S> {
             };
             self.grow(newest, length);
         }
+    }
+
+    fn allocated(&self) -> usize {
+        let mut bytes = 0;
+        let mut block = self.newest.load(Ordering::Acquire);
+        // SAFETY: blocks live as long as we do.
+        while let Some(current) = unsafe { block.as_ref() } {
+            bytes += size_of::<Block<S>>() + size_of_val(&*current.cells);
+            block = current.older;
+        }
+        bytes
     }
 
     fn grow(&self, newest: *mut Block<S>, length: usize) {

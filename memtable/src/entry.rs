@@ -305,6 +305,9 @@ pub(crate) fn key_len_of_inline(version: VersionRef<'_>) -> u32 {
     }
 }
 
+/// What an entry takes beside its key and its inline value.
+pub(crate) const HEADER: usize = size_of::<Entry>();
+
 /// Size of the allocation behind the entry itself.
 pub(crate) fn allocation(entry: EntryRef<'_>) -> usize {
     layout(entry.get().key_len as usize, inline_len(entry.get())).size()

@@ -22,6 +22,11 @@ impl Fence {
             .expect("keys are far shorter than isize::MAX")
     }
 
+    /// Size of the allocation of a fence with a key of that length.
+    pub(crate) fn allocation(len: usize) -> usize {
+        Fence::layout(len).size()
+    }
+
     /// The shortest key above `left` and not above `right`.
     pub(crate) fn between(left: &[u8], right: &[u8]) -> *const Fence {
         debug_assert!(left < right);

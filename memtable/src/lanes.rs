@@ -114,6 +114,11 @@ impl Lanes {
         })
     }
 
+    /// Bytes of the blocks of all lanes' cells.
+    pub(crate) fn allocated_cells(&self) -> usize {
+        self.cells.allocated()
+    }
+
     /// So many lanes are in use.
     pub(crate) fn raise(&self, height: usize) {
         self.height.fetch_max(height, Ordering::Relaxed);

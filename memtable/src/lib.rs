@@ -75,7 +75,8 @@
 //! What is overwritten, removed or rolled back is freed through an epoch ([`crossbeam_epoch`]) once no thread can still look at
 //! it, and as long as no snapshot and no open stage needs it. A [`Pinned`] handle holds back all freeing while it lives, a
 //! [`Snapshot`] only what it shows. A rollback takes back any number of writes at once; their space comes back with later
-//! writes, each of which clears away two. [`garbage_bytes`] tells how much waits to be freed.
+//! writes, each of which clears away two. [`garbage_bytes`] tells how much waits to be freed, [`Memtable::memory`] by kind what a
+//! table holds; [`Memtable::teardown`] drops a large one without a pause.
 //!
 //! # In an LSM
 //!
@@ -110,6 +111,7 @@ mod frozen;
 mod garbage;
 mod item;
 mod lanes;
+mod memory;
 mod memtable;
 mod mutant;
 mod pinned;
@@ -145,6 +147,7 @@ pub use error::{Error, MAX_KEY_LEN, MAX_VALUE_LEN};
 pub use frozen::{FreezeError, Frozen};
 pub use garbage::{garbage_bytes, reclaim_garbage};
 pub use item::{Entry, Item, Kind, Update, Written};
+pub use memory::Memory;
 pub use memtable::Memtable;
 pub use pinned::{Pinned, Range, RangeAll};
 pub use sequenced::{MAX_SEQUENCED_KEY_LEN, SequencedMemtable, SequencedRange, Version};

@@ -338,6 +338,11 @@ pub(crate) fn allocation(version: VersionRef<'_>) -> usize {
         .map_or(0, |_| NewVersion::layout(version.value_len()).size())
 }
 
+/// What a version takes beside its value; 0 for an inline one.
+pub(crate) fn header(version: VersionRef<'_>) -> usize {
+    version.chained().map_or(0, |_| size_of::<Chained>())
+}
+
 /// Frees a chained version; an inline one goes with its entry.
 ///
 /// # Safety

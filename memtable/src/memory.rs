@@ -1,0 +1,124 @@
+//! What a table holds on the heap, counted when it is asked for.
+
+use crate::chain::Level;
+use crate::entry::{self, EntryRef, Head};
+use crate::fence::Fence;
+use crate::memtable::Memtable;
+use crate::reclaim::{self, Guard};
+use crate::run::{self, RunRef, Slot};
+use crate::version::{self, VersionRef};
+
+/// What a table holds on the heap, in bytes, by kind; from [`Memtable::memory`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Memory {
+    /// Keys and the values that they hold now.
+    pub payload: u64,
+    /// The headers of entries and of their newest versions.
+    pub entries: u64,
+    /// Versions that were overwritten, removed or rolled back and are still there, for a snapshot or a stage or since nobody
+    /// wrote the key again; first values that lie in their entry and were overwritten.
+    pub superseded: u64,
+    /// The leaves: their runs, and the fences between them.
+    pub runs: u64,
+    /// The lanes above, in the same way.
+    pub lanes: u64,
+    /// The words that name the runs, in blocks that are not all in use, and the stripes of the counters.
+    pub bookkeeping: u64,
+    /// What an allocator with headers of 8 bytes and steps of 16 adds to all of that, as glibc's does.
+    pub rounding: u64,
+}
+
+impl Memory {
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.requested() + self.rounding
+    }
+
+    /// All but the rounding: what the table asked its allocator for.
+    pub fn requested(&self) -> u64 {
+        let content = self.payload + self.entries + self.superseded;
+        content + self.runs + self.lanes + self.bookkeeping
+    }
+
+    /// One allocation, which holds so much of each kind.
+    fn round(&mut self, size: usize) {
+        self.rounding += ((size + 8).max(32).next_multiple_of(16) - size) as u64;
+    }
+
+    fn add_entry(&mut self, entry: EntryRef<'_>) {
+        let whole = entry::allocation(entry);
+        self.round(whole);
+        let Head::Live(newest) = entry.head() else {
+            self.superseded += whole as u64;
+            return;
+        };
+        let versions = std::iter::successors(Some(newest), VersionRef::previous);
+        let mut chained = 0;
+        for size in versions.map(version::allocation).filter(|&size| size > 0) {
+            self.round(size);
+            chained += size;
+        }
+        let payload = entry.key().len() + newest.value_len();
+        let headers = entry::HEADER + version::header(newest);
+        self.payload += payload as u64;
+        self.entries += headers as u64;
+        self.superseded += (whole + chained - payload - headers) as u64;
+    }
+
+    /// Runs and fences of a chain; answers how much they take.
+    fn add_chain<'g, S: Slot>(
+        &mut self,
+        chain: &Level<'_, S>,
+        guard: &'g Guard,
+        mut each: impl FnMut(&mut Memory, RunRef<'g, S>),
+    ) -> u64 {
+        let mut bytes = 0;
+        for run in chain.runs(&[], guard) {
+            let fence = run.low().map(|low| Fence::allocation(low.len()));
+            for size in fence.into_iter().chain([run::allocation(run)]) {
+                self.round(size);
+                bytes += size as u64;
+            }
+            each(self, run);
+        }
+        bytes
+    }
+}
+
+impl Memtable {
+    /// What the table holds on the heap, by kind. What was retired and is not freed yet is not in it: see
+    /// [`garbage_bytes`](crate::garbage_bytes).
+    ///
+    /// It costs nothing until it is asked for: the writes keep no account of it. O(n), two cache misses an entry, under one guard.
+    /// Beside writers it is a sum of what was there at different moments. For a limit that is asked with every write, see
+    /// [`MemtableSet::reserved_bytes`](crate::MemtableSet::reserved_bytes).
+    ///
+    /// ```
+    /// let table = untorn_memtable::Memtable::new();
+    /// table.insert("key", "value")?;
+    /// let memory = table.memory();
+    /// assert_eq!(memory.payload, 8);
+    /// assert!(memory.total() < 300);
+    /// # Ok::<(), untorn_memtable::Error>(())
+    /// ```
+    pub fn memory(&self) -> Memory {
+        let guard = reclaim::pin();
+        let table = self.table();
+        let mut memory = Memory::default();
+        memory.runs = memory.add_chain(&table.leaves(), &guard, |memory, run| {
+            for slot in run.slots() {
+                // SAFETY: from a run that was loaded under the guard (I4).
+                memory.add_entry(unsafe { slot.under(&guard) });
+            }
+        });
+        let lanes = (0..).map_while(|number| table.lanes.above(number));
+        for lane in lanes {
+            memory.lanes += memory.add_chain(&lane, &guard, |_, _| {});
+        }
+        memory.bookkeeping = (table.cells.allocated()
+            + table.lanes.allocated_cells()
+            + table.account.allocated()) as u64;
+        memory
+    }
+}
