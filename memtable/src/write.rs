@@ -187,21 +187,21 @@ impl Table {
             // SAFETY: from a run that was loaded under the guard (I4).
             unsafe { slot.under(guard) }.head() == Head::Dead
         };
-        let inserted = match self.is_frozen(guard) {
-            true => None,
-            false => Some(self.leaves().insert(spot, entry.slot(), dead, guard)),
-        };
-        match inserted {
-            None | Some(Inserted::Found(_)) => {
+        let wanted = || !self.is_frozen(guard);
+        match self
+            .leaves()
+            .insert(spot, entry.slot(), dead, wanted, guard)
+        {
+            Inserted::Unwanted | Inserted::Found(_) => {
                 claim.retract();
                 // SAFETY: never published, but announced: a `stats()` may still look at its version (A1).
                 unsafe { retire(entry, guard) };
                 Ok(Attempt::Again)
             }
-            Some(Inserted::Done {
+            Inserted::Done {
                 displaced,
                 offspring,
-            }) => {
+            } => {
                 let delta = delta_of(version, self.persistent_mask);
                 let attempt = self.finish(entry, version, delta, None, staged, claim, guard);
                 if let Some(displaced) = displaced {

@@ -19,6 +19,8 @@ pub(crate) struct Offspring<'t, S> {
 pub(crate) enum Inserted<'t, S> {
     /// The key is there already.
     Found(S),
+    /// Not inserted: it was not wanted any more.
+    Unwanted,
     Done {
         /// What the new slot replaced: the caller, and nobody else, has to retire it.
         displaced: Option<S>,
@@ -29,11 +31,15 @@ pub(crate) enum Inserted<'t, S> {
 
 impl<'t, S: Slot> Level<'t, S> {
     /// Puts `slot` where its key belongs, unless the key has a slot that is not `replaceable`. One CAS, repeated if it was lost.
+    ///
+    /// Before each CAS, and after the run that it expects was loaded, it is asked whether the slot is still `wanted`: a run never
+    /// comes back, so what made it unwanted before that, and changed the run, makes the CAS fail.
     pub(crate) fn insert<'g>(
         &self,
         spot: Spot<'t, 'g, S>,
         slot: S,
         replaceable: impl Fn(S) -> bool,
+        wanted: impl Fn() -> bool,
         guard: &'g Guard,
     ) -> Inserted<'t, S> {
         // SAFETY: the slot is the caller's, and what it leads to outlives the call.
@@ -41,6 +47,9 @@ impl<'t, S: Slot> Level<'t, S> {
         let mut spot = spot;
         loop {
             let Spot { cell, run, at } = spot;
+            if !wanted() {
+                return Inserted::Unwanted;
+            }
             let Some(run) = run else {
                 let new = NewRun::single(Range::EVERYTHING, key, slot);
                 if cell.install(std::ptr::null_mut(), new.as_ptr()) {
@@ -136,11 +145,11 @@ impl<'t> Level<'t, LaneSlot> {
     fn enter(&self, slot: LaneSlot, guard: &Guard) -> Option<Offspring<'t, LaneSlot>> {
         // SAFETY: the fence goes with its leaf, which is not listed yet and so does not die.
         let spot = self.seek(unsafe { slot.key() }, guard);
-        let inserted = self.insert(spot, slot, |_| true, guard);
+        let inserted = self.insert(spot, slot, |_| true, || true, guard);
         self.lanes.raise(self.above);
         match inserted {
             Inserted::Done { offspring, .. } => offspring,
-            Inserted::Found(_) => None,
+            Inserted::Found(_) | Inserted::Unwanted => None,
         }
     }
 }
