@@ -189,15 +189,15 @@ fn requests_that_come_twice_or_late_do_no_harm() {
         matches!(
             result,
             Err(Error::TransactionClosed {
-                state: TxnState::RolledBack
+                state: TxnState::Committed
             })
         )
     };
     assert!(is_closed(ready(
         store.prewrite(start, &mutations, wait, None)
     )));
-    assert!(is_closed(ready(store.commit(start)).map(drop)));
-    ready(store.rollback(start)).unwrap();
+    assert_eq!(ready(store.commit(start)).unwrap(), time);
+    assert!(is_closed(ready(store.rollback(start))));
     store.unlock(start, b"k", 1);
     store.stop_locking(start);
     let now = ready(store.timestamp()).unwrap();

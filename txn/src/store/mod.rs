@@ -25,9 +25,10 @@ use crate::lock::Wait;
 
 /// What transactions need of the data below them.
 ///
-/// A transaction is named by its start timestamp. Every request may be repeated: a repeated one has the
-/// effect of one. After [`commit`](Store::commit) or [`rollback`](Store::rollback) the transaction is
-/// forgotten, and whatever is asked in its name is [`Error::TransactionClosed`](crate::Error::TransactionClosed).
+/// A transaction is named by its start timestamp. Every request may come twice or late: a repeated one has the
+/// effect of one and the same answer. After [`commit`](Store::commit) or [`rollback`](Store::rollback) the
+/// transaction has ended, and what is not a repeated end is
+/// [`Error::TransactionClosed`](crate::Error::TransactionClosed), with the state in which it ended.
 pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Opens a transaction: a fresh start timestamp, or the given one. Data that is visible at it is kept
     /// until the transaction ends.
@@ -93,11 +94,16 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     ///
     /// # Errors
     ///
-    /// [`Error::TransactionClosed`](crate::Error::TransactionClosed) where it was ended before.
+    /// [`Error::TransactionClosed`](crate::Error::TransactionClosed) where it was rolled back before. Where it was
+    /// committed before, the answer is that commit's.
     fn commit(&self, start: Timestamp) -> Answer<'_, Timestamp>;
 
     /// Takes back everything that was put down, releases every lock, and ends the transaction. Nothing
-    /// happens where it was ended before.
+    /// happens where that was done before.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TransactionClosed`](crate::Error::TransactionClosed) where it was committed before.
     fn rollback(&self, start: Timestamp) -> Answer<'_, ()>;
 }
 

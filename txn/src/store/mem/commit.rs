@@ -2,9 +2,10 @@
 
 use super::collect::{Superseded, removed};
 use super::decision::Verdict;
+use super::ended::End;
 use super::record::{Record, encode_old, old_key};
-use super::{MemStore, Open};
-use crate::error::{Error, TxnState};
+use super::{MemStore, Open, Standing};
+use crate::error::Error;
 use crate::store::{Mutation, MutationOp, Timestamp, lock};
 use bytes::Bytes;
 use std::borrow::Cow;
@@ -45,9 +46,8 @@ impl MemStore {
         let mut put_down = lock(&open.put_down);
         match open.decision.verdict() {
             Verdict::Undecided => {}
-            // A repeated prewrite that comes late: it is done.
-            Verdict::Committed(_) => return Ok(()),
-            Verdict::RolledBack => return Err(closed(TxnState::RolledBack)),
+            Verdict::Committed(time) => return Err(End::Committed(time).closed()),
+            Verdict::RolledBack => return Err(End::RolledBack.closed()),
         }
         if !put_down.keys.is_empty() {
             return Ok(());
@@ -139,10 +139,14 @@ impl MemStore {
 
     /// Decides, resolves and ends the transaction.
     pub(super) fn decide(&self, start: Timestamp) -> Result<Timestamp, Error> {
-        let open = self.open(start)?;
+        let open = match self.standing(start)? {
+            Standing::Open(open) => open,
+            Standing::Ended(End::Committed(time)) => return Ok(time),
+            Standing::Ended(end) => return Err(end.closed()),
+        };
         let mut put_down = lock(&open.put_down);
         let Verdict::Committed(time) = open.decision.commit(&self.oracle) else {
-            return Err(closed(TxnState::RolledBack));
+            return Err(End::RolledBack.closed());
         };
         if put_down.ended {
             return Ok(time);
@@ -151,7 +155,7 @@ impl MemStore {
         for written in &keys {
             self.resolve(start, time, written);
         }
-        self.leave(&open);
+        self.leave(&open, End::Committed(time));
         put_down.ended = true;
         drop(put_down);
         let superseded = keys.len();
@@ -199,16 +203,24 @@ impl MemStore {
         debug_assert!(resolved.is_ok(), "a record of this size was there before");
     }
 
-    /// Rolls back and ends the transaction; nothing if it was ended before.
-    pub(super) fn take_back(&self, start: Timestamp) {
-        let Ok(open) = self.open(start) else { return };
+    /// Rolls back and ends the transaction; nothing if that was done before.
+    pub(super) fn take_back(&self, start: Timestamp) -> Result<(), Error> {
+        let open = match self.standing(start)? {
+            Standing::Open(open) => open,
+            Standing::Ended(End::RolledBack) => return Ok(()),
+            Standing::Ended(end) => return Err(end.closed()),
+        };
         let mut put_down = lock(&open.put_down);
-        if put_down.ended || open.decision.roll_back() != Verdict::RolledBack {
-            return;
+        if let Verdict::Committed(time) = open.decision.roll_back() {
+            return Err(End::Committed(time).closed());
+        }
+        if put_down.ended {
+            return Ok(());
         }
         self.undo(std::mem::take(&mut put_down.keys));
-        self.leave(&open);
+        self.leave(&open, End::RolledBack);
         put_down.ended = true;
+        Ok(())
     }
 
     fn undo(&self, keys: Vec<Written>) {
@@ -259,8 +271,4 @@ fn write(
             size: user_key + bytes.len(),
             limit: user_key + untorn_memtable::MAX_VALUE_LEN,
         })
-}
-
-fn closed(state: TxnState) -> Error {
-    Error::TransactionClosed { state }
 }

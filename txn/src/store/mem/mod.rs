@@ -13,6 +13,8 @@
 //!   it, readers do not.
 //! - `transactions`: start timestamp -> the open transaction, with its decision word.
 //!
+//! How the last tens of thousands of transactions ended is remembered besides, for requests that come twice or late.
+//!
 //! The lock table makes writers of one key exclude each other: who changes `newest`, `history` or
 //! `touched` for a key holds its lock (the collector too, where it removes what somebody could write).
 //! Readers take no lock.
@@ -65,6 +67,7 @@
 mod collect;
 mod commit;
 mod decision;
+mod ended;
 mod live;
 mod locks;
 mod read;
@@ -74,13 +77,15 @@ mod tests;
 
 use super::oracle::{LARGEST, Oracle};
 use super::{Answer, ForUpdate, LockKey, Locked, Mutation, Pairs, ScanRequest, Store, Timestamp};
-use crate::error::{Error, TxnState};
+use crate::error::Error;
 use crate::lock::{LockTable, OwnerId, Wait};
 use bytes::Bytes;
 use collect::Garbage;
 use commit::PutDown;
 use dashmap::DashMap;
 use decision::Decision;
+pub use ended::Forgotten;
+use ended::{End, Ended};
 use live::{Held, Live};
 use locks::Asked;
 use std::fmt;
@@ -102,6 +107,7 @@ pub struct MemStore {
     history: Memtable,
     touched: Memtable,
     transactions: DashMap<Timestamp, Arc<Open>>,
+    ended: Ended,
     locks: LockTable,
     garbage: Garbage,
 }
@@ -113,6 +119,12 @@ struct Open {
     decision: Decision,
     asked: Asked,
     put_down: Mutex<PutDown>,
+}
+
+/// A transaction as a request finds it.
+enum Standing {
+    Open(Arc<Open>),
+    Ended(End),
 }
 
 /// What the store holds, for people.
@@ -143,6 +155,7 @@ impl MemStore {
             history: Memtable::new(),
             touched: Memtable::new(),
             transactions: DashMap::new(),
+            ended: Ended::default(),
             locks: LockTable::new(),
             garbage: Garbage::default(),
         }
@@ -171,12 +184,19 @@ impl MemStore {
         self.collect_some(usize::MAX)
     }
 
+    /// The transaction if it is open, else how it ended.
+    fn standing(&self, start: Timestamp) -> Result<Standing, Error> {
+        match self.transactions.view(&start, |_, open| Arc::clone(open)) {
+            Some(open) => Ok(Standing::Open(open)),
+            None => self.ended.of(start).map(Standing::Ended),
+        }
+    }
+
     fn open(&self, start: Timestamp) -> Result<Arc<Open>, Error> {
-        self.transactions
-            .view(&start, |_, open| Arc::clone(open))
-            .ok_or(Error::TransactionClosed {
-                state: TxnState::RolledBack,
-            })
+        match self.standing(start)? {
+            Standing::Open(open) => Ok(open),
+            Standing::Ended(end) => Err(end.closed()),
+        }
     }
 
     fn enter(&self, given: Option<Timestamp>) -> Result<Timestamp, Error> {
@@ -218,8 +238,9 @@ impl MemStore {
         }
     }
 
-    /// Forgets a transaction that is decided and resolved.
-    fn leave(&self, open: &Open) {
+    /// Forgets a transaction that is decided and resolved, but for how it ended.
+    fn leave(&self, open: &Open, end: End) {
+        self.ended.note(open.held.at, end);
         self.transactions.remove(&open.held.at);
         self.live.release(open.held);
         self.release_locks(open);
@@ -282,8 +303,7 @@ impl Store for MemStore {
     }
 
     fn rollback(&self, start: Timestamp) -> Answer<'_, ()> {
-        self.take_back(start);
-        Answer::ready(Ok(()))
+        Answer::ready(self.take_back(start))
     }
 }
 
