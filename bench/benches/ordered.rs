@@ -15,7 +15,7 @@ use untorn_bench::clock::TimeSource;
 use untorn_bench::keys::{KeyKind, Keys};
 use untorn_bench::measure::Setting;
 use untorn_bench::peer::{Peer, Room};
-use untorn_bench::roster::{PeerKind, WithPeer};
+use untorn_bench::roster::{Family, PeerKind, WithPeer};
 use untorn_bench::workload::Workload;
 
 #[global_allocator]
@@ -62,7 +62,10 @@ impl WithPeer for One<'_, '_> {
                     bencher.iter_batched_ref(filled, |table| setting.overwrite(table), each);
                 }
                 Workload::Mixed95 => {
-                    bencher.iter_batched_ref(filled, |table| setting.mixed(table), each);
+                    bencher.iter_batched_ref(filled, |table| setting.mixed(table, 20), each);
+                }
+                Workload::Mixed50 => {
+                    bencher.iter_batched_ref(filled, |table| setting.mixed(table, 2), each);
                 }
                 Workload::Drop => bencher.iter_batched(filled, drop, each),
                 Workload::ReadRandom => {
@@ -125,10 +128,14 @@ fn main() {
         .iter()
         .filter(|workload| **workload != Workload::Memory);
     for workload in timed {
-        let mut group = criterion.benchmark_group(workload.name());
-        group.throughput(Throughput::Elements(operations(*workload, &keys) as u64));
-        for peer in PeerKind::value_variants() {
-            if peer.cannot(*workload, keys.kind).is_none() {
+        for (family, prefix) in [(Family::Memtable, ""), (Family::Buffer, "buffer/")] {
+            let name = format!("{prefix}{}", workload.name());
+            let mut group = criterion.benchmark_group(name);
+            group.throughput(Throughput::Elements(operations(*workload, &keys) as u64));
+            let peers = PeerKind::value_variants().iter().filter(|peer| {
+                peer.family() == family && peer.cannot(*workload, keys.kind).is_none()
+            });
+            for peer in peers {
                 peer.dispatch(One {
                     group: &mut group,
                     setting,
@@ -136,8 +143,8 @@ fn main() {
                     name: peer.name(),
                 });
             }
+            group.finish();
         }
-        group.finish();
     }
     criterion.final_summary();
 }

@@ -9,7 +9,42 @@ use serde::{Deserialize, Serialize};
 use crate::clock::TimeSource;
 use crate::compare::Plan;
 
-/// The machine, the build and the size of a run.
+/// The machine and the build.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    /// The global allocator.
+    pub allocator: String,
+    /// The processor's name.
+    pub cpu: String,
+    /// Processors that the system offers.
+    pub cpus: usize,
+    /// Compiler, profile and flags.
+    pub build: String,
+    /// What else the machine was doing at the start: its load average over one minute; absent where it is not told.
+    pub load: Option<f64>,
+}
+
+impl Machine {
+    /// This machine and this build.
+    pub fn here() -> Self {
+        Self {
+            allocator: "mimalloc".into(),
+            cpu: cpu_name(),
+            cpus: thread::available_parallelism().map_or(1, usize::from),
+            load: load_average(),
+            build: format!(
+                "{}, {} profile, opt-level {}, {}, RUSTFLAGS {}",
+                env!("BENCH_RUSTC"),
+                env!("BENCH_PROFILE"),
+                env!("BENCH_OPT_LEVEL"),
+                env!("BENCH_TARGET"),
+                env!("BENCH_RUSTFLAGS"),
+            ),
+        }
+    }
+}
+
+/// Where and how a comparison ran.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Environment {
     /// Keys in a table.
@@ -24,16 +59,9 @@ pub struct Environment {
     pub threads: Vec<usize>,
     /// The clock that figures are taken from.
     pub clock: TimeSource,
-    /// The global allocator.
-    pub allocator: String,
-    /// The processor's name.
-    pub cpu: String,
-    /// Processors that the system offers.
-    pub cpus: usize,
-    /// Compiler, profile and flags.
-    pub build: String,
-    /// What else the machine was doing at the start: its load average over one minute; absent where it is not told.
-    pub load: Option<f64>,
+    /// The machine and the build.
+    #[serde(flatten)]
+    pub machine: Machine,
 }
 
 impl Environment {
@@ -46,18 +74,7 @@ impl Environment {
             seed: plan.seed,
             threads: plan.threads.clone(),
             clock: plan.clock,
-            allocator: "mimalloc".into(),
-            cpu: cpu_name(),
-            cpus: thread::available_parallelism().map_or(1, usize::from),
-            load: load_average(),
-            build: format!(
-                "{}, {} profile, opt-level {}, {}, RUSTFLAGS {}",
-                env!("BENCH_RUSTC"),
-                env!("BENCH_PROFILE"),
-                env!("BENCH_OPT_LEVEL"),
-                env!("BENCH_TARGET"),
-                env!("BENCH_RUSTFLAGS"),
-            ),
+            machine: Machine::here(),
         }
     }
 }
@@ -78,6 +95,30 @@ fn load_average() -> Option<f64> {
     averages.split(' ').next()?.parse().ok()
 }
 
+/// What a figure of these programs may be held to.
+const RULES: &str = "\
+queries cover the whole table, in an order independent of the order of insertion;
+every peer is used through the fastest interface that it has, and answers are checked;
+rounds are interleaved, the smallest figure counts and the spread is told: only ratios within one run count";
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "allocator {}", self.allocator)?;
+        writeln!(f, "build     {}", self.build)?;
+        if cfg!(debug_assertions) {
+            writeln!(
+                f,
+                "          without optimisation: the figures mean nothing"
+            )?;
+        }
+        write!(f, "CPU       {}, {} available", self.cpu, self.cpus)?;
+        match self.load {
+            Some(load) => writeln!(f, ", load {load:.2} at the start"),
+            None => writeln!(f),
+        }
+    }
+}
+
 impl fmt::Display for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let threads: Vec<String> = self.threads.iter().map(usize::to_string).collect();
@@ -86,24 +127,14 @@ impl fmt::Display for Environment {
             "keys      {} per table, values of {} bytes, seed {}",
             self.n, self.value_len, self.seed
         )?;
-        writeln!(f, "allocator {}", self.allocator)?;
-        writeln!(f, "build     {}", self.build)?;
-        let load = self
-            .load
-            .map(|load| format!(", load {load:.2} at the start"));
-        writeln!(
-            f,
-            "CPU       {}, {} available{}",
-            self.cpu,
-            self.cpus,
-            load.unwrap_or_default()
-        )?;
+        write!(f, "{}", self.machine)?;
         writeln!(
             f,
             "threads   {}; {} interleaved rounds, the smallest counts; {} time",
             threads.join(", "),
             self.rounds,
             self.clock.name()
-        )
+        )?;
+        writeln!(f, "rules     {}", RULES.replace('\n', "\n          "))
     }
 }

@@ -3,10 +3,10 @@
 //!
 //! Two programs and a criterion target share this library:
 //!
-//! - `compare` times every workload on every peer in *interleaved rounds*: round by round, peer by peer, so that a
+//! - `untorn-bench compare` times every workload on every peer in *interleaved rounds*: round by round, peer by peer, so that a
 //!   slow minute of the machine falls on all of them. It prints the minimum, the spread and the ratio to Untorn.
-//! - `footprint` fills one table in a fresh process under a counting allocator and prints bytes per entry. `compare`
-//!   calls it; it is a program of its own because counting costs two shared atomics per allocation, which would tell
+//! - `footprint` fills one table in a fresh process under a counting allocator and prints bytes per entry. It is called
+//!   for the memory figures; it is a program of its own because counting costs two shared atomics per allocation, which would tell
 //!   in the timings.
 //! - `cargo bench` runs the same workloads at a small size under criterion.
 //!

@@ -116,12 +116,12 @@ impl Setting<'_> {
         })
     }
 
-    /// 95 gets, 5 overwrites.
-    pub fn mixed<P: Peer>(&self, table: &P) -> Outcome {
+    /// Gets, and one overwrite in `every` operations.
+    pub fn mixed<P: Peer>(&self, table: &P, every: usize) -> Outcome {
         let list = &self.keys.queries;
         self.points(list.len()).run(|at| {
             let key = list.get(at);
-            if (at / self.threads).is_multiple_of(20) {
+            if (at / self.threads).is_multiple_of(every) {
                 table.overwrite(key, &value_of(key, at));
                 true
             } else {
@@ -263,7 +263,8 @@ impl Setting<'_> {
             step(W::ReadSeq, &|| self.read_all(&table));
             step(W::SeekRandom, &|| self.seek(&table));
             step(W::Overwrite, &|| self.overwrite(&table));
-            step(W::Mixed95, &|| self.mixed(&table));
+            step(W::Mixed95, &|| self.mixed(&table, 20));
+            step(W::Mixed50, &|| self.mixed(&table, 2));
             step(W::ReadWhileWriting, &|| self.read_while_writing(&table));
             let dropped = self.drop_table(table);
             step(W::Drop, &|| dropped.clone());
@@ -293,6 +294,7 @@ mod tests {
     use crate::peers::BTreePeer;
     use crate::run::Outcome;
     use crate::workload::Workload;
+    use clap::ValueEnum;
     use std::time::Duration;
 
     struct All(Vec<(Workload, Outcome)>);
@@ -317,7 +319,8 @@ mod tests {
         };
         let mut all = All(Vec::new());
         setting.pass::<BTreePeer>(&mut all);
-        assert_eq!(all.0.len(), 12, "{:?}", all.0);
+        let timed = Workload::value_variants().len() - 1;
+        assert_eq!(all.0.len(), timed, "{:?}", all.0);
         for (workload, outcome) in &all.0 {
             assert!(
                 matches!(outcome, Outcome::Timed { ns, wrong: 0 } if *ns > 0.0),

@@ -18,12 +18,12 @@ impl Room {
         }
     }
 
-    /// Room for `entries` keys and for every overwrite that a round of workloads makes: one of each key, and a
-    /// twentieth more for the mixed one.
+    /// Room for `entries` keys and for every overwrite that a round of workloads makes: one of each key, and of a
+    /// twentieth and a half of them for the mixed ones.
     pub const fn for_a_round(entries: usize) -> Self {
         Self {
             entries,
-            writes: entries * 2 + entries / 16 + 64,
+            writes: entries * 3 + 64,
         }
     }
 }

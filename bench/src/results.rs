@@ -51,7 +51,7 @@ pub struct Record {
     pub bytes_per_entry: Option<f64>,
     /// (largest - smallest) / smallest over the rounds.
     pub spread: f64,
-    /// This peer's figure over Untorn's: above 1 means that Untorn needs less.
+    /// This peer's figure over that of Untorn's own in its family: above 1 means that Untorn needs less.
     pub ratio_to_untorn: Option<f64>,
     /// Answers of all rounds that were wrong: a key that was there was not found, or a scan left entries out.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -125,7 +125,7 @@ impl Results {
     fn record(&self, cell: Cell, n: usize) -> Record {
         let figure = self.smallest(cell);
         let ours = self.smallest(Cell {
-            peer: PeerKind::Untorn,
+            peer: cell.peer.family().ours(),
             ..cell
         });
         let memory = cell.workload == Workload::Memory;

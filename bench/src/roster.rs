@@ -8,13 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::keys::{KeyKind, VALUE_LEN};
 use crate::peer::Peer;
 use crate::peers::{
-    ArenaPeer, ArtPeer, BTreePeer, DashPeer, MasstreePeer, PapayaPeer, SkipMapPeer, TreeIndexPeer,
-    UntornPeer,
+    ArenaPeer, ArtPeer, BTreePeer, ClientBufferPeer, DashPeer, MasstreePeer, MemBufferPeer,
+    PapayaPeer, SkipMapPeer, TreeIndexPeer, UntornPeer,
 };
 use crate::workload::Workload;
-
-/// The memtable in this workspace can be run.
-pub const UNTORN_RUNS: bool = true;
 
 /// A peer by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
@@ -44,6 +41,29 @@ pub enum PeerKind {
     Dashmap,
     /// `papaya::HashMap`: unordered.
     Papaya,
+    /// Untorn's transaction buffer, `untorn_txn::MemBuffer`.
+    MemBuffer,
+    /// The buffer of TiKV's client for Rust, made anew: `Mutex<BTreeMap<Vec<u8>, Option<Vec<u8>>>>`.
+    ClientBuffer,
+}
+
+/// What a peer is for. Ratios are taken within a family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// Maps of a storage engine.
+    Memtable,
+    /// Buffers of a transaction's writes.
+    Buffer,
+}
+
+impl Family {
+    /// Untorn's own in this family.
+    pub fn ours(self) -> PeerKind {
+        match self {
+            Self::Memtable => PeerKind::Untorn,
+            Self::Buffer => PeerKind::MemBuffer,
+        }
+    }
 }
 
 /// Something to do with the type behind a name.
@@ -74,7 +94,7 @@ impl WithPeer for Traits {
 }
 
 impl PeerKind {
-    /// Who is compared when nobody is named: the variants with arrays or vectors are left out.
+    /// Who is compared when nobody is named: maps, without the variants with arrays or vectors.
     pub const USUAL: [PeerKind; 9] = [
         Self::Untorn,
         Self::Crossbeam,
@@ -102,6 +122,8 @@ impl PeerKind {
             Self::Btree => "btree",
             Self::Dashmap => "dashmap",
             Self::Papaya => "papaya",
+            Self::MemBuffer => "mem-buffer",
+            Self::ClientBuffer => "client-buffer",
         }
     }
 
@@ -122,15 +144,28 @@ impl PeerKind {
             Self::Btree => what.with::<BTreePeer>(),
             Self::Dashmap => what.with::<DashPeer>(),
             Self::Papaya => what.with::<PapayaPeer>(),
+            Self::MemBuffer => what.with::<MemBufferPeer>(),
+            Self::ClientBuffer => what.with::<ClientBufferPeer>(),
         }
+    }
+
+    /// What it is for.
+    pub fn family(self) -> Family {
+        match self {
+            Self::MemBuffer | Self::ClientBuffer => Family::Buffer,
+            _ => Family::Memtable,
+        }
+    }
+
+    /// This one is Untorn's.
+    pub fn is_ours(self) -> bool {
+        self == self.family().ours()
     }
 
     /// Why this peer cannot do that workload on those keys; `None` if it can.
     pub fn cannot(self, workload: Workload, keys: KeyKind) -> Option<&'static str> {
         let traits = self.dispatch(Traits);
-        if self == Self::Untorn && !UNTORN_RUNS {
-            Some("the memtable is not in this workspace yet")
-        } else if traits.key_len.is_some() && traits.key_len != keys.key_len() {
+        if traits.key_len.is_some() && traits.key_len != keys.key_len() {
             Some("keys of one fixed length only")
         } else if workload.needs_order() && !traits.ordered {
             Some("unordered")

@@ -31,7 +31,7 @@ fn cell(record: Option<&Record>) -> String {
         _ => format!("+{:.0}%", record.spread * 100.0),
     };
     match record.ratio_to_untorn {
-        Some(ratio) if record.peer != PeerKind::Untorn => {
+        Some(ratio) if !record.peer.is_ours() => {
             format!("{figure} x{ratio:.2}\n{second}")
         }
         _ => format!("{figure}\n{second}"),

@@ -37,6 +37,9 @@ pub enum Workload {
     /// 95 gets to 5 overwrites, in random order.
     #[value(name = "mixed95")]
     Mixed95,
+    /// 50 gets to 50 overwrites, in random order.
+    #[value(name = "mixed50")]
+    Mixed50,
     /// Get in random order while one thread more overwrites without a pause; per get.
     #[value(name = "readwhilewriting")]
     ReadWhileWriting,
@@ -74,6 +77,7 @@ impl Workload {
             Self::SeekRandom => "seekrandom",
             Self::Overwrite => "overwrite",
             Self::Mixed95 => "mixed95",
+            Self::Mixed50 => "mixed50",
             Self::ReadWhileWriting => "readwhilewriting",
             Self::Drop => "drop",
             Self::Tiny => "tiny",

@@ -2,18 +2,22 @@
 
 mod artmap;
 mod btree;
+mod client_buffer;
 mod crossbeam;
 mod dashmap;
 mod masstree;
+mod mem_buffer;
 mod papaya;
 mod scc;
 mod untorn;
 
 pub use artmap::{ArenaPeer, ArtPeer};
 pub use btree::BTreePeer;
+pub use client_buffer::ClientBufferPeer;
 pub use crossbeam::SkipMapPeer;
 pub use dashmap::DashPeer;
 pub use masstree::MasstreePeer;
+pub use mem_buffer::MemBufferPeer;
 pub use papaya::PapayaPeer;
 pub use scc::TreeIndexPeer;
 pub use untorn::UntornPeer;

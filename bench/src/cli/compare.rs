@@ -1,18 +1,9 @@
-//! Times every workload on every peer in interleaved rounds; prints a table, writes JSON.
-//!
-//! ```text
-//! cargo run --release -p untorn-bench -- --n 1000000 --keys random,record --threads 1,2 --json out.json
-//! ```
+//! `compare`: the workloads, the peers, a table for people and JSON for programs.
 
-#![forbid(unsafe_code)]
-
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
-use mimalloc::MiMalloc;
+use clap::ValueEnum;
 use untorn_bench::clock::TimeSource;
 use untorn_bench::compare::Plan;
 use untorn_bench::environment::Environment;
@@ -22,24 +13,11 @@ use untorn_bench::roster::PeerKind;
 use untorn_bench::table;
 use untorn_bench::workload::Workload;
 
-#[global_allocator]
-static GLOBAL: MiMalloc = MiMalloc;
+use super::{Failure, write_json};
 
-/// The one thing that this program does, for those who name it.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Mode {
-    Compare,
-}
-
-/// Untorn beside its peers: minimum, spread and ratio of every workload.
-///
 /// A ratio is the peer's time over Untorn's: above 1, Untorn needs less.
-#[derive(Debug, Parser)]
-#[command(name = "compare")]
-struct Args {
-    /// May be given; changes nothing.
-    #[arg(hide = true)]
-    mode: Option<Mode>,
+#[derive(Debug, Clone, PartialEq, clap::Args)]
+pub struct Args {
     /// Keys in a table.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(100..))]
     n: u32,
@@ -105,79 +83,48 @@ impl Args {
             seed: self.seed,
         }
     }
-}
 
-#[derive(Debug, thiserror::Error)]
-#[error("{path}: {source}")]
-struct WriteError {
-    path: PathBuf,
-    source: std::io::Error,
-}
-
-fn write_json(
-    path: &Path,
-    environment: &Environment,
-    plan: &Plan,
-    results: &Results,
-) -> Result<(), WriteError> {
-    let report = Report {
-        environment: environment.clone(),
-        results: results.records(plan.n),
-    };
-    serde_json::to_vec_pretty(&report)
-        .map_err(std::io::Error::from)
-        .and_then(|json| fs::write(path, json))
-        .map_err(|source| WriteError {
-            path: path.to_owned(),
-            source,
-        })
-}
-
-fn main() -> ExitCode {
-    let args = Args::parse();
-    let plan = args.plan();
-    let environment = Environment::new(&plan);
-    println!("{environment}");
-    if cfg!(debug_assertions) {
-        println!("built without optimisation: the figures mean nothing\n");
-    }
-    let mut failed = None;
-    let results = plan.run(|results| {
-        if let Some(path) = &args.json {
-            failed = write_json(path, &environment, &plan, results).err();
-        }
-    });
-    if let Some(path) = &args.json {
-        failed = write_json(path, &environment, &plan, &results).err();
-    }
-    print!("{}", table::render(&results.records(plan.n)));
-    match failed {
-        None => ExitCode::SUCCESS,
-        Some(error) => {
-            eprintln!("the figures could not be written: {error}");
-            ExitCode::FAILURE
-        }
+    /// Compares, prints, writes.
+    pub fn run(self) -> Result<(), Failure> {
+        let plan = self.plan();
+        let environment = Environment::new(&plan);
+        println!("{environment}");
+        let report = |results: &Results| Report {
+            environment: environment.clone(),
+            results: results.records(plan.n),
+        };
+        let write = |results: &Results| match &self.json {
+            Some(path) => write_json(path, &report(results)),
+            None => Ok(()),
+        };
+        let mut written = Ok(());
+        let results = plan.run(|results| written = write(results));
+        print!("{}", table::render(&results.records(plan.n)));
+        // The plan may have been all memory, with no round to write after.
+        written.and_then(|()| write(&results))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::Args;
-    use clap::{CommandFactory, Parser};
+    use clap::{Parser, ValueEnum};
     use untorn_bench::workload::Workload;
 
-    #[test]
-    fn the_command_line_is_consistent() {
-        Args::command().debug_assert();
+    #[derive(Debug, Parser)]
+    struct Alone {
+        #[command(flatten)]
+        args: Args,
     }
 
     #[test]
-    fn naming_the_mode_changes_nothing_and_everything_is_timed_by_default() {
-        let named = Args::try_parse_from(["compare", "compare", "--threads", "1,2"]).unwrap();
-        let plan = named.plan();
+    fn everything_is_timed_by_default() {
+        let plan = Alone::try_parse_from(["compare", "--threads", "1,2"])
+            .unwrap()
+            .args
+            .plan();
         assert_eq!(plan.threads, [1, 2]);
-        assert!(plan.workloads.contains(&Workload::Memory));
-        assert_eq!(plan.workloads.len(), 13);
+        assert_eq!(plan.workloads, Workload::value_variants());
     }
 
     #[test]
@@ -187,7 +134,7 @@ mod tests {
             ["compare", "--peers", "nobody"],
             ["compare", "--n", "5"],
         ] {
-            assert!(Args::try_parse_from(wrong).is_err(), "{wrong:?}");
+            assert!(Alone::try_parse_from(wrong).is_err(), "{wrong:?}");
         }
     }
 }
