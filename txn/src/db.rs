@@ -7,7 +7,7 @@ pub use run::Cause;
 pub use snapshot::DbSnapshot;
 
 use crate::error::Error;
-use crate::store::{MemStore, Store, Timestamp};
+use crate::store::{Begin, MemStore, SafePoint, Store, Timestamp};
 use crate::transaction::alarm::Alarm;
 use crate::transaction::{BeginOptions, Transaction, block_on};
 use std::sync::Arc;
@@ -58,11 +58,17 @@ impl Db {
     /// With a given start timestamp [`Error::InvalidTimestamp`] and [`Error::SnapshotTooOld`];
     /// [`Error::Store`].
     pub async fn begin(&self, options: BeginOptions) -> Result<Transaction, Error> {
-        let start_ts = self.store.begin(options.start_ts).await?;
+        let owner = Arc::new(());
+        let begin = Begin {
+            start_ts: options.start_ts,
+            owner: Arc::downgrade(&owner),
+        };
+        let start_ts = self.store.begin(begin).await?;
         Ok(Transaction::new(
             Arc::clone(&self.store),
             Arc::clone(&self.alarm),
             start_ts,
+            owner,
             options,
         ))
     }
@@ -73,7 +79,26 @@ impl Db {
     ///
     /// [`Error::Store`].
     pub async fn snapshot(&self) -> Result<DbSnapshot, Error> {
-        DbSnapshot::take(&self.store).await
+        DbSnapshot::take(&self.store, None).await
+    }
+
+    /// The database as it was at a timestamp, to read from. Any number of snapshots may be taken of one timestamp.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SnapshotTooOld`] where what was visible then may be gone, [`Error::InvalidTimestamp`] for one in the
+    /// future; [`Error::Store`].
+    pub async fn snapshot_at(&self, at: Timestamp) -> Result<DbSnapshot, Error> {
+        DbSnapshot::take(&self.store, Some(at)).await
+    }
+
+    /// Up to where old versions may have been dropped, and for how long something has held that back.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`].
+    pub async fn safe_point(&self) -> Result<SafePoint, Error> {
+        self.store.safe_point().await
     }
 
     /// A timestamp above every one given out before.
@@ -114,6 +139,24 @@ impl BlockingDb<'_> {
     /// As there.
     pub fn snapshot(&self) -> Result<DbSnapshot, Error> {
         block_on(self.db.snapshot())
+    }
+
+    /// As [`Db::snapshot_at`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn snapshot_at(&self, at: Timestamp) -> Result<DbSnapshot, Error> {
+        block_on(self.db.snapshot_at(at))
+    }
+
+    /// As [`Db::safe_point`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn safe_point(&self) -> Result<SafePoint, Error> {
+        block_on(self.db.safe_point())
     }
 
     /// As [`Db::timestamp`].

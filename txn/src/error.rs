@@ -5,6 +5,7 @@
 //! close came out of order) have a type of their own that converts into [`Error`].
 
 use crate::DisplayKey;
+use crate::flags::Assertion;
 use crate::lock::{LockError, WaitEdge};
 use crate::store::Timestamp;
 use bytes::Bytes;
@@ -79,6 +80,8 @@ pub enum Error {
         conflict_start_ts: Timestamp,
         /// When it did.
         conflict_commit_ts: Timestamp,
+        /// What looked for it.
+        reason: ConflictReason,
     },
     /// The key was presumed absent and has a value.
     #[error("\"{}\" exists already", DisplayKey(.key))]
@@ -112,6 +115,38 @@ pub enum Error {
         /// The transactions in the way; may be empty.
         holders: Vec<Timestamp>,
     },
+    /// The transaction is taken for dead, or may be: its locks are not to be relied on. Only rollback is left.
+    #[error("the locks of transaction {start_ts} are lost: {loss}")]
+    LockLost {
+        /// The transaction.
+        start_ts: Timestamp,
+        /// The key that stands for all of them, where it is known.
+        primary: Option<Bytes>,
+        /// How it came about.
+        loss: Loss,
+    },
+    /// What was asserted of the key is not so.
+    #[error("\"{}\" was asserted to be {assertion}", DisplayKey(.key))]
+    AssertionFailed {
+        /// The key.
+        key: Bytes,
+        /// The transaction that asserted it.
+        start_ts: Timestamp,
+        /// What it asserted.
+        assertion: Assertion,
+    },
+    /// The store did not tell whether the commit was carried out: it may have been or not. Final for the
+    /// transaction; [`Transaction::outcome`](crate::Transaction::outcome) may be asked later.
+    #[error("nobody knows whether transaction {start_ts} is committed: {source}")]
+    Undetermined {
+        /// The transaction.
+        start_ts: Timestamp,
+        /// The last that was heard of the store.
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
+    /// The database was closed.
+    #[error("the database is closed")]
+    DatabaseClosed,
     /// The wait was ended by its caller.
     #[error("cancelled")]
     Cancelled,
@@ -134,15 +169,33 @@ pub enum Error {
         /// The newest of the store.
         newest: Timestamp,
     },
-    /// The store failed.
+    /// The store failed, or did not answer: what was asked may have been done or not.
     #[error("the store failed: {source}")]
     Store {
         /// How.
         source: Arc<dyn std::error::Error + Send + Sync>,
+        /// Another attempt may succeed.
+        transient: bool,
     },
 }
 
 impl Error {
+    /// A failure of the store that will not go away by itself.
+    pub fn store(source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Store {
+            source: Arc::new(source),
+            transient: false,
+        }
+    }
+
+    /// A failure of the store that may be gone at the next attempt.
+    pub fn transient(source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Store {
+            source: Arc::new(source),
+            transient: true,
+        }
+    }
+
     /// Whether a new transaction that does the same may succeed.
     pub fn is_retryable(&self) -> bool {
         matches!(
@@ -150,7 +203,12 @@ impl Error {
             Error::WriteConflict { .. }
                 | Error::Deadlock { .. }
                 | Error::LockWaitTimeout { .. }
+                | Error::LockLost { .. }
                 | Error::SnapshotTooOld { .. }
+                | Error::Store {
+                    transient: true,
+                    ..
+                }
         )
     }
 }
@@ -174,10 +232,40 @@ impl From<LockError> for Error {
             },
             LockError::Cancelled { .. } => Error::Cancelled,
             LockError::DeadlineExceeded { .. } => Error::DeadlineExceeded,
-            other => Error::Store {
-                source: Arc::new(other),
-            },
+            other => Error::store(other),
         }
+    }
+}
+
+/// What found out about a conflict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConflictReason {
+    /// A lock that was asked for as of a given timestamp.
+    ForUpdate,
+    /// The commit, of a key that was not locked.
+    Commit,
+}
+
+/// How a transaction came to lose its locks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Loss {
+    /// The store has ended it, or does not know the lock.
+    Refused,
+    /// No sign of life was answered for as long as the locks live without one.
+    Unanswered,
+    /// It is older than its lifetime allows.
+    Lifetime,
+}
+
+impl std::fmt::Display for Loss {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Loss::Refused => "the store has given them up",
+            Loss::Unanswered => "the store does not answer",
+            Loss::Lifetime => "its lifetime is over",
+        })
     }
 }
 

@@ -110,6 +110,28 @@ pub enum Assertion {
     Unknown,
 }
 
+impl Assertion {
+    /// Whether it goes with the key having a value, or none.
+    pub const fn holds(self, exists: bool) -> bool {
+        match self {
+            Assertion::Exist => exists,
+            Assertion::NotExist => !exists,
+            Assertion::None | Assertion::Unknown => true,
+        }
+    }
+}
+
+impl std::fmt::Display for Assertion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Assertion::None => "nothing",
+            Assertion::Exist => "there",
+            Assertion::NotExist => "absent",
+            Assertion::Unknown => "unknown",
+        })
+    }
+}
+
 /// One change of a key's flags; see the [table](self).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -125,11 +125,11 @@ pub mod transaction;
 
 pub use buffer::{Entry, MemBuffer};
 pub use db::{BlockingDb, Cause, Db, DbSnapshot};
-pub use error::{Error, TxnState};
+pub use error::{ConflictReason, Error, Loss, TxnState};
 pub use flags::{Assertion, FlagOp, KeyFlags};
 pub use key_display::{DisplayKey, MAX_PRINTED};
 pub use lock::{LockError, LockTable};
-pub use store::{ForUpdate, MemStore, Store, Timestamp};
+pub use store::{AssertionLevel, ForUpdate, MemStore, SafePoint, Store, Timestamp};
 pub use transaction::{
     BeginOptions, CommitInfo, LockOptions, LockOutcome, Mode, OnDrop, Transaction,
 };

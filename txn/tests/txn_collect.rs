@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
+use untorn_txn::store::{Begin, Mutation, MutationOp, Prewrite};
 use untorn_txn::{
     BeginOptions, Db, Error, LockOptions, MemStore, OnDrop, Store, Transaction, TxnState,
 };
@@ -108,15 +109,13 @@ fn collecting_a_touch_does_not_take_the_version_under_a_writer_along() {
         .lock_keys(["k"], LockOptions::default())
         .unwrap();
     toucher.blocking().commit().unwrap();
-    let writer = untorn_txn::store::Mutation {
-        key: "k".into(),
-        op: untorn_txn::store::MutationOp::Put("next".into()),
-        check_conflict: true,
-    };
+    let writer = Prewrite::new(vec![Mutation::new(
+        "k".into(),
+        MutationOp::Put("next".into()),
+    )]);
     // By hand, to stop between the phases.
-    let start = ready(store.begin(None)).unwrap();
-    let wait = untorn_txn::lock::Wait::NoWait;
-    ready(store.prewrite(start, &[writer], wait, None)).unwrap();
+    let start = ready(store.begin(Begin::default())).unwrap();
+    ready(store.prewrite(start, &writer)).unwrap();
     // Only now the touch can be collected.
     assert_eq!(store.stats().uncollected, 1);
     drop(old);
@@ -174,18 +173,13 @@ fn a_given_start_timestamp_must_be_kept_free_and_past() {
 #[test]
 fn requests_that_come_twice_or_late_do_no_harm() {
     let (store, _) = in_memory();
-    let start = ready(store.begin(None)).unwrap();
-    let mutations = [untorn_txn::store::Mutation {
-        key: "k".into(),
-        op: untorn_txn::store::MutationOp::Put("1".into()),
-        check_conflict: true,
-    }];
-    let wait = untorn_txn::lock::Wait::NoWait;
+    let start = ready(store.begin(Begin::default())).unwrap();
+    let write = Prewrite::new(vec![Mutation::new("k".into(), MutationOp::Put("1".into()))]);
     for _ in 0..2 {
-        ready(store.prewrite(start, &mutations, wait, None)).unwrap();
+        ready(store.prewrite(start, &write)).unwrap();
     }
     let time = ready(store.commit(start)).unwrap();
-    let is_closed = |result: Result<(), Error>| {
+    let is_committed = |result: Result<(), Error>| {
         matches!(
             result,
             Err(Error::TransactionClosed {
@@ -193,12 +187,10 @@ fn requests_that_come_twice_or_late_do_no_harm() {
             })
         )
     };
-    assert!(is_closed(ready(
-        store.prewrite(start, &mutations, wait, None)
-    )));
+    assert!(is_committed(ready(store.prewrite(start, &write)).map(drop)));
     assert_eq!(ready(store.commit(start)).unwrap(), time);
-    assert!(is_closed(ready(store.rollback(start))));
-    store.unlock(start, b"k", 1);
+    assert!(is_committed(ready(store.rollback(start))));
+    ready(store.unlock(start, vec![("k".into(), 1)])).unwrap();
     store.stop_locking(start);
     let now = ready(store.timestamp()).unwrap();
     assert!(now > time);

@@ -4,7 +4,9 @@
 use std::error::Error as StdError;
 use std::sync::Arc;
 use std::thread;
-use untorn_txn::{BeginOptions, Db, Error, MemStore, OnDrop, Transaction, TxnState};
+use untorn_txn::{
+    BeginOptions, ConflictReason, Db, Error, MemStore, OnDrop, Transaction, TxnState,
+};
 
 fn in_memory() -> (Arc<MemStore>, Db) {
     let store = Arc::new(MemStore::new());
@@ -99,6 +101,7 @@ fn it_gives_up_after_ten_attempts_with_the_last_error() {
             read_ts: 0,
             conflict_start_ts: 0,
             conflict_commit_ts: 0,
+            reason: ConflictReason::Commit,
         })
     });
     assert!(matches!(

@@ -5,11 +5,8 @@ use crate::store::{Pairs, ScanRequest, Store, Timestamp};
 use crate::transaction::block_on;
 use bytes::Bytes;
 use std::fmt;
-use std::future::Future;
 use std::ops::RangeBounds;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Waker};
 
 /// The database as it was at one timestamp; made by [`Db::snapshot`](crate::Db::snapshot). A clone is the same
 /// snapshot. What it shows is kept for as long as it lives.
@@ -37,9 +34,8 @@ struct View {
 }
 
 impl DbSnapshot {
-    pub(super) async fn take(store: &Arc<dyn Store>) -> Result<Self, Error> {
-        // A transaction that only reads: it holds the safe point.
-        let at = store.begin(None).await?;
+    pub(super) async fn take(store: &Arc<dyn Store>, at: Option<Timestamp>) -> Result<Self, Error> {
+        let at = store.hold(at).await?;
         Ok(Self {
             view: Arc::new(View {
                 store: Arc::clone(store),
@@ -110,11 +106,7 @@ impl DbSnapshot {
 
 impl Drop for View {
     fn drop(&mut self) {
-        // The store takes it in at the first poll; nobody waits for more.
-        let mut answer = pin!(self.store.rollback(self.at));
-        let _ = answer
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()));
+        self.store.let_go(self.at);
     }
 }
 

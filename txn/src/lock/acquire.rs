@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -93,6 +94,15 @@ impl Acquire {
                 self.finish(&waiter, outcome)
             }
             State::Told => Err(LockError::AlreadyTold),
+        }
+    }
+
+    /// Has the task polled at this instant, if the call still waits then: for looking at something else meanwhile.
+    /// Only the last instant counts, and it does nothing before the first poll that was pending.
+    pub fn wake_at(&self, at: Instant) {
+        if let State::Waiting(waiter) = &self.state {
+            *waiter.wake_up.lock() = Some(at);
+            self.table.core.timer.arm(waiter, at);
         }
     }
 

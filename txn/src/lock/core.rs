@@ -181,12 +181,27 @@ impl Core {
                 None
             }
             ends => {
+                let wake_up = self.wake_up(waiter);
                 let again = self
                     .search(waiter)
-                    .then(|| Instant::now().checked_add(PAUSE));
-                earlier(again.flatten(), ends)
+                    .then(|| Instant::now().checked_add(PAUSE))
+                    .flatten();
+                let next = [again, wake_up].into_iter().flatten().min();
+                earlier(next, ends)
             }
         }
+    }
+
+    /// Wakes a task that wanted to be by now; else says when it wants to be.
+    fn wake_up(&self, waiter: &Waiter) -> Option<Instant> {
+        let mut wake_up = waiter.wake_up.lock();
+        if wake_up.is_none_or(|at| at > Instant::now()) {
+            return *wake_up;
+        }
+        *wake_up = None;
+        drop(wake_up);
+        waiter.wake();
+        None
     }
 
     /// Ends a wait whose time is up.

@@ -1,6 +1,7 @@
 //! Who looks at the clock for those that wait: one thread for the table.
 //!
-//! At most one entry per waiting call: first for the deadlock search, then for the end of the wait. An entry is put in
+//! At most one entry per waiting call, for what is due first: the deadlock search, a wake-up that its task asked for,
+//! the end of the wait. Who looks at one that is due puts it in again for the next. An entry is put in
 //! with the timer locked, if the word still says `WAITING`; the call takes it out after its word has changed. So none
 //! is left behind, and a long budget on a short wait costs nothing later.
 
@@ -28,17 +29,22 @@ pub(super) struct Timer {
 }
 
 impl Timer {
-    /// Has the thread look at `waiter` at this instant, unless its wait has ended.
+    /// Has the thread look at `waiter` at this instant or earlier, unless its wait has ended.
     pub(super) fn arm(&self, waiter: &Arc<Waiter>, at: Instant) {
         let mut entries = self.lock();
         if !waiter.is_waiting() {
             return;
         }
+        let mut armed = armed(waiter);
+        if armed.is_some_and(|(earlier, _)| earlier <= at) {
+            return;
+        }
         entries.next += 1;
         let place = (at, entries.next);
-        if let Some(old) = armed(waiter).replace(place) {
+        if let Some(old) = armed.replace(place) {
             entries.due.remove(&old);
         }
+        drop(armed);
         let first = entries
             .due
             .first_key_value()

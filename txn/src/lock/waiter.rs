@@ -91,6 +91,8 @@ pub(crate) struct Waiter {
     pub(super) ticket: std::sync::atomic::AtomicI64,
     /// The timer's entry for this call, if it has one. Read and written with the timer locked.
     pub(super) armed: std::sync::Mutex<Option<super::timer::Place>>,
+    /// When the task wants to be polled though nothing has happened.
+    pub(super) wake_up: Mutex<Option<Instant>>,
     word: AtomicU64,
     slot: Mutex<Slot>,
 }
@@ -113,6 +115,7 @@ impl Waiter {
             ends,
             ticket: std::sync::atomic::AtomicI64::new(0),
             armed: std::sync::Mutex::new(None),
+            wake_up: Mutex::new(None),
             word: AtomicU64::new(WAITING),
             slot: Mutex::new(Slot::default()),
         })

@@ -5,30 +5,41 @@
 //! [`Answer`]: the result at once where the store knows it, a future of it where it has to wait.
 //!
 //! [`MemStore`] is the embedded store of this crate.
+//!
+//! # What every store promises
+//!
+//! A transaction is named by its start timestamp. Any request may come twice or late, and in any order:
+//!
+//! - A repeated request has the effect of one and is answered as the first was. A lock request that comes after
+//!   its attempt was given back is refused.
+//! - [`Error::Store`](crate::Error::Store) says that nobody knows whether the request was carried out. It may be sent again; a lock is to be
+//!   given back under its attempt. The same goes for an answer that was dropped before it was there. Every other
+//!   error is definite: nothing was done.
+//! - After its end a transaction locks and writes nothing: [`Error::TransactionClosed`](crate::Error::TransactionClosed) tells how it ended. A commit
+//!   after a rollback is refused like that, and a rollback after a commit. What is neither open nor committed is
+//!   rolled back.
 
 mod answer;
 pub mod mem;
 mod oracle;
+mod reply;
 mod request;
 
 pub use answer::Answer;
 pub use mem::MemStore;
 pub use oracle::{COUNTER_BITS, Timestamp};
-pub use request::{ForUpdate, LockKey, Locked, Mutation, MutationOp, Pairs, ScanRequest};
+pub use reply::{Locked, Pairs, Prewritten, SafePoint, TxnStatus};
+pub use request::{
+    AssertionLevel, Begin, ForUpdate, Guard, LOCK_TTL, LockKey, Mutation, MutationOp, Prewrite,
+    ScanRequest,
+};
 
 use bytes::Bytes;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::Duration;
 
-use crate::lock::Wait;
-
-/// What transactions need of the data below them.
-///
-/// A transaction is named by its start timestamp. Every request may come twice or late: a repeated one has the
-/// effect of one and the same answer. After [`commit`](Store::commit) or [`rollback`](Store::rollback) the
-/// transaction has ended, and what is not a repeated end is
-/// [`Error::TransactionClosed`](crate::Error::TransactionClosed), with the state in which it ended.
+/// What transactions need of the data below them. What holds for all of it is told in the [module](self).
 pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Opens a transaction: a fresh start timestamp, or the given one. Data that is visible at it is kept
     /// until the transaction ends.
@@ -37,10 +48,21 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     ///
     /// For a given one [`Error::InvalidTimestamp`](crate::Error::InvalidTimestamp) where it is zero, out of range, in the future or names a
     /// transaction that is open, and [`Error::SnapshotTooOld`](crate::Error::SnapshotTooOld).
-    fn begin(&self, given: Option<Timestamp>) -> Answer<'_, Timestamp>;
+    fn begin(&self, begin: Begin) -> Answer<'_, Timestamp>;
 
     /// A timestamp above every one given out before.
     fn timestamp(&self) -> Answer<'_, Timestamp>;
+
+    /// Keeps what is visible at a timestamp, a fresh or a given one, until [`let_go`](Store::let_go). A timestamp
+    /// may be held more than once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidTimestamp`](crate::Error::InvalidTimestamp) where it is zero or in the future, and [`Error::SnapshotTooOld`](crate::Error::SnapshotTooOld).
+    fn hold(&self, at: Option<Timestamp>) -> Answer<'_, Timestamp>;
+
+    /// Undoes one [`hold`](Store::hold).
+    fn let_go(&self, at: Timestamp);
 
     /// The value of `key` that was committed last at or before `at`.
     ///
@@ -48,6 +70,21 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     ///
     /// [`Error::SnapshotTooOld`](crate::Error::SnapshotTooOld) where it is no longer kept.
     fn get<'a>(&'a self, key: &'a [u8], at: Timestamp) -> Answer<'a, Option<Bytes>>;
+
+    /// [`get`](Store::get) of several keys, in the order given.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn batch_get<'a>(&'a self, keys: &'a [Bytes], at: Timestamp) -> Answer<'a, Vec<Option<Bytes>>> {
+        Answer::waiting(async move {
+            let mut values = Vec::with_capacity(keys.len());
+            for key in keys {
+                values.push(self.get(key, at).await?);
+            }
+            Ok(values)
+        })
+    }
 
     /// The first keys of a range with their values, as they were at a timestamp: in order, or from the back.
     /// Fewer than the limit means: there are no more.
@@ -57,54 +94,65 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// As for [`get`](Store::get).
     fn scan<'a>(&'a self, request: &'a ScanRequest) -> Answer<'a, Pairs>;
 
-    /// Locks one key for the transaction `start`. A failed or dropped request holds nothing.
+    /// Locks one key for the transaction `start`. A key that it holds in this mode or a stronger one is granted at
+    /// once. A lock of a transaction whose owner is gone and whose time to live is over is resolved, also for a
+    /// request that does not wait.
     ///
     /// # Errors
     ///
     /// [`Error::LockWaitTimeout`](crate::Error::LockWaitTimeout), [`Error::LockNotAvailable`](crate::Error::LockNotAvailable), [`Error::Deadlock`](crate::Error::Deadlock),
     /// [`Error::DeadlineExceeded`](crate::Error::DeadlineExceeded), [`Error::WriteConflict`](crate::Error::WriteConflict) and [`Error::InvalidTimestamp`](crate::Error::InvalidTimestamp) (for
-    /// [`ForUpdate::At`]), [`Error::KeyExists`](crate::Error::KeyExists) where the key was presumed absent.
+    /// [`ForUpdate::At`]), [`Error::KeyExists`](crate::Error::KeyExists) where the key was presumed absent,
+    /// [`Error::OptionConflict`](crate::Error::OptionConflict) for an exclusive request where it holds the key shared.
     fn lock(&self, start: Timestamp, request: LockKey) -> Answer<'_, Locked>;
 
-    /// Gives back the lock that was taken on `key` under `attempt`, and no other. It takes effect before any
-    /// later request for that key by the same transaction.
-    fn unlock(&self, start: Timestamp, key: &[u8], attempt: u64);
+    /// Gives back the locks that were taken on keys under these attempts, and no others. It takes effect before any
+    /// later request for those keys by the same transaction.
+    fn unlock(&self, start: Timestamp, locks: Vec<(Bytes, u64)>) -> Answer<'_, ()>;
 
     /// Ends all waiting in the name of the transaction: its lock requests in flight fail, later ones are
     /// refused. The locks that it holds stay.
     fn stop_locking(&self, start: Timestamp);
 
-    /// The first phase of a commit: locks what is not locked yet, checks everything, and puts the mutations
-    /// down where only the decision is missing. Each key once.
+    /// A sign of life: the transaction's locks live for `ttl` from now on.
     ///
     /// # Errors
     ///
-    /// [`Error::WriteConflict`](crate::Error::WriteConflict), [`Error::KeyExists`](crate::Error::KeyExists), those of a lock wait, [`Error::EntryTooLarge`](crate::Error::EntryTooLarge). The
-    /// transaction must then be rolled back.
-    fn prewrite<'a>(
-        &'a self,
-        start: Timestamp,
-        mutations: &'a [Mutation],
-        wait: Wait,
-        deadline: Option<Instant>,
-    ) -> Answer<'a, ()>;
+    /// [`Error::TransactionClosed`](crate::Error::TransactionClosed) where it has ended, by its own hand or because it was taken for dead.
+    fn heartbeat(&self, start: Timestamp, primary: Bytes, ttl: Duration) -> Answer<'_, ()>;
+
+    /// How far a transaction has come. One whose owner is gone and whose time to live is over is rolled back
+    /// hereby.
+    fn status(&self, start: Timestamp, primary: Bytes) -> Answer<'_, TxnStatus>;
+
+    /// The first phase of a commit: locks what is not locked yet, checks everything, and puts the mutations
+    /// down where only the decision is missing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WriteConflict`](crate::Error::WriteConflict), [`Error::KeyExists`](crate::Error::KeyExists), [`Error::AssertionFailed`](crate::Error::AssertionFailed),
+    /// [`Error::LockLost`](crate::Error::LockLost), those of a lock wait, [`Error::EntryTooLarge`](crate::Error::EntryTooLarge), [`Error::SnapshotTooOld`](crate::Error::SnapshotTooOld) where
+    /// a conflict can no longer be told. The transaction must then be rolled back.
+    fn prewrite<'a>(&'a self, start: Timestamp, request: &'a Prewrite) -> Answer<'a, Prewritten>;
 
     /// The second phase: commits everything that was put down, at one instant for every reader, and ends the
     /// transaction.
     ///
     /// # Errors
     ///
-    /// [`Error::TransactionClosed`](crate::Error::TransactionClosed) where it was rolled back before. Where it was
-    /// committed before, the answer is that commit's.
+    /// [`Error::TransactionClosed`](crate::Error::TransactionClosed) where it was rolled back before.
     fn commit(&self, start: Timestamp) -> Answer<'_, Timestamp>;
 
     /// Takes back everything that was put down, releases every lock, and ends the transaction. Nothing
-    /// happens where that was done before.
+    /// happens where it was rolled back before.
     ///
     /// # Errors
     ///
     /// [`Error::TransactionClosed`](crate::Error::TransactionClosed) where it was committed before.
     fn rollback(&self, start: Timestamp) -> Answer<'_, ()>;
+
+    /// Up to where old versions may have been dropped: the oldest open transaction or snapshot.
+    fn safe_point(&self) -> Answer<'_, SafePoint>;
 }
 
 /// Locks a mutex; a panic of an earlier holder does not matter where every change is a single step.

@@ -1,15 +1,28 @@
-//! What a transaction asks of a store, and what it is told.
+//! What a transaction asks of a store.
 
 use super::Timestamp;
 use crate::DisplayKey;
-use crate::lock::Wait;
+use crate::flags::Assertion;
+use crate::lock::{LockMode, Wait};
 use bytes::Bytes;
 use std::fmt;
 use std::ops::Bound;
+use std::sync::Weak;
 use std::time::{Duration, Instant};
 
-/// Keys with their values.
-pub type Pairs = Vec<(Bytes, Bytes)>;
+/// How long a lock outlives the last sign of life of its transaction, if nothing else is said.
+pub const LOCK_TTL: Duration = Duration::from_secs(20);
+
+/// How a transaction is opened.
+#[derive(Debug, Clone, Default)]
+pub struct Begin {
+    /// The start timestamp; by default a fresh one.
+    pub start_ts: Option<Timestamp>,
+    /// Alive for as long as the transaction's owner is, where that is in this process. A store that lives in it as
+    /// well resolves no lock of an owner that is alive, however late its heartbeats are; for an owner that gave
+    /// none, or is gone, time to live counts.
+    pub owner: Weak<()>,
+}
 
 /// A part of the data, as it was at a timestamp.
 #[derive(Debug, Clone)]
@@ -37,14 +50,30 @@ pub enum ForUpdate {
 }
 
 /// The terms of one lock.
-#[derive(Debug, Clone)]
+///
+/// ```
+/// use untorn_txn::lock::LockMode;
+/// use untorn_txn::store::LockKey;
+///
+/// let request = LockKey { existence: true, ..LockKey::new("k".into(), 1) };
+/// assert_eq!((request.mode, request.primary.as_ref()), (LockMode::Exclusive, &b"k"[..]));
+/// ```
+#[derive(Clone)]
 pub struct LockKey {
     /// The key.
     pub key: Bytes,
-    /// Names this request among those of its transaction for this key.
+    /// The key whose lock stands for the whole transaction; `key` itself for the first one. It is locked
+    /// exclusively before any request names it for another key.
+    pub primary: Bytes,
+    /// Names this request among those of its transaction.
     pub attempt: u64,
+    /// Exclusive or shared. A transaction never upgrades.
+    pub mode: LockMode,
     /// As of when.
     pub for_update: ForUpdate,
+    /// Grant it in spite of a later commit, and tell of that by
+    /// [`conflict_ts`](super::Locked::conflict_ts) instead of failing.
+    pub force: bool,
     /// How long to stand in the queue.
     pub wait: Wait,
     /// When to give up in any case.
@@ -55,19 +84,43 @@ pub struct LockKey {
     pub existence: bool,
     /// Fail with [`Error::KeyExists`](crate::Error::KeyExists) if there is a value; implies `existence`.
     pub absent: bool,
+    /// Lock the key only if there is a value; implies `existence`.
+    pub only_if_exists: bool,
+    /// How long the lock lives from now on without a heartbeat.
+    pub ttl: Duration,
 }
 
-/// A lock that was granted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Locked {
-    /// As of when the key was seen.
-    pub for_update_ts: Timestamp,
-    /// Whether it had a value, where that was asked.
-    pub exists: Option<bool>,
-    /// Its value, where that was asked.
-    pub value: Option<Bytes>,
-    /// How long the request stood in the queue.
-    pub waited: Duration,
+impl LockKey {
+    /// An exclusive lock, asked for with the default budget, its own primary.
+    pub fn new(key: Bytes, attempt: u64) -> Self {
+        Self {
+            primary: key.clone(),
+            key,
+            attempt,
+            mode: LockMode::Exclusive,
+            for_update: ForUpdate::Fresh,
+            force: false,
+            wait: Wait::For(Duration::from_secs(50)),
+            deadline: None,
+            value: false,
+            existence: false,
+            absent: false,
+            only_if_exists: false,
+            ttl: LOCK_TTL,
+        }
+    }
+}
+
+impl fmt::Debug for LockKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LockKey")
+            .field("key", &format_args!("\"{}\"", DisplayKey(&self.key)))
+            .field("attempt", &self.attempt)
+            .field("mode", &self.mode)
+            .field("for_update", &self.for_update)
+            .field("wait", &self.wait)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a commit does to one key.
@@ -97,6 +150,17 @@ impl fmt::Debug for MutationOp {
     }
 }
 
+/// What keeps others from having changed the key of a mutation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guard {
+    /// The transaction's lock on it: [`Error::LockLost`](crate::Error::LockLost) where it holds none.
+    Locked,
+    /// Nothing: [`Error::WriteConflict`](crate::Error::WriteConflict) if it was committed after the start timestamp.
+    Checked,
+    /// Something that the caller knows of: a later commit is no conflict.
+    Trusted,
+}
+
 /// One mutation of a commit.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Mutation {
@@ -104,9 +168,22 @@ pub struct Mutation {
     pub key: Bytes,
     /// What happens to it.
     pub op: MutationOp,
-    /// Fail with [`Error::WriteConflict`](crate::Error::WriteConflict) if the key was committed after the start
-    /// timestamp. Not set for keys that the transaction locked: there the lock did the check.
-    pub check_conflict: bool,
+    /// What makes sure that it may.
+    pub guard: Guard,
+    /// What is asserted of the key before the commit; looked at under [`AssertionLevel::Strict`].
+    pub assertion: Assertion,
+}
+
+impl Mutation {
+    /// A mutation that is checked for conflicts and asserts nothing.
+    pub fn new(key: Bytes, op: MutationOp) -> Self {
+        Self {
+            key,
+            op,
+            guard: Guard::Checked,
+            assertion: Assertion::None,
+        }
+    }
 }
 
 impl fmt::Debug for Mutation {
@@ -114,7 +191,62 @@ impl fmt::Debug for Mutation {
         f.debug_struct("Mutation")
             .field("key", &format_args!("\"{}\"", DisplayKey(&self.key)))
             .field("op", &self.op)
-            .field("check_conflict", &self.check_conflict)
+            .field("guard", &self.guard)
+            .field("assertion", &self.assertion)
             .finish()
     }
+}
+
+/// How far the assertions of a transaction's keys are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AssertionLevel {
+    /// Not at all.
+    #[default]
+    Off,
+    /// As far as a lock knows whether its key exists: costs nothing.
+    Fast,
+    /// Each is looked up by the store at prewrite.
+    Strict,
+}
+
+/// The first phase of a commit.
+#[derive(Debug, Clone)]
+pub struct Prewrite {
+    /// The key whose lock stands for the whole transaction; one of the mutations'.
+    pub primary: Bytes,
+    /// The mutations, in key order, each key once.
+    pub mutations: Vec<Mutation>,
+    /// The largest timestamp as of which the transaction's locks saw their keys.
+    pub for_update_ts: Timestamp,
+    /// How far to look at assertions. A conflict is reported rather than a failed assertion.
+    pub assertions: AssertionLevel,
+    /// How long to wait, in all, for keys that others have locked.
+    pub wait: Wait,
+    /// When to give up in any case.
+    pub deadline: Option<Instant>,
+    /// How long the locks live from now on without a heartbeat.
+    pub ttl: Duration,
+}
+
+impl Prewrite {
+    /// Of these mutations, without waiting for a lock; the first key that may be is the primary.
+    pub fn new(mutations: Vec<Mutation>) -> Self {
+        Self {
+            primary: primary(&mutations).unwrap_or_default(),
+            mutations,
+            for_update_ts: 0,
+            assertions: AssertionLevel::Off,
+            wait: Wait::NoWait,
+            deadline: None,
+            ttl: LOCK_TTL,
+        }
+    }
+}
+
+/// The first key that may be the primary: one that the commit leaves something under.
+fn primary(mutations: &[Mutation]) -> Option<Bytes> {
+    mutations
+        .iter()
+        .find(|mutation| mutation.op != MutationOp::CheckNotExists)
+        .map(|mutation| mutation.key.clone())
 }

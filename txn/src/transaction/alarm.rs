@@ -50,9 +50,7 @@ impl Alarm {
             let spawned = thread::Builder::new()
                 .name("untorn-alarm".to_owned())
                 .spawn(move || shared.run());
-            *thread = Some(spawned.map_err(|source| Error::Store {
-                source: Arc::new(source),
-            })?);
+            *thread = Some(spawned.map_err(Error::store)?);
         }
         drop(thread);
         let mut set = lock(&self.shared.set);

@@ -4,7 +4,7 @@ use super::mutations::bytes_of;
 use super::options::{CommitInfo, OnDrop};
 use super::{Core, Transaction};
 use crate::error::{Error, TxnState};
-use crate::store::MutationOp;
+use crate::store::{MutationOp, Prewrite};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::PoisonError;
@@ -116,18 +116,20 @@ impl Core {
     }
 
     async fn two_phases(&self, ending: &mut Ending<'_>) -> Result<CommitInfo, Error> {
-        let mutations = self.mutations();
+        let prewrite = Prewrite {
+            wait: self.options.lock_wait,
+            ..Prewrite::new(self.mutations())
+        };
+        let mutations = &prewrite.mutations;
         let mut info = CommitInfo {
             start_ts: self.start_ts,
             commit_ts: None,
             keys: mutations.len(),
-            bytes: bytes_of(&mutations),
+            bytes: bytes_of(mutations),
             one_phase: false,
         };
         if !mutations.is_empty() {
-            self.store
-                .prewrite(self.start_ts, &mutations, self.options.lock_wait, None)
-                .await?;
+            self.store.prewrite(self.start_ts, &prewrite).await?;
         }
         if mutations
             .iter()

@@ -23,9 +23,10 @@ use crate::error::Error;
 use crate::flags::{FlagOp, KeyFlags};
 use crate::store::{Answer, LockKey};
 use bytes::Bytes;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::PoisonError;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 
 /// Requests that a call announces before it sends them.
 const RUN: usize = 64;
@@ -278,10 +279,15 @@ impl Drop for Call<'_> {
 
 impl Core {
     fn give_back(&self, locks: Vec<(Bytes, u64)>, registered: bool) {
-        for (key, attempt) in &locks {
-            self.store.unlock(self.start_ts, key, *attempt);
+        if locks.is_empty() {
+            return;
         }
-        if registered && !locks.is_empty() {
+        // Taken in at the first poll.
+        let mut answer = pin!(self.store.unlock(self.start_ts, locks.clone()));
+        let _ = answer
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
+        if registered {
             self.register.returned(&locks);
         }
     }
@@ -313,14 +319,13 @@ impl Run<'_> {
             let answer = core.store.lock(
                 core.start_ts,
                 LockKey {
-                    key: key.clone(),
-                    attempt,
                     for_update: options.for_update_ts,
                     wait: budget.wait(),
                     deadline: budget.deadline,
                     value: options.return_values,
                     existence: options.check_existence,
                     absent: to_check,
+                    ..LockKey::new(key.clone(), attempt)
                 },
             );
             let waits = matches!(answer, Answer::Waiting(_));

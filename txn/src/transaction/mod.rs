@@ -78,6 +78,8 @@ struct Core {
     store: Arc<dyn Store>,
     alarm: Arc<Alarm>,
     start_ts: Timestamp,
+    /// The store's sign that the transaction is alive.
+    _owner: Arc<()>,
     options: BeginOptions,
     buffer: MemBuffer,
     register: Register,
@@ -92,6 +94,7 @@ impl Transaction {
         store: Arc<dyn Store>,
         alarm: Arc<Alarm>,
         start_ts: Timestamp,
+        owner: Arc<()>,
         options: BeginOptions,
     ) -> Self {
         let buffer = MemBuffer::builder()
@@ -107,6 +110,7 @@ impl Transaction {
                 store,
                 alarm,
                 start_ts,
+                _owner: owner,
                 options,
                 buffer,
                 register: Register::default(),

@@ -16,7 +16,7 @@ use super::options::Mode;
 use super::register::Known;
 use crate::buffer::Entry;
 use crate::flags::KeyFlags;
-use crate::store::{Mutation, MutationOp};
+use crate::store::{Guard, Mutation, MutationOp};
 use bytes::Bytes;
 
 impl Core {
@@ -28,9 +28,12 @@ impl Core {
                 let known = self.register.kept(&key);
                 let op = self.operation(entry, flags, known)?;
                 Some(Mutation {
-                    key,
-                    op,
-                    check_conflict: known.is_none(),
+                    guard: if known.is_some() {
+                        Guard::Locked
+                    } else {
+                        Guard::Checked
+                    },
+                    ..Mutation::new(key, op)
                 })
             })
             .collect()

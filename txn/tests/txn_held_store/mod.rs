@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Poll, Waker};
-use std::time::Instant;
-use untorn_txn::lock::Wait;
-use untorn_txn::store::{Answer, LockKey, Locked, Mutation, Pairs, ScanRequest};
-use untorn_txn::{Error, MemStore, Store, Timestamp, TxnState};
+use std::time::Duration;
+use untorn_txn::store::{
+    Answer, Begin, LockKey, Locked, Pairs, Prewrite, Prewritten, ScanRequest, TxnStatus,
+};
+use untorn_txn::{Error, MemStore, SafePoint, Store, Timestamp, TxnState};
 
 #[derive(Debug, Default)]
 pub struct HeldStore {
@@ -104,8 +105,14 @@ impl HeldStore {
 }
 
 impl Store for HeldStore {
-    fn begin(&self, given: Option<Timestamp>) -> Answer<'_, Timestamp> {
-        self.inner.begin(given)
+    fn begin(&self, begin: Begin) -> Answer<'_, Timestamp> {
+        self.inner.begin(begin)
+    }
+    fn hold(&self, at: Option<Timestamp>) -> Answer<'_, Timestamp> {
+        self.inner.hold(at)
+    }
+    fn let_go(&self, at: Timestamp) {
+        self.inner.let_go(at);
     }
     fn timestamp(&self) -> Answer<'_, Timestamp> {
         self.inner.timestamp()
@@ -131,14 +138,13 @@ impl Store for HeldStore {
             }),
         }
     }
-    fn unlock(&self, start: Timestamp, key: &[u8], attempt: u64) {
+    fn unlock(&self, start: Timestamp, locks: Vec<(Bytes, u64)>) -> Answer<'_, ()> {
         let mut told = self.told.lock().unwrap();
-        *told
-            .given_back
-            .entry(Bytes::copy_from_slice(key))
-            .or_default() += 1;
+        for (key, _) in &locks {
+            *told.given_back.entry(key.clone()).or_default() += 1;
+        }
         drop(told);
-        self.inner.unlock(start, key, attempt);
+        self.inner.unlock(start, locks)
     }
     fn stop_locking(&self, start: Timestamp) {
         let gates: Vec<_> = {
@@ -152,19 +158,22 @@ impl Store for HeldStore {
         }
         self.inner.stop_locking(start);
     }
-    fn prewrite<'a>(
-        &'a self,
-        start: Timestamp,
-        mutations: &'a [Mutation],
-        wait: Wait,
-        deadline: Option<Instant>,
-    ) -> Answer<'a, ()> {
-        self.inner.prewrite(start, mutations, wait, deadline)
+    fn heartbeat(&self, start: Timestamp, primary: Bytes, ttl: Duration) -> Answer<'_, ()> {
+        self.inner.heartbeat(start, primary, ttl)
+    }
+    fn status(&self, start: Timestamp, primary: Bytes) -> Answer<'_, TxnStatus> {
+        self.inner.status(start, primary)
+    }
+    fn prewrite<'a>(&'a self, start: Timestamp, request: &'a Prewrite) -> Answer<'a, Prewritten> {
+        self.inner.prewrite(start, request)
     }
     fn commit(&self, start: Timestamp) -> Answer<'_, Timestamp> {
         self.inner.commit(start)
     }
     fn rollback(&self, start: Timestamp) -> Answer<'_, ()> {
         self.inner.rollback(start)
+    }
+    fn safe_point(&self) -> Answer<'_, SafePoint> {
+        self.inner.safe_point()
     }
 }

@@ -5,8 +5,8 @@ use super::decision::Verdict;
 use super::ended::End;
 use super::record::{Record, encode_old, old_key};
 use super::{MemStore, Open, Standing};
-use crate::error::Error;
-use crate::store::{Mutation, MutationOp, Timestamp, lock};
+use crate::error::{ConflictReason, Error};
+use crate::store::{AssertionLevel, Guard, Mutation, MutationOp, Prewrite, Timestamp, lock};
 use bytes::Bytes;
 use std::borrow::Cow;
 use untorn_memtable::Update;
@@ -41,7 +41,8 @@ enum What {
 impl MemStore {
     /// Checks the mutations and puts them down, all under the transaction's mutex: a rollback comes
     /// before all of it or after.
-    pub(super) fn put_down(&self, open: &Open, mutations: &[Mutation]) -> Result<(), Error> {
+    pub(super) fn put_down(&self, open: &Open, request: &Prewrite) -> Result<(), Error> {
+        let mutations = &request.mutations;
         let start = open.held.at;
         let mut put_down = lock(&open.put_down);
         match open.decision.verdict() {
@@ -53,8 +54,13 @@ impl MemStore {
             return Ok(());
         }
         // All checks first: a transaction that fails leaves no traces to take back.
+        let is_strict = request.assertions == AssertionLevel::Strict;
+        let mut failed = None;
         for mutation in mutations {
-            self.check(start, mutation)?;
+            failed = failed.or(self.check(start, mutation, is_strict)?);
+        }
+        if let Some(failed) = failed {
+            return Err(failed);
         }
         put_down.keys.reserve(mutations.len());
         for mutation in mutations {
@@ -88,31 +94,47 @@ impl MemStore {
         Ok(())
     }
 
-    /// The conflict first, then what was presumed.
-    fn check(&self, start: Timestamp, mutation: &Mutation) -> Result<(), Error> {
+    /// The conflict first, then what was presumed. A failed assertion is told back: a conflict of a later key
+    /// comes first.
+    fn check(
+        &self,
+        start: Timestamp,
+        mutation: &Mutation,
+        is_strict: bool,
+    ) -> Result<Option<Error>, Error> {
         let presumed_absent = matches!(
             mutation.op,
             MutationOp::Insert(_) | MutationOp::CheckNotExists
         );
-        if !mutation.check_conflict && !presumed_absent {
-            return Ok(());
+        let is_checked = mutation.guard == Guard::Checked;
+        if !is_checked && !presumed_absent && !is_strict {
+            return Ok(None);
         }
         let seen = self.seen(&mutation.key, false);
-        if mutation.check_conflict && seen.time > start {
-            return Err(Error::WriteConflict {
-                key: mutation.key.clone(),
-                start_ts: start,
-                read_ts: start,
-                conflict_start_ts: seen.start,
-                conflict_commit_ts: seen.time,
-            });
+        let key = || mutation.key.clone();
+        if is_checked {
+            if seen.time > start {
+                return Err(Error::WriteConflict {
+                    key: key(),
+                    start_ts: start,
+                    read_ts: start,
+                    conflict_start_ts: seen.start,
+                    conflict_commit_ts: seen.time,
+                    reason: ConflictReason::Commit,
+                });
+            }
+            // Asked after the look: what was dropped below the safe point might have been a conflict.
+            self.still_kept(start)?;
         }
         if presumed_absent && seen.exists {
-            return Err(Error::KeyExists {
-                key: mutation.key.clone(),
-            });
+            return Err(Error::KeyExists { key: key() });
         }
-        Ok(())
+        let holds = !is_strict || mutation.assertion.holds(seen.exists);
+        Ok((!holds).then(|| Error::AssertionFailed {
+            key: key(),
+            start_ts: start,
+            assertion: mutation.assertion,
+        }))
     }
 
     /// Copies the committed record of a key into the history, before it is replaced.
@@ -153,7 +175,7 @@ impl MemStore {
         }
         let keys = std::mem::take(&mut put_down.keys);
         for written in &keys {
-            self.resolve(start, time, written);
+            self.resolve_intent(start, time, written);
         }
         self.leave(&open, End::Committed(time));
         put_down.ended = true;
@@ -173,7 +195,7 @@ impl MemStore {
     }
 
     /// Replaces an intent by the committed record, in place.
-    fn resolve(&self, start: Timestamp, time: Timestamp, written: &Written) {
+    fn resolve_intent(&self, start: Timestamp, time: Timestamp, written: &Written) {
         let resolved = if written.what == What::Touch {
             let touch = Record {
                 time,
@@ -181,9 +203,15 @@ impl MemStore {
                 intent: false,
                 value: None,
             };
-            self.touched.update(&written.key, |_| Update::Put {
-                value: Cow::Owned(touch.encode()),
-                tag: touch.tag(),
+            // Holders of a shared lock may do this at the same time: the newest stays.
+            self.touched.update(&written.key, |item| {
+                if item.is_some_and(|item| Record::decode(item.tag, item.value).time > time) {
+                    return Update::Keep;
+                }
+                Update::Put {
+                    value: Cow::Owned(touch.encode()),
+                    tag: touch.tag(),
+                }
             })
         } else {
             self.newest.update(&written.key, |item| {

@@ -9,7 +9,7 @@ use crate::error::{Error, TxnState};
 use crate::store::Timestamp;
 use crate::store::lock;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 const STRIPES: usize = 16;
 /// Notes in one ring: 1 MiB in all at 16 bytes each.
@@ -75,9 +75,7 @@ impl Ended {
             Some((_, 0)) => Ok(End::RolledBack),
             Some((_, time)) => Ok(End::Committed(*time)),
             None if start > ring.horizon => Ok(End::RolledBack),
-            None => Err(Error::Store {
-                source: Arc::new(Forgotten { start }),
-            }),
+            None => Err(Error::store(Forgotten { start })),
         }
     }
 

@@ -11,10 +11,11 @@
 
 use crate::store::Timestamp;
 use crate::store::lock;
-use crate::store::oracle::Oracle;
-use std::collections::BTreeSet;
+use crate::store::oracle::{COUNTER_BITS, Oracle};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 const STRIPES: usize = 16;
 
@@ -25,31 +26,46 @@ pub(crate) struct Held {
     stripe: usize,
 }
 
+impl Held {
+    /// A timestamp that was given is held in the stripe of its number.
+    pub(crate) fn given(at: Timestamp) -> Self {
+        let stripe = at as usize % STRIPES;
+        Self { at, stripe }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Live {
-    stripes: [Mutex<BTreeSet<Timestamp>>; STRIPES],
+    /// How often each is held.
+    stripes: [Mutex<BTreeMap<Timestamp, usize>>; STRIPES],
     turn: AtomicUsize,
     safe_point: AtomicU64,
+    /// Older ones do not hold the safe point back.
+    max_age: Option<Duration>,
 }
 
 impl Live {
+    pub(crate) fn new(max_age: Option<Duration>) -> Self {
+        Self {
+            max_age,
+            ..Self::default()
+        }
+    }
+
     /// Draws a fresh timestamp and holds it.
     pub(crate) fn hold_fresh(&self, oracle: &Oracle) -> Held {
         // Only spreads the load: no order is needed.
         let stripe = self.turn.fetch_add(1, Ordering::Relaxed) % STRIPES;
         let mut held = lock(&self.stripes[stripe]);
         let at = oracle.next();
-        held.insert(at);
+        held.insert(at, 1);
         Held { at, stripe }
     }
 
-    /// Holds an older timestamp. `Err` has the safe point if that has passed it.
+    /// Holds an older timestamp, which others may hold as well. `Err` has the safe point if that has passed it.
     pub(crate) fn hold_given(&self, at: Timestamp) -> Result<Held, Timestamp> {
-        let held = Held {
-            at,
-            stripe: at as usize % STRIPES,
-        };
-        lock(&self.stripes[held.stripe]).insert(at);
+        let held = Held::given(at);
+        *lock(&self.stripes[held.stripe]).entry(at).or_default() += 1;
         let safe_point = self.safe_point();
         if at < safe_point {
             self.release(held);
@@ -59,7 +75,21 @@ impl Live {
     }
 
     pub(crate) fn release(&self, held: Held) {
-        lock(&self.stripes[held.stripe]).remove(&held.at);
+        let mut stripe = lock(&self.stripes[held.stripe]);
+        if let Some(times) = stripe.get_mut(&held.at) {
+            *times -= 1;
+            if *times == 0 {
+                stripe.remove(&held.at);
+            }
+        }
+    }
+
+    /// How many timestamps are held.
+    pub(crate) fn len(&self) -> usize {
+        self.stripes
+            .iter()
+            .map(|stripe| lock(stripe).values().sum::<usize>())
+            .sum()
     }
 
     /// Reads below it may lack data and must be refused.
@@ -70,18 +100,24 @@ impl Live {
     fn oldest(&self) -> Option<Timestamp> {
         self.stripes
             .iter()
-            .filter_map(|stripe| lock(stripe).first().copied())
+            .filter_map(|stripe| Some(*lock(stripe).first_key_value()?.0))
             .min()
     }
 
-    /// Moves the safe point up to the oldest open transaction, or to now, and says up to where versions that
+    /// Moves the safe point up to the oldest open transaction that is not too old, or to now, and says up to where versions that
     /// were superseded may be dropped.
     pub(crate) fn advance(&self, oracle: &Oracle) -> Timestamp {
         let newest = oracle.newest();
-        let safe_point = self.oldest().map_or(newest, |oldest| oldest.min(newest));
+        let too_old = self.max_age.map_or(0, |age| {
+            let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+            (newest >> COUNTER_BITS).saturating_sub(age) << COUNTER_BITS
+        });
+        let holds_back = |oldest: Timestamp| oldest.max(too_old);
+        let oldest = self.oldest().map(holds_back);
+        let safe_point = oldest.map_or(newest, |oldest| oldest.min(newest));
         self.safe_point.fetch_max(safe_point, Ordering::AcqRel);
-        self.oldest()
-            .map_or(safe_point, |oldest| oldest.min(safe_point))
+        let oldest = self.oldest().map(holds_back);
+        oldest.map_or(safe_point, |oldest| oldest.min(safe_point))
     }
 }
 

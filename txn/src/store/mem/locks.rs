@@ -3,12 +3,18 @@
 //! A transaction notes every key that it asks for in [`Asked`], under a mutex that its end takes too: so a
 //! request is either noted before the end, which then ends its wait and releases what it got, or it is refused.
 
+use super::ended::End;
 use super::record::Record;
 use super::{COLLECTOR, MemStore, Open, for_update_ts};
-use crate::error::{Error, TxnState};
-use crate::lock::{Acquire, Granted, LockError, LockMode, LockRequest, OwnerId, Wait};
-use crate::store::{Answer, LockKey, Locked, Mutation, Timestamp, lock};
+use crate::error::{ConflictReason, Error, Loss};
+use crate::lock::{Acquire, Granted, LockError, LockMode, LockRequest, Wait};
+use crate::store::{
+    Answer, Guard, LockKey, Locked, Mutation, MutationOp, Prewrite, Timestamp, lock,
+};
 use bytes::Bytes;
+use std::collections::HashSet;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -28,6 +34,8 @@ struct AskedKeys {
     closed: bool,
     keys: Vec<Bytes>,
     review_at: usize,
+    /// Attempts that were given back: a request that comes after that is refused.
+    given_back: HashSet<u64>,
 }
 
 /// A request that was taken: answered, or queued.
@@ -38,8 +46,11 @@ enum Taken {
 
 /// The newest commit of a key and what it left, as seen under the key's lock.
 pub(super) struct Seen {
+    /// When, a committed `Lock` included.
     pub(super) time: Timestamp,
     pub(super) start: Timestamp,
+    /// When the version itself was written.
+    written: Timestamp,
     pub(super) value: Option<Bytes>,
     pub(super) exists: bool,
 }
@@ -48,12 +59,13 @@ impl MemStore {
     pub(super) fn lock_key(&self, start: Timestamp, request: LockKey) -> Answer<'_, Locked> {
         let taken = self.open(start).and_then(|open| {
             let at = for_update_ts(request.for_update, start, self.oracle.newest())?;
-            let terms = LockRequest {
-                wait: request.wait,
-                deadline: request.deadline,
-                attempt: request.attempt,
+            self.renew(&open, request.ttl);
+            let taken = match self.ask(&open, &request) {
+                Err(Error::LockNotAvailable { holders, .. }) if self.resolve(&holders) => {
+                    self.ask(&open, &request)?
+                }
+                taken => taken?,
             };
-            let taken = self.ask(&open, &request.key, &terms)?;
             Ok((open, at, taken))
         });
         match taken {
@@ -62,18 +74,31 @@ impl MemStore {
                 Answer::ready(self.locked(start, request, at, granted))
             }
             Ok((open, at, Taken::Queued(acquire))) => Answer::waiting(async move {
-                let granted = self.granted(&open, acquire).await?;
-                self.locked(start, request, at, granted)
+                let granted = self.wait(start, &request.key, acquire).await;
+                // A grant that came together with the end of the transaction was released by that.
+                if lock(&open.asked.keys).closed {
+                    return Err(End::RolledBack.closed());
+                }
+                self.locked(start, request, at, granted?)
             }),
         }
     }
 
     /// Notes the key and asks the lock table: at once if the lock is free, else in its queue.
-    fn ask(&self, open: &Open, key: &Bytes, terms: &LockRequest) -> Result<Taken, Error> {
+    fn ask(&self, open: &Open, request: &LockKey) -> Result<Taken, Error> {
         let owner = open.held.at;
         let mut asked = lock(&open.asked.keys);
         if asked.closed {
-            return Err(closed());
+            return Err(End::RolledBack.closed());
+        }
+        if asked.given_back.contains(&request.attempt) {
+            return Err(Error::Cancelled);
+        }
+        // No lock of this owner comes or is upgraded meanwhile: its requests pass here one by one.
+        if request.mode == LockMode::Exclusive
+            && self.locks.mode_of(owner, &request.key) == Some(LockMode::Shared)
+        {
+            return Err(UPGRADE);
         }
         if asked.keys.len() >= asked.review_at.max(FIRST_REVIEW) {
             asked.keys.sort_unstable();
@@ -88,34 +113,33 @@ impl MemStore {
             });
             asked.review_at = asked.keys.len() * 2;
         }
-        self.take(owner, key, terms, &mut asked)
+        let terms = LockRequest {
+            wait: request.wait,
+            deadline: request.deadline,
+            attempt: request.attempt,
+        };
+        self.take(open, &request.key, request.mode, &terms, &mut asked)
     }
 
     /// The lock itself, or a place in its queue; the key is noted with either.
     fn take(
         &self,
-        owner: OwnerId,
+        open: &Open,
         key: &Bytes,
+        mode: LockMode,
         terms: &LockRequest,
         asked: &mut AskedKeys,
     ) -> Result<Taken, Error> {
+        let owner = open.held.at;
         let taken = loop {
-            match self
-                .locks
-                .try_acquire(owner, key, LockMode::Exclusive, terms.attempt)
-            {
+            match self.locks.try_acquire(owner, key, mode, terms.attempt) {
                 Ok(granted) => break Taken::Granted(granted),
                 // It holds a lock for a few steps only and waits for nobody: not worth a refusal.
                 Err(LockError::NotAvailable { holders, .. }) if holders == [COLLECTOR] => {
                     std::thread::yield_now();
                 }
                 Err(LockError::NotAvailable { .. }) if !no_wait(terms.wait) => {
-                    break Taken::Queued(self.locks.acquire(
-                        owner,
-                        key,
-                        LockMode::Exclusive,
-                        terms,
-                    ));
+                    break Taken::Queued(self.locks.acquire(owner, key, mode, terms));
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -124,16 +148,26 @@ impl MemStore {
         Ok(taken)
     }
 
-    /// Waits in the queue. A grant that comes together with the end of the transaction was released by that.
-    async fn granted(&self, open: &Arc<Open>, acquire: Acquire) -> Result<Granted, Error> {
-        let granted = acquire.await;
-        if lock(&open.asked.keys).closed {
-            return Err(closed());
-        }
-        Ok(granted?)
+    /// Waits in the queue, and looks from time to time whether who is in the way is still there.
+    async fn wait(
+        &self,
+        owner: Timestamp,
+        key: &Bytes,
+        mut acquire: Acquire,
+    ) -> Result<Granted, Error> {
+        let granted = poll_fn(|context| {
+            let ended = Pin::new(&mut acquire).poll(context);
+            if ended.is_pending()
+                && let Some(next) = self.resolve_holders(key, owner)
+            {
+                acquire.wake_at(next);
+            }
+            ended
+        });
+        Ok(granted.await?)
     }
 
-    /// The answer to a lock that was granted; one that fails its checks is given back.
+    /// The answer to a lock that was granted; one that is not to stay is given back.
     fn locked(
         &self,
         start: Timestamp,
@@ -142,37 +176,57 @@ impl MemStore {
         granted: Granted,
     ) -> Result<Locked, Error> {
         let mut answer = Locked {
+            locked: true,
             // Drawn after the grant: whoever held the key before has committed below it.
             for_update_ts: at.unwrap_or_else(|| self.oracle.next()),
+            conflict_ts: None,
             exists: None,
             value: None,
             waited: granted.waited,
         };
-        let look = request.value || request.existence || request.absent;
-        if look || at.is_some() {
-            let seen = self.seen(&request.key, request.value);
-            let failure = if at.is_some_and(|at| seen.time > at) {
-                Some(Error::WriteConflict {
-                    key: request.key.clone(),
+        let look = request.value || request.existence || request.absent || request.only_if_exists;
+        if !look && at.is_none() {
+            return Ok(answer);
+        }
+        let seen = self.seen(&request.key, request.value);
+        let release = || {
+            self.locks.release(start, &request.key, request.attempt);
+        };
+        // A shared lock only needs the value to stay: that somebody locked the key does not concern it.
+        let newest = match request.mode {
+            LockMode::Exclusive => seen.time,
+            LockMode::Shared => seen.written,
+        };
+        if at.is_some_and(|at| newest > at) {
+            if !request.force {
+                release();
+                return Err(Error::WriteConflict {
+                    key: request.key,
                     start_ts: start,
                     read_ts: answer.for_update_ts,
                     conflict_start_ts: seen.start,
-                    conflict_commit_ts: seen.time,
-                })
-            } else if request.absent && seen.exists {
-                Some(Error::KeyExists {
-                    key: request.key.clone(),
-                })
-            } else {
-                None
-            };
-            if let Some(failure) = failure {
-                self.locks.release(start, &request.key, request.attempt);
-                return Err(failure);
+                    conflict_commit_ts: newest,
+                    reason: ConflictReason::ForUpdate,
+                });
             }
-            answer.exists = look.then_some(seen.exists);
-            answer.value = seen.value;
+            answer.conflict_ts = Some(newest);
         }
+        if let Some(at) = at
+            && let Err(too_old) = self.still_kept(at)
+        {
+            release();
+            return Err(too_old);
+        }
+        if request.absent && seen.exists {
+            release();
+            return Err(Error::KeyExists { key: request.key });
+        }
+        if request.only_if_exists && !seen.exists {
+            release();
+            answer.locked = false;
+        }
+        answer.exists = look.then_some(seen.exists);
+        answer.value = seen.value;
         Ok(answer)
     }
 
@@ -181,6 +235,7 @@ impl MemStore {
         let mut seen = Seen {
             time: 0,
             start: 0,
+            written: 0,
             value: None,
             exists: false,
         };
@@ -188,6 +243,7 @@ impl MemStore {
         if let Some(item) = pinned.entry(key) {
             let record = Record::decode(item.tag, item.value);
             seen.time = record.time;
+            seen.written = record.time;
             seen.start = record.start;
             seen.exists = record.value.is_some();
             if with_value {
@@ -206,42 +262,82 @@ impl MemStore {
     }
 
     /// Locks what a prewrite writes and the transaction does not hold yet, one key after another.
-    pub(super) async fn lock_all(
-        &self,
-        open: &Arc<Open>,
-        mutations: &[Mutation],
-        wait: Wait,
-        deadline: Option<Instant>,
-    ) -> Result<(), Error> {
-        let until = match wait {
+    pub(super) async fn lock_all(&self, open: &Arc<Open>, request: &Prewrite) -> Result<(), Error> {
+        let owner = open.held.at;
+        let until = match request.wait {
             Wait::For(budget) => Instant::now().checked_add(budget),
             Wait::Forever | Wait::NoWait => None,
         };
-        for mutation in mutations {
+        for mutation in &request.mutations {
+            let held = self.locks.mode_of(owner, &mutation.key);
+            if held == Some(LockMode::Exclusive) {
+                continue;
+            }
+            if mutation.guard == Guard::Locked {
+                self.suffices(owner, mutation, held, &request.primary)?;
+                continue;
+            }
+            if held.is_some() {
+                return Err(UPGRADE);
+            }
             let wait = match until {
                 Some(until) => Wait::For(until.saturating_duration_since(Instant::now())),
-                None => wait,
+                None => request.wait,
             };
             let terms = LockRequest {
                 wait,
-                deadline,
+                deadline: request.deadline,
                 attempt: PREWRITE,
             };
-            if let Taken::Queued(acquire) = self.ask_to_write(open, &mutation.key, &terms)? {
-                acquire.await?;
+            let taken = match self.ask_to_write(open, &mutation.key, &terms) {
+                Err(Error::LockNotAvailable { holders, .. }) if self.resolve(&holders) => {
+                    self.ask_to_write(open, &mutation.key, &terms)?
+                }
+                taken => taken?,
+            };
+            if let Taken::Queued(acquire) = taken {
+                self.wait(owner, &mutation.key, acquire).await?;
             }
         }
         Ok(())
     }
 
+    /// Whether a lock that is not exclusive serves a mutation of a key that the transaction says it locked.
+    fn suffices(
+        &self,
+        start_ts: Timestamp,
+        mutation: &Mutation,
+        held: Option<LockMode>,
+        primary: &Bytes,
+    ) -> Result<(), Error> {
+        match held {
+            Some(_) if mutation.op == MutationOp::Lock => Ok(()),
+            Some(_) => Err(UPGRADE),
+            None => Err(Error::LockLost {
+                start_ts,
+                primary: Some(primary.clone()),
+                loss: Loss::Refused,
+            }),
+        }
+    }
+
     /// As [`ask`](Self::ask), also once the transaction's own lock requests are refused.
     fn ask_to_write(&self, open: &Open, key: &Bytes, terms: &LockRequest) -> Result<Taken, Error> {
-        let owner = open.held.at;
         let mut asked = lock(&open.asked.keys);
         if open.decision.verdict() != super::decision::Verdict::Undecided {
-            return Err(closed());
+            return Err(End::RolledBack.closed());
         }
-        self.take(owner, key, terms, &mut asked)
+        self.take(open, key, LockMode::Exclusive, terms, &mut asked)
+    }
+
+    /// Releases these attempts, and refuses them if they come later.
+    pub(super) fn give_back(&self, start: Timestamp, locks: &[(Bytes, u64)]) {
+        let Ok(open) = self.open(start) else { return };
+        let attempts = locks.iter().map(|(_, attempt)| *attempt);
+        lock(&open.asked.keys).given_back.extend(attempts);
+        for (key, attempt) in locks {
+            self.locks.release(start, key, *attempt);
+        }
     }
 
     pub(super) fn stop_asking(&self, open: &Open) {
@@ -261,12 +357,11 @@ impl MemStore {
     }
 }
 
+/// A transaction that holds a key shared never gets it exclusively.
+const UPGRADE: Error = Error::OptionConflict {
+    reason: "the transaction holds the key shared, and locks are not upgraded",
+};
+
 fn no_wait(wait: Wait) -> bool {
     matches!(wait, Wait::NoWait) || wait == Wait::For(std::time::Duration::ZERO)
-}
-
-fn closed() -> Error {
-    Error::TransactionClosed {
-        state: TxnState::RolledBack,
-    }
 }

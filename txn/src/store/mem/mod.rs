@@ -63,11 +63,15 @@
 //! the queue as it put in, as far as they are ripe, so that what is kept is bounded by what open
 //! transactions can see; [`MemStore::collect`] takes all that are. A deleted or touched key is taken out
 //! under its lock.
+//!
+//! With a [largest age](MemStoreOptions::max_snapshot_age) the safe point does not wait for older ones: their reads
+//! are refused from then on, and so is a commit that would have to look for conflicts since then.
 
 mod collect;
 mod commit;
 mod decision;
 mod ended;
+mod lease;
 mod live;
 mod locks;
 mod read;
@@ -75,22 +79,26 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-use super::oracle::{LARGEST, Oracle};
-use super::{Answer, ForUpdate, LockKey, Locked, Mutation, Pairs, ScanRequest, Store, Timestamp};
+use super::oracle::{COUNTER_BITS, LARGEST, Oracle};
+use super::{
+    Answer, Begin, ForUpdate, LockKey, Locked, Pairs, Prewrite, Prewritten, SafePoint, ScanRequest,
+    Store, Timestamp, TxnStatus,
+};
 use crate::error::Error;
-use crate::lock::{LockTable, OwnerId, Wait};
+use crate::lock::{LockTable, OwnerId};
 use bytes::Bytes;
 use collect::Garbage;
 use commit::PutDown;
 use dashmap::DashMap;
-use decision::Decision;
+use decision::{Decision, Verdict};
 pub use ended::Forgotten;
 use ended::{End, Ended};
+use lease::Lease;
 use live::{Held, Live};
 use locks::Asked;
 use std::fmt;
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
 use untorn_memtable::Memtable;
 
 /// The collector's name in the lock table: older than every transaction.
@@ -110,12 +118,40 @@ pub struct MemStore {
     ended: Ended,
     locks: LockTable,
     garbage: Garbage,
+    made: Instant,
+}
+
+/// What may be chosen for a [`MemStore`].
+///
+/// ```
+/// use std::time::Duration;
+/// use untorn_txn::store::mem::{MemStore, MemStoreOptions};
+///
+/// let options = MemStoreOptions::default().max_snapshot_age(Duration::from_secs(600));
+/// assert_eq!(MemStore::with_options(options).stats().open, 0);
+/// ```
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct MemStoreOptions {
+    /// How far an open transaction or snapshot may hold the safe point back. By default without end.
+    pub max_snapshot_age: Option<Duration>,
+}
+
+impl MemStoreOptions {
+    /// Sets [`Self::max_snapshot_age`].
+    #[must_use]
+    pub fn max_snapshot_age(mut self, age: Duration) -> Self {
+        self.max_snapshot_age = Some(age);
+        self
+    }
 }
 
 /// An open transaction.
 #[derive(Debug)]
 struct Open {
     held: Held,
+    owner: Weak<()>,
+    lease: Lease,
     decision: Decision,
     asked: Asked,
     put_down: Mutex<PutDown>,
@@ -148,9 +184,14 @@ pub struct MemStoreStats {
 impl MemStore {
     /// An empty store.
     pub fn new() -> Self {
+        Self::with_options(MemStoreOptions::default())
+    }
+
+    /// An empty store.
+    pub fn with_options(options: MemStoreOptions) -> Self {
         Self {
             oracle: Oracle::default(),
-            live: Live::default(),
+            live: Live::new(options.max_snapshot_age),
             newest: Memtable::new(),
             history: Memtable::new(),
             touched: Memtable::new(),
@@ -158,6 +199,7 @@ impl MemStore {
             ended: Ended::default(),
             locks: LockTable::new(),
             garbage: Garbage::default(),
+            made: Instant::now(),
         }
     }
 
@@ -172,7 +214,7 @@ impl MemStore {
             keys: self.newest.len(),
             old_versions: self.history.len(),
             touched: self.touched.len(),
-            open: self.transactions.len(),
+            open: self.live.len(),
             uncollected: self.garbage.len(),
             safe_point: self.live.safe_point(),
         }
@@ -199,23 +241,40 @@ impl MemStore {
         }
     }
 
-    fn enter(&self, given: Option<Timestamp>) -> Result<Timestamp, Error> {
+    fn status_of(&self, start: Timestamp) -> Result<TxnStatus, Error> {
+        self.resolve(&[start]);
+        Ok(match self.standing(start)? {
+            Standing::Open(open) => match open.decision.verdict() {
+                Verdict::Undecided => TxnStatus::Open,
+                Verdict::Committed(time) => TxnStatus::Committed(time),
+                Verdict::RolledBack => TxnStatus::RolledBack,
+            },
+            Standing::Ended(End::Committed(time)) => TxnStatus::Committed(time),
+            Standing::Ended(End::RolledBack) => TxnStatus::RolledBack,
+        })
+    }
+
+    fn enter(&self, begin: Begin) -> Result<Timestamp, Error> {
+        let Begin { start_ts, owner } = begin;
         let open = |held| {
             Arc::new(Open {
                 held,
+                owner,
+                lease: Lease::default(),
                 decision: Decision::default(),
                 asked: Asked::default(),
                 put_down: Mutex::default(),
             })
         };
-        let Some(at) = given else {
+        let Some(at) = start_ts else {
             let held = self.live.hold_fresh(&self.oracle);
             self.transactions.insert(held.at, open(held));
             return Ok(held.at);
         };
         let newest = self.oracle.newest();
         let invalid = Error::InvalidTimestamp { given: at, newest };
-        if at == 0 || at > newest {
+        let is_taken = matches!(self.ended.of(at), Ok(End::Committed(_)));
+        if at == 0 || at > newest || is_taken {
             return Err(invalid);
         }
         // The slot first: it makes sure that no other transaction of this name holds the timestamp.
@@ -238,6 +297,26 @@ impl MemStore {
         }
     }
 
+    /// A view at a timestamp holds that in the stripe of its number, whether it was drawn or given.
+    fn hold_view(&self, given: Option<Timestamp>) -> Result<Timestamp, Error> {
+        let drawn = given.is_none().then(|| self.live.hold_fresh(&self.oracle));
+        let newest = self.oracle.newest();
+        let at = given.or(drawn.map(|drawn| drawn.at)).unwrap_or(newest);
+        let held = if at == 0 || at > newest {
+            Err(Error::InvalidTimestamp { given: at, newest })
+        } else {
+            self.live
+                .hold_given(at)
+                .map(|held| held.at)
+                .map_err(|safe_point| Error::SnapshotTooOld {
+                    start_ts: at,
+                    safe_point,
+                })
+        };
+        drawn.into_iter().for_each(|drawn| self.live.release(drawn));
+        held
+    }
+
     /// Forgets a transaction that is decided and resolved, but for how it ended.
     fn leave(&self, open: &Open, end: End) {
         self.ended.note(open.held.at, end);
@@ -254,16 +333,28 @@ impl Default for MemStore {
 }
 
 impl Store for MemStore {
-    fn begin(&self, given: Option<Timestamp>) -> Answer<'_, Timestamp> {
-        Answer::ready(self.enter(given))
+    fn begin(&self, begin: Begin) -> Answer<'_, Timestamp> {
+        Answer::ready(self.enter(begin))
     }
 
     fn timestamp(&self) -> Answer<'_, Timestamp> {
         Answer::ready(Ok(self.oracle.next()))
     }
 
+    fn hold(&self, at: Option<Timestamp>) -> Answer<'_, Timestamp> {
+        Answer::ready(self.hold_view(at))
+    }
+
+    fn let_go(&self, at: Timestamp) {
+        self.live.release(Held::given(at));
+    }
+
     fn get<'a>(&'a self, key: &'a [u8], at: Timestamp) -> Answer<'a, Option<Bytes>> {
         Answer::ready(self.read(key, at))
+    }
+
+    fn batch_get<'a>(&'a self, keys: &'a [Bytes], at: Timestamp) -> Answer<'a, Vec<Option<Bytes>>> {
+        Answer::ready(keys.iter().map(|key| self.read(key, at)).collect())
     }
 
     fn scan<'a>(&'a self, request: &'a ScanRequest) -> Answer<'a, Pairs> {
@@ -274,8 +365,9 @@ impl Store for MemStore {
         self.lock_key(start, request)
     }
 
-    fn unlock(&self, start: Timestamp, key: &[u8], attempt: u64) {
-        self.locks.release(start, key, attempt);
+    fn unlock(&self, start: Timestamp, locks: Vec<(Bytes, u64)>) -> Answer<'_, ()> {
+        self.give_back(start, &locks);
+        Answer::ready(Ok(()))
     }
 
     fn stop_locking(&self, start: Timestamp) {
@@ -284,17 +376,21 @@ impl Store for MemStore {
         }
     }
 
-    fn prewrite<'a>(
-        &'a self,
-        start: Timestamp,
-        mutations: &'a [Mutation],
-        wait: Wait,
-        deadline: Option<Instant>,
-    ) -> Answer<'a, ()> {
+    fn heartbeat(&self, start: Timestamp, _: Bytes, ttl: Duration) -> Answer<'_, ()> {
+        Answer::ready(self.open(start).map(|open| self.renew(&open, ttl)))
+    }
+
+    fn status(&self, start: Timestamp, _: Bytes) -> Answer<'_, TxnStatus> {
+        Answer::ready(self.status_of(start))
+    }
+
+    fn prewrite<'a>(&'a self, start: Timestamp, request: &'a Prewrite) -> Answer<'a, Prewritten> {
         Answer::waiting(async move {
             let open = self.open(start)?;
-            self.lock_all(&open, mutations, wait, deadline).await?;
-            self.put_down(&open, mutations)
+            self.renew(&open, request.ttl);
+            self.lock_all(&open, request).await?;
+            self.put_down(&open, request)?;
+            Ok(Prewritten::Undecided)
         })
     }
 
@@ -304,6 +400,18 @@ impl Store for MemStore {
 
     fn rollback(&self, start: Timestamp) -> Answer<'_, ()> {
         Answer::ready(self.take_back(start))
+    }
+
+    fn safe_point(&self) -> Answer<'_, SafePoint> {
+        // Drawn first: where nothing is open, the safe point is now.
+        let now = self.oracle.next();
+        self.live.advance(&self.oracle);
+        let at = self.live.safe_point();
+        let age = (now >> COUNTER_BITS).saturating_sub(at >> COUNTER_BITS);
+        Answer::ready(Ok(SafePoint {
+            at,
+            age: Duration::from_millis(age),
+        }))
     }
 }
 

@@ -99,7 +99,7 @@ impl MemStore {
     }
 
     /// Asked after the reading: the safe point moves before anything is dropped.
-    fn still_kept(&self, at: Timestamp) -> Result<(), Error> {
+    pub(super) fn still_kept(&self, at: Timestamp) -> Result<(), Error> {
         let safe_point = self.live.safe_point();
         if at < safe_point {
             return Err(Error::SnapshotTooOld {

@@ -1,22 +1,18 @@
 //! Between the phases: what readers meet while a transaction is under way.
 
 use super::*;
-use crate::store::MutationOp;
+use crate::store::{Mutation, MutationOp};
 use crate::transaction::block_on;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-fn mutation(key: &str, op: MutationOp) -> Mutation {
-    Mutation {
-        key: Bytes::copy_from_slice(key.as_bytes()),
-        op,
-        check_conflict: true,
-    }
-}
-
-fn put_down(store: &MemStore, mutations: &[Mutation]) -> Timestamp {
-    let start = block_on(store.begin(None)).unwrap();
-    block_on(store.prewrite(start, mutations, Wait::NoWait, None)).unwrap();
+fn put_down(store: &MemStore, mutations: &[(&str, MutationOp)]) -> Timestamp {
+    let start = block_on(store.begin(Begin::default())).unwrap();
+    let mutations = mutations
+        .iter()
+        .map(|(key, op)| Mutation::new(Bytes::copy_from_slice(key.as_bytes()), op.clone()))
+        .collect();
+    block_on(store.prewrite(start, &Prewrite::new(mutations))).unwrap();
     start
 }
 
@@ -26,7 +22,7 @@ fn put_down(store: &MemStore, mutations: &[Mutation]) -> Timestamp {
 fn a_reader_that_met_an_intent_stays_below_the_commit() {
     for reverse in [false, true] {
         let store = MemStore::new();
-        let start = put_down(&store, &[mutation("k", MutationOp::Put("v".into()))]);
+        let start = put_down(&store, &[("k", MutationOp::Put("v".into()))]);
         let ahead = store.oracle.newest() + (1 << 30);
         let request = ScanRequest {
             lower: std::ops::Bound::Unbounded,
@@ -46,7 +42,7 @@ fn a_reader_that_met_an_intent_stays_below_the_commit() {
 #[test]
 fn a_rollback_beside_readers_never_hides_the_version_that_it_restores() {
     let store = MemStore::new();
-    let start = put_down(&store, &[mutation("k", MutationOp::Put("v".into()))]);
+    let start = put_down(&store, &[("k", MutationOp::Put("v".into()))]);
     block_on(store.commit(start)).unwrap();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -57,14 +53,14 @@ fn a_rollback_beside_readers_never_hides_the_version_that_it_restores() {
                 } else {
                     MutationOp::Delete
                 };
-                let start = put_down(&store, &[mutation("k", op)]);
+                let start = put_down(&store, &[("k", op)]);
                 block_on(store.rollback(start)).unwrap();
             }
         });
         for _ in 0..2 {
             scope.spawn(|| {
                 while !done.load(Ordering::Acquire) {
-                    let start = block_on(store.begin(None)).unwrap();
+                    let start = block_on(store.begin(Begin::default())).unwrap();
                     let value = store.read(b"k", start).unwrap();
                     block_on(store.rollback(start)).unwrap();
                     assert_eq!(value.as_deref(), Some(&b"v"[..]));
@@ -84,9 +80,9 @@ fn commits_and_rollbacks_of_one_transaction_at_once_agree() {
     let store = MemStore::new();
     for round in 0..150 {
         let keys: Vec<String> = (0..20).map(|n| format!("{round}-{n}")).collect();
-        let mutations: Vec<Mutation> = keys
+        let mutations: Vec<_> = keys
             .iter()
-            .map(|key| mutation(key, MutationOp::Put("v".into())))
+            .map(|key| (key.as_str(), MutationOp::Put("v".into())))
             .collect();
         let start = put_down(&store, &mutations);
         let (answers, rolled_back): (Vec<Option<Timestamp>>, _) = thread::scope(|scope| {

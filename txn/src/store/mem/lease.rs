@@ -1,0 +1,79 @@
+//! How long a transaction's locks outlive its owner.
+//!
+//! A transaction whose owner lives in this process is alive, whatever the clock says: the process may have slept.
+//! One whose owner is gone, or never showed itself, lives until its lease is over: the latest end that one of its
+//! requests asked for. It is rolled back by whoever finds its lock in the way.
+
+use super::{MemStore, Open};
+use crate::lock::OwnerId;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often a lock of a living owner is looked at again by who waits for it.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// The end of a lease, in microseconds since the store was made. Only ever raised; nothing else hangs on it.
+#[derive(Debug, Default)]
+pub(super) struct Lease(AtomicU64);
+
+impl MemStore {
+    /// Has the transaction live for `ttl` from now on.
+    pub(super) fn renew(&self, open: &Open, ttl: Duration) {
+        let end = micros(self.made.elapsed().saturating_add(ttl));
+        open.lease.0.fetch_max(end, Ordering::Relaxed);
+    }
+
+    /// Rolls back the dead ones among these transactions. True if there was one.
+    pub(super) fn resolve(&self, owners: &[OwnerId]) -> bool {
+        let mut resolved = false;
+        for &owner in owners {
+            if self.is_dead(owner) {
+                tracing::info!(start_ts = owner, "a dead transaction is rolled back");
+                resolved |= self.take_back(owner).is_ok();
+            }
+        }
+        resolved
+    }
+
+    /// Rolls back the dead ones among the holders of `key`. Says when to look at the others again.
+    pub(super) fn resolve_holders(&self, key: &[u8], asking: OwnerId) -> Option<Instant> {
+        let holders = self.locks.holders(key).into_iter();
+        let others: Vec<OwnerId> = holders
+            .map(|holder| holder.owner)
+            .filter(|&owner| owner != asking)
+            .collect();
+        if self.resolve(&others) {
+            return None;
+        }
+        others
+            .iter()
+            .filter_map(|owner| {
+                self.transactions
+                    .view(owner, |_, open| self.next_look(open))
+            })
+            .min()
+    }
+
+    fn is_dead(&self, owner: OwnerId) -> bool {
+        self.transactions
+            .view(&owner, |_, open| {
+                open.owner.strong_count() == 0
+                    && open.lease.0.load(Ordering::Relaxed) <= micros(self.made.elapsed())
+            })
+            .unwrap_or(false)
+    }
+
+    fn next_look(&self, open: &Open) -> Instant {
+        let again = Instant::now() + LOOK_AGAIN;
+        let end = Duration::from_micros(open.lease.0.load(Ordering::Relaxed));
+        match self.made.checked_add(end) {
+            Some(end) if open.owner.strong_count() == 0 => end,
+            Some(end) => end.max(again),
+            None => again,
+        }
+    }
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}
