@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use crate::clock::TimeSource;
 use crate::footprint::Scales;
 use crate::keys::{KeyKind, Keys};
 use crate::measure::{Observer, Setting};
 use crate::peer::Peer;
+use crate::progress;
 use crate::results::{Cell, Results};
 use crate::roster::{PeerKind, WithPeer};
 use crate::run::Outcome;
@@ -127,12 +128,7 @@ impl Plan {
     pub fn run(&self, mut after: impl FnMut(&Results)) -> Results {
         let mut results = Results::default();
         let steps: usize = self.keys.iter().map(|kind| self.steps(*kind)).sum();
-        let bar = ProgressBar::new(steps as u64);
-        bar.set_style(
-            ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} (left: {eta}) {msg}")
-                .unwrap_or_else(|_| ProgressStyle::default_bar()),
-        );
-        bar.enable_steady_tick(Duration::from_millis(500));
+        let bar = progress::bar(steps as u64);
         for kind in &self.keys {
             if self.workloads.contains(&Workload::Memory) {
                 self.weigh(*kind, &bar, &mut results);

@@ -9,7 +9,8 @@ use crate::results::Record;
 use crate::roster::PeerKind;
 use crate::workload::Workload;
 
-fn number(value: f64) -> String {
+/// A figure with as many digits as say something.
+pub(crate) fn number(value: f64) -> String {
     if value < 100.0 {
         format!("{value:.1}")
     } else {

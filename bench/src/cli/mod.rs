@@ -1,6 +1,7 @@
 //! The command line: one file for each command.
 
 mod compare;
+mod locks;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,8 @@ pub struct Cli {
 enum Command {
     /// Every workload on every peer in interleaved rounds: minimum, spread, ratio (the default).
     Compare(compare::Args),
+    /// Transactions: stage, lock, commit, hand-off, deadlock.
+    Locks(locks::Args),
 }
 
 /// A command could not be carried out.
@@ -42,6 +45,7 @@ impl Cli {
     pub fn run(self) -> Result<(), Failure> {
         match self.command.unwrap_or(Command::Compare(self.compare)) {
             Command::Compare(args) => args.run(),
+            Command::Locks(args) => args.run(),
         }
     }
 }

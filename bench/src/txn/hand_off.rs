@@ -1,0 +1,65 @@
+//! A contended lock changes hands: from the rollback of its holder to the moment at which the thread that waited runs
+//! on with it.
+//!
+//! The thread is parked by then, so most of the time is the operating system's: [`Unpark`](super::Unpark) shows its
+//! share.
+
+use std::hint::spin_loop;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::Timed;
+use super::engine::{Engine, EngineTxn, row, until_waiting};
+
+/// How long the lock is held once the other thread waits: time to fall asleep.
+pub(super) const HOLD: Duration = Duration::from_micros(20);
+
+const GRANTED: &str = "the holder gives the lock back";
+
+pub(super) fn hold() {
+    let since = Instant::now();
+    while since.elapsed() < HOLD {
+        spin_loop();
+    }
+}
+
+/// A store and a key.
+pub struct HandOff<E> {
+    engine: E,
+}
+
+impl<E: Engine> HandOff<E> {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self { engine: E::open() }
+    }
+}
+
+impl<E: Engine> Default for HandOff<E> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<E: Engine> Timed for HandOff<E> {
+    fn time(&mut self) -> Duration {
+        let key = row(1);
+        let holder = self.engine.begin();
+        holder.lock(&key).expect("the key is free");
+        thread::scope(|scope| {
+            let waiter = scope.spawn(|| {
+                let txn = self.engine.begin();
+                txn.lock(&key).expect(GRANTED);
+                let granted = Instant::now();
+                txn.rollback().expect(GRANTED);
+                granted
+            });
+            until_waiting(&self.engine, 1);
+            hold();
+            let released = Instant::now();
+            holder.rollback().expect(GRANTED);
+            let granted = waiter.join().expect("the waiter does not panic");
+            granted.saturating_duration_since(released)
+        })
+    }
+}
