@@ -1,5 +1,5 @@
 //! Histories written by hand, whose verdict a reader can check.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 use untorn_linearizability::ordered_map::{Answer, Op, OrderedMap};
 use untorn_linearizability::{Event, History};

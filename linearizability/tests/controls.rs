@@ -1,5 +1,5 @@
 //! Objects that are not linearizable, each of which has to be found out, and one that is.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 use rand::RngExt;
 use rand::rngs::StdRng;

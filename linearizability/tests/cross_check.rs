@@ -1,5 +1,5 @@
 //! The checker beside a public one, `todc-utils`, on the same histories: they agree on each.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
