@@ -2,18 +2,19 @@
 //!
 //! All of that is one immutable [`View`] behind one word, and each of these is one CAS of it:
 //!
-//! | step | segment | stages | holes | turns |
+//! | step | segment | marks | holes | turns |
 //! |---|---|---|---|---|
 //! | tick | +1 | | | |
-//! | open the outermost stage | +1 | push | | +1 |
-//! | open an inner stage | +1 | push | | |
-//! | release | | pop | | |
-//! | clean up | +1 | pop | add `[first, segment]` | +1 |
+//! | open a stage, make a savepoint | +1 | push | | +1 if it is the only mark |
+//! | release a stage, let a savepoint go | | take out | | |
+//! | clean up a stage | +1 | pop down to it, and it | add `[first, segment]` | +1 |
+//! | roll back to a savepoint | +1 | pop down to it, begin it anew | add `[first, segment]` | +1 |
 //! | forget a hole | | | remove | |
 //! | freeze (once) | +1 | | | +1 |
 //!
 //! A *segment* is a stretch of time between two such steps. Every write is stamped with the segment in which it takes effect;
-//! those in a *hole* were rolled back. So a stage of any size is taken back at one instant, for everybody.
+//! those in a *hole* were rolled back. So a stage of any size is taken back at one instant, for everybody. The open stages and the
+//! live savepoints are [`marks`](crate::marks).
 //!
 //! # Stamping (S)
 //!
@@ -28,10 +29,11 @@
 //!   computes under it is refused ([`frozen`](crate::frozen)).
 //! * S3: a head is stamped before anything is put on top, so what lies below a head is decided.
 
-use crate::debt::{Debtors, HoleRecord};
+use crate::debt::HoleRecord;
+use crate::marks::{Mark, Marks};
 use crate::mutant::planted;
 use crate::reclaim::Guard;
-use crate::sync::atomic::{AtomicPtr, Ordering};
+use crate::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use crate::sync::{self, Arc, const_fn};
 use crate::version::{Stamp, VersionRef};
 use std::ptr;
@@ -52,33 +54,14 @@ impl Hole {
     }
 }
 
-/// An open stage.
-pub(crate) struct Stage {
-    /// Its first segment: what is stamped below belongs to the stages outside.
-    pub(crate) first: u64,
-    pub(crate) outer: Option<Arc<Stage>>,
-    /// The entries that were written in it.
-    pub(crate) written: Debtors,
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        // A loop, since nesting has no limit but the call stack has.
-        let mut outer = self.outer.take();
-        while let Some(stage) = outer {
-            outer = sync::into_inner(stage).and_then(|mut stage| stage.outer.take());
-        }
-    }
-}
-
 /// The state of the clock between two steps.
 #[derive(Clone)]
 pub(crate) struct View {
     pub(crate) segment: u64,
     /// Steps that make void what was computed before.
     pub(crate) turns: u64,
-    /// The innermost open stage.
-    pub(crate) stages: Option<Arc<Stage>>,
+    /// The open stages and live savepoints.
+    pub(crate) marks: Marks,
     pub(crate) holes: Vec<Hole>,
     /// Nothing is written from now on.
     pub(crate) frozen: bool,
@@ -88,7 +71,7 @@ pub(crate) struct View {
 const BEGINNING: View = View {
     segment: 1,
     turns: 0,
-    stages: None,
+    marks: Marks::NONE,
     holes: Vec::new(),
     frozen: false,
 };
@@ -117,20 +100,44 @@ impl View {
             .min_by_key(|hole| hole.at)
     }
 
-    /// The open stages from the innermost to the outermost.
-    pub(crate) fn open_stages(&self) -> impl Iterator<Item = &Arc<Stage>> {
-        std::iter::successors(self.stages.as_ref(), |stage| stage.outer.as_ref())
+    /// The innermost mark that `segment` does not lie before.
+    pub(crate) fn mark_of(&self, segment: u64) -> Option<&Arc<Mark>> {
+        self.marks.iter().find(|mark| mark.first <= segment)
     }
 
-    /// The innermost open stage to which `segment` belongs.
-    pub(crate) fn stage_of(&self, segment: u64) -> Option<&Arc<Stage>> {
-        self.open_stages().find(|stage| stage.first <= segment)
+    /// Whether a rollback may part the two segments: the table can return to an instant after `older` and not after `newer`.
+    pub(crate) fn mark_between(&self, older: u64, newer: u64) -> bool {
+        self.marks
+            .iter()
+            .find(|mark| mark.first <= newer && !mark.has_lapsed())
+            .is_some_and(|mark| older < mark.first)
     }
 
-    /// Whether an open stage began after `older` and not after `newer`: both may still be needed.
-    pub(crate) fn stage_between(&self, older: u64, newer: u64) -> bool {
-        self.stage_of(newer)
-            .is_some_and(|stage| older < stage.first)
+    /// What follows when `mark` is set, which begins the next segment.
+    pub(crate) fn marked(&self, mark: Arc<Mark>) -> View {
+        View {
+            segment: self.segment + 1,
+            turns: self.turns + u64::from(self.marks.is_empty()),
+            marks: self.marks.with(mark),
+            ..self.clone()
+        }
+    }
+
+    /// What follows when all that was stamped from `first` on is taken back, so that `marks` are left.
+    pub(crate) fn cut(&self, first: u64, marks: Marks, record: &Arc<HoleRecord>) -> View {
+        let mut next = View {
+            segment: self.segment + 1,
+            turns: self.turns + u64::from(!planted("cut-without-turn")),
+            marks,
+            ..self.clone()
+        };
+        next.holes.push(Hole {
+            first,
+            last: self.segment,
+            at: next.segment,
+            record: record.clone(),
+        });
+        next
     }
 }
 
@@ -138,6 +145,8 @@ impl View {
 pub(crate) struct Clock {
     /// Null: the beginning.
     view: AtomicPtr<View>,
+    /// Savepoints that were let go since all marks were looked through.
+    lapsed: AtomicUsize,
 }
 
 /// A view that a guard keeps alive.
@@ -166,8 +175,21 @@ impl Clock {
         pub(crate) const fn new() -> Clock {
             Clock {
                 view: AtomicPtr::new(ptr::null_mut()),
+                lapsed: AtomicUsize::new(0),
             }
         }
+    }
+
+    /// Counts a savepoint that was let go. Answers whether these are so many, among `marks`, that all are worth looking through;
+    /// then the count begins anew.
+    pub(crate) fn count_lapsed(&self, marks: usize) -> bool {
+        // Relaxed: when this is done is a matter of cost alone.
+        let lapsed = self.lapsed.fetch_add(1, Ordering::Relaxed) + 1;
+        let many = 2 * lapsed > marks;
+        if many {
+            self.lapsed.store(0, Ordering::Relaxed);
+        }
+        many
     }
 
     /// The current view.

@@ -16,6 +16,7 @@ use crate::clock::View;
 use crate::memtable::Memtable;
 use crate::mutant::planted;
 use crate::reclaim;
+use crate::savepoint::sweep;
 use crate::sync;
 use std::ops::Deref;
 
@@ -44,8 +45,8 @@ pub struct Frozen<T: Deref<Target = Memtable>> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FreezeError {
-    /// A stage is open, whose writes may still be taken back.
-    #[error("a stage is open")]
+    /// A stage is open or a savepoint is held, so that writes may still be taken back.
+    #[error("a stage is open, or a savepoint is held")]
     StageOpen,
 }
 
@@ -65,8 +66,13 @@ impl<T: Deref<Target = Memtable>> Frozen<T> {
             if view.frozen {
                 break;
             }
-            if view.stages.is_some() {
-                return Err(FreezeError::StageOpen);
+            if !view.marks.is_empty() {
+                // Only those that have lapsed could go now.
+                sweep(true, &core.clock, &core.debts, &guard);
+                if !core.clock.now(&guard).marks.is_empty() {
+                    return Err(FreezeError::StageOpen);
+                }
+                continue;
             }
             let next = View {
                 segment: view.segment + 1,

@@ -59,6 +59,7 @@
 //! | [`Snapshot`], [`SetSnapshot`] | all keys at one instant; constant for as long as it lives |
 //! | [`freeze`](Memtable::freeze) | one instant: what took effect before is in for ever, whatever comes after is refused |
 //! | [`open_stage`](Memtable::open_stage), [`release_stage`](Memtable::release_stage), [`cleanup_stage`](Memtable::cleanup_stage) | each takes effect at one instant for every observer |
+//! | [`savepoint`](Memtable::savepoint), [`Savepoint::roll_back`] | each takes effect at one instant for every observer |
 //!
 //! Everything but [`freeze`](Memtable::freeze) is lock-free, save for the allocator: no operation waits for another thread, whatever that
 //! one is doing. Freezing waits for the writes that are being published at that moment.
@@ -73,7 +74,7 @@
 //! # Memory
 //!
 //! What is overwritten, removed or rolled back is freed through an epoch ([`crossbeam_epoch`]) once no thread can still look at
-//! it, and as long as no snapshot and no open stage needs it. A [`Pinned`] handle holds back all freeing while it lives, a
+//! it, and as long as no snapshot, no savepoint and no open stage needs it. A [`Pinned`] handle holds back all freeing while it lives, a
 //! [`Snapshot`] only what it shows. A rollback takes back any number of writes at once; their space comes back with later
 //! writes, each of which clears away two. [`garbage_bytes`] tells how much waits to be freed, [`Memtable::memory`] by kind what a
 //! table holds; [`Memtable::teardown`] drops a large one without a pause.
@@ -111,6 +112,7 @@ mod frozen;
 mod garbage;
 mod item;
 mod lanes;
+mod marks;
 mod memory;
 mod memtable;
 mod mutant;
@@ -119,6 +121,7 @@ mod prefetch;
 mod reclaim;
 mod registry;
 mod run;
+mod savepoint;
 mod scan;
 mod sequenced;
 #[cfg(not(untorn_loom))]
@@ -150,6 +153,7 @@ pub use item::{Entry, Item, Kind, Update, Written};
 pub use memory::Memory;
 pub use memtable::Memtable;
 pub use pinned::{Pinned, Range, RangeAll};
+pub use savepoint::{RollbackError, Savepoint};
 pub use sequenced::{MAX_SEQUENCED_KEY_LEN, SequencedMemtable, SequencedRange, Version};
 #[cfg(not(untorn_loom))]
 pub use set::{Flush, Limits, MemtableSet, SetRange, SetSnapshot};

@@ -7,6 +7,7 @@ use crate::frozen::{FreezeError, Frozen};
 use crate::item::{Entry, Item, Update, Written};
 use crate::pinned::Pinned;
 use crate::reclaim;
+use crate::savepoint::Savepoint;
 use crate::snapshot::Snapshot;
 use crate::stage::{self, Released, StageId};
 use crate::sync::{self, const_fn};
@@ -200,6 +201,11 @@ impl Memtable {
     /// The table as it is now, constant from then on. O(1); see [`Snapshot`].
     pub fn snapshot(&self) -> Snapshot<&Memtable> {
         Snapshot::new(self)
+    }
+
+    /// An instant to which the table can return; see [`Savepoint`].
+    pub fn savepoint(&self) -> Savepoint<&Memtable> {
+        Savepoint::new(self)
     }
 
     /// Ends the table's writes; see [`Frozen`].

@@ -65,7 +65,7 @@ impl Registry {
         }
         let segment = loop {
             let view = clock.now(guard);
-            match view.open_stages().last() {
+            match view.marks.outermost_stage() {
                 // What lies below an open stage is kept for its rollback, and nothing is stamped there any more. That the
                 // stage is still open now, when the slot can be seen, is what makes it last.
                 Some(outermost) if before_stages => {

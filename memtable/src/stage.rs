@@ -1,44 +1,42 @@
 //! Stages: writes that can be taken back at one instant.
 
-use crate::clock::{Clock, Hole, Stage, View};
-use crate::debt::{Debtors, Debts, HoleRecord};
+use crate::clock::{Clock, View, ViewRef};
+use crate::debt::{DebtorList, Debts, HoleRecord};
+use crate::marks::{Mark, Marks};
 use crate::reclaim::Guard;
+use crate::savepoint::sweep;
 use crate::sync::{self, Arc};
 
 /// An open stage of a [`Memtable`](crate::Memtable): the right to close it, once.
 ///
 /// Give it back to [`release_stage`](crate::Memtable::release_stage) or [`cleanup_stage`](crate::Memtable::cleanup_stage) of the
 /// table that opened it. One that is dropped leaves the stage open.
-#[derive(Debug, PartialEq, Eq)]
 #[must_use = "a stage stays open until it is released or cleaned up"]
 pub struct StageId {
-    first: u64,
+    pub(crate) mark: Arc<Mark>,
+}
+
+impl std::fmt::Debug for StageId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StageId")
+            .field("segment", &self.mark.first)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What became of a stage that was released.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Released {
-    /// It was the outermost open stage: its writes can no longer be taken back.
+    /// It was the outermost open stage: only a savepoint from before can take its writes back from now on.
     pub outermost: bool,
 }
 
 pub(crate) fn open(clock: &Clock, guard: &Guard) -> StageId {
     loop {
         let view = clock.now(guard);
-        let first = view.segment + 1;
-        let next = View {
-            segment: first,
-            turns: view.turns + u64::from(view.stages.is_none()),
-            stages: Some(Arc::new(Stage {
-                first,
-                outer: view.stages.clone(),
-                written: Debtors::new(),
-            })),
-            holes: view.holes.clone(),
-            frozen: view.frozen,
-        };
-        if clock.step(view, next, guard) {
-            return StageId { first };
+        let mark = Mark::stage(view.segment + 1);
+        if clock.step(view, view.marked(mark.clone()), guard) {
+            return StageId { mark };
         }
         sync::spin();
     }
@@ -50,30 +48,40 @@ pub(crate) fn release(
     debts: &Debts,
     guard: &Guard,
 ) -> Result<Released, StageId> {
-    let stage = loop {
+    let outermost = loop {
         let view = clock.now(guard);
-        let Some(stage) = innermost(&view, &id) else {
+        if !is_innermost(&view, &id) {
             return Err(id);
-        };
+        }
+        // The savepoints that were made in the stage outlive it.
+        let (marks, _) = view.marks.part(|mark| Arc::ptr_eq(mark, &id.mark));
+        let outermost = marks.innermost_stage().is_none();
         let next = View {
-            stages: stage.outer.clone(),
+            marks,
             ..View::clone(&view)
         };
         if clock.step(view, next, guard) {
-            break stage;
+            break outermost;
         }
         sync::spin();
     };
-    let mut written = stage.written.close();
-    // The stages outside may be closed meanwhile, from the inside to the outside.
+    hand_outward(&id.mark, clock, debts, guard);
+    sweep(false, clock, debts, guard);
+    Ok(Released { outermost })
+}
+
+/// What was written since a mark that left the stack, and stays, belongs to the mark outside.
+pub(crate) fn hand_outward(mark: &Mark, clock: &Clock, debts: &Debts, guard: &Guard) {
+    let mut written = mark.written.close();
+    // The marks outside may be taken away meanwhile.
     loop {
         let view = clock.now(guard);
-        // Holes first: a stage further outside may be open still, but its closer knows nothing of the hole.
-        let hole = view.rolled_back(stage.first);
+        // Holes first: a mark further outside may be there still, but who takes it away knows nothing of the hole.
+        let hole = view.rolled_back(mark.first);
         let hole = hole.map(|hole| hole.record.clone());
-        match view.stage_of(stage.first) {
+        match view.mark_of(mark.first) {
             Some(outer) if hole.is_none() => match outer.written.push_list(written) {
-                Ok(()) => break,
+                Ok(()) => return,
                 Err(refused) => written = refused,
             },
             _ => {
@@ -83,14 +91,11 @@ pub(crate) fn release(
                 if !written.is_empty() || hole.is_some() {
                     debts.add(written, hole);
                 }
-                break;
+                return;
             }
         }
         sync::spin();
     }
-    Ok(Released {
-        outermost: stage.outer.is_none(),
-    })
 }
 
 pub(crate) fn clean_up(
@@ -100,34 +105,53 @@ pub(crate) fn clean_up(
     guard: &Guard,
 ) -> Result<(), StageId> {
     let hole = HoleRecord::new();
-    let stage = loop {
+    loop {
         let view = clock.now(guard);
-        let Some(stage) = innermost(&view, &id) else {
+        if !is_innermost(&view, &id) {
             return Err(id);
-        };
-        let mut next = View {
-            segment: view.segment + 1,
-            turns: view.turns + 1,
-            stages: stage.outer.clone(),
-            holes: view.holes.clone(),
-            frozen: view.frozen,
-        };
-        next.holes.push(Hole {
-            first: stage.first,
-            last: view.segment,
-            at: next.segment,
-            record: hole.clone(),
-        });
-        if clock.step(view, next, guard) {
-            break stage;
+        }
+        if cut(
+            view,
+            &id.mark,
+            |outside, _| outside,
+            &hole,
+            clock,
+            debts,
+            guard,
+        ) {
+            break;
         }
         sync::spin();
-    };
-    debts.add_hole(stage.written.close(), &hole, guard);
+    }
+    sweep(false, clock, debts, guard);
     Ok(())
 }
 
-fn innermost(view: &View, id: &StageId) -> Option<Arc<Stage>> {
-    let stage = view.stages.as_ref()?;
-    (stage.first == id.first).then(|| stage.clone())
+/// Takes back what was written since `mark`, which is in the stack of `seen`, and takes it and all marks inside of it away; `left`
+/// makes the new stack of what is outside and the segment that begins. False if the clock moved meanwhile.
+pub(crate) fn cut(
+    seen: ViewRef<'_>,
+    mark: &Arc<Mark>,
+    left: impl FnOnce(Marks, u64) -> Marks,
+    hole: &Arc<HoleRecord>,
+    clock: &Clock,
+    debts: &Debts,
+    guard: &Guard,
+) -> bool {
+    let left = left(seen.marks.outside_of(mark), seen.segment + 1);
+    if !clock.step(seen, seen.cut(mark.first, left, hole), guard) {
+        return false;
+    }
+    let mut written = DebtorList::default();
+    for mark in seen.marks.within(mark) {
+        written.absorb(mark.written.close());
+    }
+    debts.add_hole(written, hole, guard);
+    true
+}
+
+/// Whether it is the innermost open stage; savepoints may lie inside.
+fn is_innermost(view: &View, id: &StageId) -> bool {
+    let stage = view.marks.innermost_stage();
+    stage.is_some_and(|stage| Arc::ptr_eq(stage, &id.mark))
 }

@@ -7,7 +7,7 @@
 //!
 //! * if it is the head: heads are never popped, so that a head never returns to an old pointer;
 //! * if it is the newest in effect: everybody sees it now;
-//! * if an open stage began between it and the next newer one in effect: a rollback would bring it back;
+//! * if an open stage or a live savepoint began between it and the next newer one in effect: a rollback would bring it back;
 //! * if a registered snapshot is between the two, or, for one that was rolled back, between it and the rollback;
 //! * if it is the newest that happened at all and carries persistent bits, or hides those of an older one;
 //! * if it is not booked, since a stripe of the account may still name it, or lies below such a one.
@@ -101,7 +101,7 @@ impl<'g> Judge<'_, 'g> {
                         Some(newer) => {
                             let shown = self.registry.any_within(segment, newer);
                             self.blocked |= shown;
-                            shown || self.view.stage_between(segment, newer)
+                            shown || self.view.mark_between(segment, newer)
                         }
                     };
                     self.newer = Some(segment);
@@ -134,7 +134,7 @@ impl Trimmer<'_> {
             return Trimmed::Done(Payment::Paid);
         };
         // Decided before it is judged: a stamp that came in the middle would make a new version look like nothing. And before
-        // the view is read: a stamp above the view may lie in a stage that the view does not know, whose rollback needs what
+        // the view is read: a stamp above the view may lie behind a mark that the view does not know, whose rollback needs what
         // lies below.
         self.clock.settle(head, guard);
         let view = self.clock.now(guard);

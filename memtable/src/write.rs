@@ -104,7 +104,7 @@ impl Table {
             minus,
             plus,
         };
-        let staged = current.view.stages.is_some();
+        let staged = !current.view.marks.is_empty();
         // One debt for the list of the stage, one for the burial.
         let debts = usize::from(staged) + usize::from(role == Role::Remover);
         (0..debts).for_each(|_| entry.owe());
@@ -177,7 +177,7 @@ impl Table {
         let Head::Live(version) = entry.head() else {
             unreachable!("only a published entry is buried")
         };
-        let staged = view.stages.is_some();
+        let staged = !view.marks.is_empty();
         if staged {
             entry.owe();
         }
@@ -252,7 +252,7 @@ impl Table {
         })
     }
 
-    /// Names an entry that is owed in the list of the stage that `segment` belongs to. Answers whether there is one.
+    /// Names an entry that is owed in the list of the mark that `segment` belongs to. Answers whether it can be taken back.
     fn enlist(
         &self,
         entry: EntryRef<'_>,
@@ -262,21 +262,21 @@ impl Table {
     ) -> bool {
         loop {
             let view = self.clock.now(guard);
-            // Holes first: a stage outside may be open still, but its closer knows nothing of the hole.
+            // Holes first: a mark outside may be there still, but who takes it away knows nothing of the hole.
             let hole = view.rolled_back(segment).map(|hole| hole.record.clone());
-            if let (None, Some(stage)) = (&hole, view.stage_of(segment)) {
-                let named = matches!(below, Some(Stamp::At(below)) if below >= stage.first);
+            if let (None, Some(mark)) = (&hole, view.mark_of(segment)) {
+                let named = matches!(below, Some(Stamp::At(below)) if below >= mark.first);
                 if named {
                     entry.settle_debt();
                     return true;
                 }
-                match stage.written.push(entry.slot()) {
+                match mark.written.push(entry.slot()) {
                     Ok(()) => return true,
-                    // Its closer moved the clock before he took the list.
+                    // Who took the mark away moved the clock before he took the list.
                     Err(_) => continue,
                 }
             }
-            // Closed meanwhile: rolled back, or released into no stage.
+            // Taken away meanwhile: rolled back, or released into nothing.
             if let Some(hole) = &hole {
                 hole.expect_batch();
             }

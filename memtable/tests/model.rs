@@ -5,7 +5,9 @@
 use proptest::prelude::*;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use untorn_memtable::{Entry, Kind, Memtable, Snapshot, StageId, Stats, Update};
+use untorn_memtable::{
+    Entry, Kind, Memtable, RollbackError, Savepoint, Snapshot, StageId, Stats, Update,
+};
 
 /// Bits that survive rollbacks in the tables with stages.
 const PERSISTENT: u32 = 0b11;
@@ -19,6 +21,9 @@ enum Op {
     Stage,
     Release,
     CleanUp,
+    Savepoint,
+    RollBack(usize),
+    DropSavepoint(usize),
     Snapshot,
     SnapshotBeforeStages,
     DropSnapshot,
@@ -36,6 +41,9 @@ fn op() -> impl Strategy<Value = Op> {
         2 => Just(Op::Stage),
         1 => Just(Op::Release),
         2 => Just(Op::CleanUp),
+        2 => Just(Op::Savepoint),
+        3 => any::<usize>().prop_map(Op::RollBack),
+        1 => any::<usize>().prop_map(Op::DropSavepoint),
         1 => Just(Op::Snapshot),
         1 => Just(Op::SnapshotBeforeStages),
         1 => Just(Op::DropSnapshot),
@@ -119,6 +127,10 @@ impl Model {
     }
 }
 
+fn pick_of<T>(all: &[T], pick: usize) -> Option<&T> {
+    all.get(pick.checked_rem(all.len())?)
+}
+
 fn content(entry: Option<Entry>) -> Option<Content> {
     entry.map(|entry| Content {
         kind: entry.kind,
@@ -127,10 +139,54 @@ fn content(entry: Option<Entry>) -> Option<Content> {
     })
 }
 
+/// What a rollback can return to, with what the writes had left by then.
+enum Mark {
+    Stage(StageId, Written),
+    /// A savepoint by its number.
+    Savepoint(usize, Written),
+}
+
+/// The open stages and live savepoints, outermost first.
+#[derive(Default)]
+struct Marks(Vec<Mark>);
+
+impl Marks {
+    /// Takes the innermost open stage out, and leaves the savepoints that were made in it.
+    fn pop_stage(&mut self) -> Option<(usize, StageId, Written)> {
+        let is_stage = |mark: &Mark| matches!(mark, Mark::Stage(..));
+        let place = self.0.iter().rposition(is_stage)?;
+        match self.0.remove(place) {
+            Mark::Stage(stage, written) => Some((place, stage, written)),
+            Mark::Savepoint(..) => unreachable!("a stage was found there"),
+        }
+    }
+
+    fn place_of(&self, savepoint: usize) -> Option<usize> {
+        let is_it =
+            |mark: &Mark| matches!(mark, Mark::Savepoint(number, _) if *number == savepoint);
+        self.0.iter().position(is_it)
+    }
+
+    fn has_stage_from(&self, place: usize) -> bool {
+        self.0[place..]
+            .iter()
+            .any(|mark| matches!(mark, Mark::Stage(..)))
+    }
+
+    fn outermost_stage(&self) -> Option<&Written> {
+        self.0.iter().find_map(|mark| match mark {
+            Mark::Stage(_, written) => Some(written),
+            Mark::Savepoint(..) => None,
+        })
+    }
+}
+
 fn run(ops: &[Op], capacity: usize, mask: u32) {
     let table = Memtable::with_persistent_tag(mask).with_leaf_capacity(capacity);
     let mut model = Model::default();
-    let mut stages: Vec<(StageId, Written)> = Vec::new();
+    let mut marks = Marks::default();
+    let mut savepoints: Vec<(usize, Savepoint<&Memtable>)> = Vec::new();
+    let mut made = 0;
     let mut snapshots: Vec<(Snapshot<&Memtable>, Written)> = Vec::new();
     for op in ops {
         match op {
@@ -138,7 +194,7 @@ fn run(ops: &[Op], capacity: usize, mask: u32) {
                 let key = key(*k);
                 let tag = model.get(&key).map_or(0, |content| content.tag);
                 let written = table.insert(&key, value).unwrap();
-                assert_eq!(written.staged, !stages.is_empty());
+                assert_eq!(written.staged, !marks.0.is_empty());
                 model.set(&key, Kind::Value, value.clone(), tag, mask);
             }
             Op::Delete(k) => {
@@ -173,24 +229,56 @@ fn run(ops: &[Op], capacity: usize, mask: u32) {
                     old.map_or((Kind::TagOnly, Vec::new()), |old| (old.kind, old.value));
                 model.set(&key, kind, value, *tag, mask);
             }
-            Op::Stage => stages.push((table.open_stage(), model.written.clone())),
+            Op::Stage => {
+                let stage = table.open_stage();
+                marks.0.push(Mark::Stage(stage, model.written.clone()));
+            }
             Op::Release => {
-                if let Some((stage, _)) = stages.pop() {
+                if let Some((_, stage, _)) = marks.pop_stage() {
                     let released = table.release_stage(stage).unwrap();
-                    assert_eq!(released.outermost, stages.is_empty());
+                    assert_eq!(released.outermost, !marks.has_stage_from(0));
                 }
             }
             Op::CleanUp => {
-                if let Some((stage, written)) = stages.pop() {
+                if let Some((place, stage, written)) = marks.pop_stage() {
                     table.cleanup_stage(stage).unwrap();
                     model.written = written;
+                    marks.0.truncate(place);
+                }
+            }
+            Op::Savepoint => {
+                savepoints.push((made, table.savepoint()));
+                marks.0.push(Mark::Savepoint(made, model.written.clone()));
+                made += 1;
+            }
+            Op::RollBack(pick) => {
+                if let Some((number, savepoint)) = pick_of(&savepoints, *pick) {
+                    let expected = match marks.place_of(*number) {
+                        None => Err(RollbackError::Stale),
+                        Some(place) if marks.has_stage_from(place) => Err(RollbackError::StageOpen),
+                        Some(place) => {
+                            marks.0.truncate(place + 1);
+                            if let Some(Mark::Savepoint(_, written)) = marks.0.last() {
+                                model.written = written.clone();
+                            }
+                            Ok(())
+                        }
+                    };
+                    assert_eq!(savepoint.roll_back(), expected);
+                }
+            }
+            Op::DropSavepoint(pick) => {
+                if !savepoints.is_empty() {
+                    let (number, savepoint) = savepoints.remove(pick % savepoints.len());
+                    drop(savepoint);
+                    if let Some(place) = marks.place_of(number) {
+                        marks.0.remove(place);
+                    }
                 }
             }
             Op::Snapshot => snapshots.push((table.snapshot(), model.written.clone())),
             Op::SnapshotBeforeStages => {
-                let written = stages
-                    .first()
-                    .map_or(&model.written, |(_, written)| written);
+                let written = marks.outermost_stage().unwrap_or(&model.written);
                 snapshots.push((Snapshot::before_stages(&table), written.clone()));
             }
             Op::DropSnapshot => drop(snapshots.pop()),

@@ -8,7 +8,7 @@
 
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use untorn_txn::buffer::{BufferSnapshot, Stage};
+use untorn_txn::buffer::{BufferSnapshot, Savepoint, Stage};
 use untorn_txn::{Entry, Error, FlagOp, KeyFlags, MemBuffer};
 
 const KEYS: [&str; 6] = ["", "a", "ab", "b", "key-five", "z"];
@@ -37,6 +37,13 @@ enum Op {
     DropStage {
         pick: usize,
     },
+    Savepoint,
+    RollBack {
+        pick: usize,
+    },
+    DropSavepoint {
+        pick: usize,
+    },
     BufferLimit(Option<usize>),
     EntryLimit(Option<usize>),
     KeyLimit(usize),
@@ -58,9 +65,18 @@ struct OpenStage {
     doomed: bool,
 }
 
+/// A savepoint that can be rolled back to, but for stages that are open.
+struct LiveSavepoint {
+    number: usize,
+    mark: usize,
+}
+
 struct Model {
     log: Vec<Logged>,
     stages: Vec<OpenStage>,
+    savepoints: Vec<LiveSavepoint>,
+    /// Stages and savepoints that were ever made: the number of the next one.
+    made: usize,
     dirty: bool,
     key_limit: usize,
     entry_limit: usize,
@@ -74,6 +90,8 @@ impl Model {
         Model {
             log: Vec::new(),
             stages: Vec::new(),
+            savepoints: Vec::new(),
+            made: 0,
             dirty: false,
             key_limit: 65_535,
             entry_limit: usize::MAX,
@@ -189,10 +207,54 @@ impl Model {
         let writes = &mut self.log[stage.mark..];
         if cleanup {
             writes.iter_mut().for_each(|write| write.alive = false);
+            self.savepoints
+                .retain(|savepoint| savepoint.number < stage.number);
         } else if self.stages.is_empty() {
             let content = |write: &Logged| !matches!(write.content, Content::Keep);
             self.dirty |= writes.iter().any(|write| write.alive && content(write));
         }
+    }
+
+    fn next_number(&mut self) -> usize {
+        self.made += 1;
+        self.made
+    }
+
+    fn stage(&mut self) -> usize {
+        let number = self.next_number();
+        self.stages.push(OpenStage {
+            number,
+            mark: self.log.len(),
+            doomed: false,
+        });
+        number
+    }
+
+    fn savepoint(&mut self) -> usize {
+        let number = self.next_number();
+        self.savepoints.push(LiveSavepoint {
+            number,
+            mark: self.log.len(),
+        });
+        number
+    }
+
+    fn rollback_to(&mut self, number: usize) -> Result<(), Error> {
+        let is_it = |savepoint: &LiveSavepoint| savepoint.number == number;
+        let place = self.savepoints.iter().position(is_it);
+        let place = place.ok_or(Error::StaleSavepoint)?;
+        if self.stages.iter().any(|stage| stage.number > number) {
+            return Err(Error::StageOrder);
+        }
+        let writes = &mut self.log[self.savepoints[place].mark..];
+        writes.iter_mut().for_each(|write| write.alive = false);
+        self.savepoints.truncate(place + 1);
+        Ok(())
+    }
+
+    fn drop_savepoint(&mut self, number: usize) {
+        self.savepoints
+            .retain(|savepoint| savepoint.number != number);
     }
 
     fn drop_stage(&mut self, number: usize) {
@@ -217,6 +279,7 @@ impl Model {
     fn reset(&mut self) {
         self.log.clear();
         self.stages.clear();
+        self.savepoints.clear();
         self.dirty = false;
     }
 }
@@ -297,8 +360,8 @@ fn run(ops: Vec<Op>) {
     let buffer = MemBuffer::new();
     let mut model = Model::new();
     let mut handles: Vec<(usize, Stage)> = Vec::new();
+    let mut savepoints: Vec<(usize, Savepoint)> = Vec::new();
     let mut views = Vec::new();
-    let mut opened = 0;
     for op in ops {
         match op {
             Op::Write { key, content, ops } => {
@@ -313,16 +376,7 @@ fn run(ops: Vec<Op>) {
                     "{real:?} instead of {expected:?}"
                 );
             }
-            Op::Stage => {
-                handles.push((opened, buffer.stage()));
-                let mark = model.log.len();
-                model.stages.push(OpenStage {
-                    number: opened,
-                    mark,
-                    doomed: false,
-                });
-                opened += 1;
-            }
+            Op::Stage => handles.push((model.stage(), buffer.stage())),
             Op::Release { pick } | Op::Cleanup { pick } if handles.is_empty() => {
                 let _ = pick;
             }
@@ -353,6 +407,25 @@ fn run(ops: Vec<Op>) {
                     let (number, stage) = handles.remove(pick % handles.len());
                     drop(stage);
                     model.drop_stage(number);
+                }
+            }
+            Op::Savepoint => savepoints.push((model.savepoint(), buffer.savepoint())),
+            Op::RollBack { pick } => {
+                if !savepoints.is_empty() {
+                    let (number, savepoint) = &savepoints[nearest_end(pick, savepoints.len())];
+                    let real = buffer.rollback_to(savepoint);
+                    let expected = model.rollback_to(*number);
+                    assert!(
+                        same_error(&real, &expected),
+                        "{real:?} instead of {expected:?}"
+                    );
+                }
+            }
+            Op::DropSavepoint { pick } => {
+                if !savepoints.is_empty() {
+                    let (number, savepoint) = savepoints.remove(pick % savepoints.len());
+                    drop(savepoint);
+                    model.drop_savepoint(number);
                 }
             }
             Op::BufferLimit(limit) => {
@@ -429,6 +502,9 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (0usize..16).prop_map(|pick| Op::Release { pick }),
         5 => (0usize..16).prop_map(|pick| Op::Cleanup { pick }),
         1 => (0usize..16).prop_map(|pick| Op::DropStage { pick }),
+        4 => Just(Op::Savepoint),
+        5 => (0usize..24).prop_map(|pick| Op::RollBack { pick }),
+        1 => (0usize..16).prop_map(|pick| Op::DropSavepoint { pick }),
         1 => proptest::option::of(0usize..100).prop_map(Op::BufferLimit),
         1 => proptest::option::of(0usize..50).prop_map(Op::EntryLimit),
         1 => prop_oneof![Just(2usize), Just(65_535)].prop_map(Op::KeyLimit),

@@ -249,7 +249,7 @@ impl Tally {
 
 /// Whether no rollback can take back one of two neighbouring sums without the other.
 fn never_parted(older: &Sum, newer: &Sum, view: &View) -> bool {
-    !view.stage_between(older.last, newer.first)
+    !view.mark_between(older.last, newer.first)
         && view.holes.iter().all(|hole| {
             let edges = [older.first, older.last, newer.first, newer.last];
             edges.iter().all(|&edge| hole.contains(edge))
@@ -271,6 +271,7 @@ pub(super) unsafe fn destroy_sum(object: *mut u8) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::marks::Marks;
 
     /// An insert of segment 3 and a removal of segment 4 add up to nothing, but not at the end of segment 3.
     #[test]
@@ -289,7 +290,7 @@ mod tests {
         let view = View {
             segment: 7,
             turns: 0,
-            stages: None,
+            marks: Marks::NONE,
             holes: Vec::new(),
             frozen: false,
         };

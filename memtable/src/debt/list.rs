@@ -1,4 +1,4 @@
-//! Lists of entries in debt: in private hands, or shared by the writers of a stage.
+//! Lists of entries in debt: in private hands, or shared by those who write behind one mark.
 
 use crate::entry::EntrySlot;
 use crate::mutant::planted;
@@ -27,6 +27,11 @@ impl DebtorList {
         let mut list = DebtorList::default();
         list.push(entry);
         list
+    }
+
+    /// Takes over the debtors of another list.
+    pub(crate) fn absorb(&mut self, mut other: DebtorList) {
+        self.0.append(&mut other.0);
     }
 
     pub(super) fn push(&mut self, entry: EntrySlot) {
@@ -61,7 +66,7 @@ impl Drop for DebtorList {
     }
 }
 
-/// The entries that were written in one stage: pushed by writers while it is open, taken once by its closer.
+/// The entries that were written since one mark: pushed by writers while it is there, taken once by who takes it away.
 pub(crate) struct Debtors {
     newest: AtomicPtr<Debtor>,
 }

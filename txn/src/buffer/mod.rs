@@ -47,8 +47,8 @@
 //! |---|---|---|
 //! | table | writers (gate shared), closing stages (exclusive) | everybody, no gate |
 //! | which table | `reset` (exclusive) | everybody, no gate |
-//! | rules | stage, close, limits, `reset`, freeze (exclusive) | writers (shared) |
-//! | charged bytes | writers (shared), recounted by closing stages and limits (exclusive) | writers |
+//! | rules | stage, savepoint, close, limits, `reset`, freeze (exclusive) | writers (shared) |
+//! | charged bytes | writers (shared), recounted by rollbacks and limits (exclusive) | writers |
 //! | dirty | writers (shared), outermost release (exclusive) | everybody; a "no" is asked again exclusively |
 //!
 //! # Consistency and cost
@@ -64,6 +64,7 @@
 //! | `len`, `size`, `stats` | linearizable; `stats` gives both of one instant | a few loads for each stripe of the table's counters; never waits |
 //! | `is_dirty` | linearizable | one load once true; before that waits for the writes under way |
 //! | `stage`, `release`, `cleanup` | linearizable; a rollback is one instant for every reader, `stats` included | O(1), whatever was written; waits for the writes under way. With a buffer limit, `cleanup` counts anew by `stats` |
+//! | `savepoint`, `rollback_to` | linearizable; a rollback is one instant for every reader, `stats` included | O(1) in what was written, a step for each savepoint made since; waits for the writes under way. With a buffer limit, a rollback counts anew by `stats` |
 //! | `snapshot`, `snapshot_now` | every key at one instant, for ever | O(1); a step or get like those of the buffer |
 //! | `reset`, limits | linearizable | waits for the writes under way |
 //!
@@ -91,6 +92,7 @@
 //! | `Iter`, `IterReverse` | [`range`](MemBuffer::range), `.rev()` | valid under writes and rollbacks; at its end it stays there; nothing to close |
 //! | `IterWithFlags` | [`range_with_flags`](MemBuffer::range_with_flags) | from both ends |
 //! | `Staging`, `Release`, `Cleanup` | [`stage`](MemBuffer::stage), [`release`](Stage::release), [`cleanup`](Stage::cleanup) | a typed handle, given back by an error; dropped, it cleans up; flags of rolled back writes go with them, but for persistent ones |
+//! | `Checkpoint`, `RevertToCheckpoint` | [`savepoint`](MemBuffer::savepoint), [`rollback_to`](MemBuffer::rollback_to) | undoes overwrites of equal length too, and flags; one instant for every reader; a stale one is an error |
 //! | `SnapshotGetter`, `SnapshotIter`, `SnapshotIterReverse` | [`snapshot`](MemBuffer::snapshot) | constant for as long as it lives; [`snapshot_now`](MemBuffer::snapshot_now) shows staged writes too |
 //! | `UnionStore`, `NewUnionIter` | [`union`](MemBuffer::union), [`union_rev`](MemBuffer::union_rev) | |
 //! | `Len`, `Size` | [`len`](MemBuffer::len), [`size`](MemBuffer::size), [`stats`](MemBuffer::stats) | `size` counts current values only |
@@ -100,8 +102,7 @@
 //! | `RLock`, `RUnlock`, `SetSkipMutex` | none | nothing to lock |
 //! | `NEED_CONSTRAINT_CHECK` cleared by a write | the clear goes with the write that made it | there the older write, restored, has lost its check |
 //!
-//! Not here yet: `Checkpoint` and `RevertToCheckpoint`, `InspectStage`, `SelectValueHistory`,
-//! `Mem` and its hook, and the pipelined buffer.
+//! Not here yet: `InspectStage`, `SelectValueHistory`, `Mem` and its hook, and the pipelined buffer.
 
 mod builder;
 mod entry;
@@ -110,6 +111,7 @@ mod limits;
 mod range;
 mod read;
 mod reserve;
+mod savepoint;
 mod seam;
 mod snapshot;
 mod stage;
@@ -122,6 +124,7 @@ pub use entry::Entry;
 pub use limits::{Limits, MAX_KEY_LEN};
 pub use range::{Range, RangeWithFlags};
 pub(crate) use reserve::Reservation;
+pub use savepoint::Savepoint;
 pub use snapshot::BufferSnapshot;
 pub use stage::{Stage, StageOrder};
 pub use union::Union;
@@ -161,7 +164,16 @@ struct Inner {
 struct Rules {
     limits: Limits,
     stages: Stages,
+    /// Of the table that is written now.
+    savepoints: savepoint::Count,
     closed: Option<TxnState>,
+}
+
+impl Rules {
+    /// Whether what a write replaces may come back.
+    fn may_return(&self) -> bool {
+        self.stages.top().is_some() || self.savepoints.load(Ordering::Acquire) != 0
+    }
 }
 
 fn empty_table() -> Memtable {
@@ -209,8 +221,8 @@ impl MemBuffer {
     }
 
     /// Empties the buffer at one instant; limits stay. Every open stage is closed by it: its
-    /// handle answers [`StageOrder`] from then on, its drop does nothing. Snapshots go on showing
-    /// what they showed.
+    /// handle answers [`StageOrder`] from then on, its drop does nothing. Savepoints are stale.
+    /// Snapshots go on showing what they showed.
     ///
     /// # Errors
     /// [`Error::OptionConflict`] for the buffer of a transaction.
@@ -222,6 +234,7 @@ impl MemBuffer {
         }
         let mut rules = self.inner.exclusive();
         rules.stages.clear();
+        rules.savepoints = savepoint::Count::default();
         self.inner.table.store(Arc::new(empty_table()));
         self.inner.dirty.store(false, Ordering::SeqCst);
         self.inner.recount(&rules);
@@ -263,6 +276,7 @@ impl Inner {
             ShardedLock::new(Rules {
                 limits: self.options.limits,
                 stages: Stages::default(),
+                savepoints: savepoint::Count::default(),
                 closed: None,
             })
         })

@@ -2,22 +2,27 @@
 //!
 //! The open stages are a stack in the rules, in step with the table's own: both change with the
 //! gate held exclusively, so a write, which passes the gate shared, knows its stage for its whole
-//! course and marks it `touched` (and `wrote`, if it wrote a value or tombstone) before it ends.
+//! course and notes there, before it ends, that the stage was touched, and whether by a value or
+//! tombstone.
 //!
 //! | event | stack | table |
 //! |---|---|---|
 //! | `stage` | push | opens |
-//! | `release` of the innermost | pop; its marks go to the stage outside, or dirty the buffer | releases |
+//! | `release` of the innermost | pop; its notes go to the stage outside, or dirty the buffer | releases |
 //! | `cleanup` of the innermost | pop | cleans up; releases if untouched, since nothing is there to take back |
 //! | the same inside doomed stages | pop all of them | releases all but the outermost of them, cleans that up: one instant |
 //! | drop of the innermost | as `cleanup` | |
 //! | drop of another | doomed | |
+//! | `rollback_to` | the innermost forgets what it noted since | rolls back |
 //! | `reset` | emptied | left behind with its stages |
+//!
+//! A note is the number of savepoints that had been made when it was taken, and only the oldest is
+//! kept: what was written first is what a rollback takes back last.
 
 use super::{Inner, MemBuffer, Rules};
 use crate::error::Error;
 use crossbeam_utils::sync::ShardedLockWriteGuard;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use untorn_memtable::StageId;
 
 /// The open stages, outermost first.
@@ -26,6 +31,8 @@ pub(super) struct Stages {
     open: Vec<OpenStage>,
     /// Numbers given out; never reused, so that a handle from before a reset finds nothing.
     opened: u64,
+    /// Savepoints made so far.
+    savepoints: u64,
 }
 
 /// One open stage.
@@ -33,10 +40,12 @@ pub(super) struct Stages {
 pub(super) struct OpenStage {
     number: u64,
     table: StageId,
+    /// Savepoints that had been made when it was opened.
+    savepoints: u64,
     /// Something was written under it and is still there.
-    touched: AtomicBool,
+    touched: Note,
     /// A value or tombstone was written under it and is still there.
-    wrote: AtomicBool,
+    wrote: Note,
     /// Its handle was dropped while a stage inside it was open.
     doomed: bool,
 }
@@ -47,26 +56,69 @@ impl Stages {
         self.open.last()
     }
 
+    /// Notes that something was written in the innermost stage, and whether that was a value or
+    /// tombstone.
+    pub(super) fn note(&self, content: bool) {
+        if let Some(stage) = self.top() {
+            stage.touched.take(self.savepoints);
+            if content {
+                stage.wrote.take(self.savepoints);
+            }
+        }
+    }
+
+    /// Counts a savepoint; answers its number.
+    pub(super) fn count_savepoint(&mut self) -> u64 {
+        self.savepoints += 1;
+        self.savepoints
+    }
+
+    /// What was written since a savepoint was taken back. No stage was opened since and is open.
+    pub(super) fn rolled_back_to(&mut self, savepoint: u64) {
+        if let Some(stage) = self.open.last_mut() {
+            stage.touched.forget_since(savepoint);
+            stage.wrote.forget_since(savepoint);
+        }
+    }
+
     /// Forgets every stage.
     pub(super) fn clear(&mut self) {
         self.open.clear();
     }
 }
 
-impl OpenStage {
-    /// Notes that something was written under it, and whether that was a value or tombstone.
-    pub(super) fn mark(&self, content: bool) {
-        set(&self.touched);
-        if content {
-            set(&self.wrote);
+/// That something happened, and how many savepoints had been made when it first did.
+///
+/// Taken by writers, read and changed with the writers shut out: the gate orders all of it.
+#[derive(Debug)]
+struct Note(AtomicU64);
+
+impl Note {
+    const NOTHING: u64 = u64::MAX;
+
+    fn new() -> Note {
+        Note(AtomicU64::new(Note::NOTHING))
+    }
+
+    /// Dirties the line only once; others that write at the same time take the same note.
+    fn take(&self, savepoints: u64) {
+        if self.0.load(Ordering::Relaxed) == Note::NOTHING {
+            self.0.store(savepoints, Ordering::Relaxed);
         }
     }
-}
 
-/// Sets a flag that is read with the writers shut out, and dirties its line only once.
-fn set(flag: &AtomicBool) {
-    if !flag.load(Ordering::Relaxed) {
-        flag.store(true, Ordering::Relaxed);
+    fn is_taken(&mut self) -> bool {
+        *self.0.get_mut() != Note::NOTHING
+    }
+
+    fn merge(&mut self, mut inner: Note) {
+        *self.0.get_mut() = (*self.0.get_mut()).min(*inner.0.get_mut());
+    }
+
+    fn forget_since(&mut self, savepoint: u64) {
+        if *self.0.get_mut() >= savepoint {
+            *self = Note::new();
+        }
     }
 }
 
@@ -124,8 +176,9 @@ impl MemBuffer {
         stages.open.push(OpenStage {
             number,
             table: self.inner.table.load().open_stage(),
-            touched: AtomicBool::new(false),
-            wrote: AtomicBool::new(false),
+            savepoints: stages.savepoints,
+            touched: Note::new(),
+            wrote: Note::new(),
             doomed: false,
         });
         Stage {
@@ -221,22 +274,26 @@ impl Inner {
     fn close_innermost(&self, rules: &mut ShardedLockWriteGuard<'_, Rules>, mut end: End) {
         const AGREE: &str = "the stack and the table agree on the innermost stage";
         let table = self.table.load();
-        while let Some(stage) = rules.stages.open.pop() {
-            let (touched, wrote) = (stage.touched.into_inner(), stage.wrote.into_inner());
-            let outer = rules.stages.top();
+        while let Some(mut stage) = rules.stages.open.pop() {
+            let savepoints_inside = rules.stages.savepoints > stage.savepoints;
+            let outer = rules.stages.open.last_mut();
             // A stage around it that is doomed takes it along, in a single step for readers. One
             // without writes has nothing to take back; released, it leaves no trace in the table.
-            let falls_with_outer = outer.is_some_and(|outer| outer.doomed);
-            if end == End::Cleanup && touched && !falls_with_outer {
+            let falls_with_outer = outer.as_ref().is_some_and(|outer| outer.doomed);
+            let leaves_trace = stage.touched.is_taken() || savepoints_inside;
+            if end == End::Cleanup && leaves_trace && !falls_with_outer {
                 table.cleanup_stage(stage.table).expect(AGREE);
                 self.recount(rules);
                 return;
             }
             table.release_stage(stage.table).expect(AGREE);
             match outer {
-                Some(outer) if touched => outer.mark(wrote),
-                None if wrote => self.mark_dirty(),
-                _ => {}
+                Some(outer) => {
+                    outer.touched.merge(stage.touched);
+                    outer.wrote.merge(stage.wrote);
+                }
+                None if stage.wrote.is_taken() => self.mark_dirty(),
+                None => {}
             }
             if !falls_with_outer {
                 return;

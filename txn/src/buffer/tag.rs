@@ -17,10 +17,10 @@
 //! `cleared` back and leaves `check`.
 //!
 //! Along the versions of a key `cleared` never falls, so `cleared + 1` is above all of them. With
-//! no stage open nothing below can come back, and a plain value write clears for good (both 0).
-//! Only inside one outermost stage can the numbers grow, by one for each set after a clear. After
-//! 254 of them on one key the flag is no longer cleared by plain writes of that stage: one check
-//! too many, never one too few.
+//! no stage open and no savepoint held nothing below can come back, and a plain value write clears
+//! for good (both 0). So the numbers grow only while there is one, by one for each set after a
+//! clear. After 254 of them on one key the flag is no longer cleared by plain writes until then: one
+//! check too many, never one too few.
 
 use crate::flags::{FlagOp, KeyFlags};
 
@@ -63,8 +63,9 @@ impl Tag {
     }
 
     /// The tag after a write. `content`: a value or a tombstone, which clears
-    /// `NEED_CONSTRAINT_CHECK` unless `ops` touch it. `staged`: a rollback may bring this tag back.
-    pub(super) fn after(self, content: bool, ops: &[FlagOp], staged: bool) -> Tag {
+    /// `NEED_CONSTRAINT_CHECK` unless `ops` touch it. `may_return`: a rollback may bring this tag
+    /// back.
+    pub(super) fn after(self, content: bool, ops: &[FlagOp], may_return: bool) -> Tag {
         let before = self.flags();
         let flags = before.apply(ops);
         let explicit = ops.iter().any(|op| {
@@ -80,7 +81,7 @@ impl Tag {
             } else {
                 (cleared + 1, cleared)
             }
-        } else if content && !staged {
+        } else if content && !may_return {
             (0, 0)
         } else if content && check < NUMBER {
             (check, cleared.max(check))

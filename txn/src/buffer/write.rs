@@ -143,14 +143,14 @@ impl Inner {
             rules.limits.admit(key.len(), value_len)?;
         }
 
-        let staged = rules.stages.top();
+        let may_return = rules.may_return();
         let bounded = rules.limits.bounded();
         let mut refused = None;
         let mut flags = KeyFlags::empty();
         let written = self.table.load().update(key, |item| {
             refused = None;
             let old = item.map_or(Tag::default(), |item| Tag(item.tag));
-            let new = old.after(value_len.is_some(), ops, staged.is_some());
+            let new = old.after(value_len.is_some(), ops, may_return);
             flags = new.flags();
             let has_content = item.is_some_and(|item| item.kind != Kind::TagOnly);
             if bounded {
@@ -184,10 +184,8 @@ impl Inner {
             (None, Err(error)) => return Err(from_table(error, key.len(), value_len)),
             (None, Ok(_)) => {}
         }
-        if let Some(stage) = staged {
-            stage.mark(value_len.is_some());
-        }
-        if staged.is_none() || flags.intersects(KeyFlags::PERSISTENT) {
+        rules.stages.note(value_len.is_some());
+        if rules.stages.top().is_none() || flags.intersects(KeyFlags::PERSISTENT) {
             self.mark_dirty();
         }
         Ok(())

@@ -38,7 +38,7 @@ pub use blocking::{Blocking, BlockingRange};
 pub use options::{BeginOptions, CommitInfo, LockOptions, LockOutcome, Mode, OnDrop};
 pub use range::Range;
 
-use crate::buffer::{MemBuffer, Stage, Stats};
+use crate::buffer::{MemBuffer, Savepoint, Stage, Stats};
 use crate::error::{Error, TxnState};
 use crate::store::{Store, Timestamp};
 use alarm::Alarm;
@@ -154,6 +154,28 @@ impl Transaction {
     pub fn stage(&self) -> Result<Stage, Error> {
         self.core.life.check_open()?;
         Ok(self.core.buffer.stage())
+    }
+
+    /// Makes a savepoint of now, for [`rollback_to`](Self::rollback_to).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TransactionClosed`].
+    pub fn savepoint(&self) -> Result<Savepoint, Error> {
+        self.core.life.check_open()?;
+        Ok(self.core.buffer.savepoint())
+    }
+
+    /// Takes back everything that was written since the savepoint, at one instant. Locks stay: a key that is left
+    /// without a write of its own is committed as locked alone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TransactionClosed`], [`Error::StaleSavepoint`], [`Error::StageOrder`]; nothing is changed then. See
+    /// [`MemBuffer::rollback_to`].
+    pub fn rollback_to(&self, savepoint: &Savepoint) -> Result<(), Error> {
+        self.core.life.check_open()?;
+        self.core.closing(self.core.buffer.rollback_to(savepoint))
     }
 
     /// Number of keys in the buffer: written, deleted, or locked. Any thread, any time.

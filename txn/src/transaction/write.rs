@@ -70,7 +70,7 @@ impl Core {
         lock(&self.stripes[hash as usize % self.stripes.len()])
     }
 
-    fn closing(&self, written: Result<(), Error>) -> Result<(), Error> {
+    pub(super) fn closing(&self, written: Result<(), Error>) -> Result<(), Error> {
         written.map_err(|error| self.as_of_now(error))
     }
 }

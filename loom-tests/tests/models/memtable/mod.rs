@@ -9,6 +9,7 @@ mod freezes;
 mod merges;
 mod one_key;
 mod removal;
+mod savepoints;
 mod scans;
 mod sequenced;
 mod snapshots;

@@ -1,0 +1,143 @@
+//! S10: rollbacks to a savepoint, under readers, writers and each other.
+
+use loom::sync::Arc;
+use untorn_loom_tests::{model, spawn};
+use untorn_memtable::{Memtable, RollbackError, Savepoint, Stats, Update};
+
+use super::{assert_exact, stats, table};
+
+const BEFORE: [(&str, &str); 1] = [("a", "0")];
+const AFTER: [(&str, &str); 2] = [("a", "1"), ("b", "22")];
+
+type Own = Savepoint<std::sync::Arc<Memtable>>;
+
+/// A settled key that was overwritten behind a savepoint by a value of the same length, and a new one.
+fn written() -> (std::sync::Arc<Memtable>, Own) {
+    let table = std::sync::Arc::new(Memtable::new());
+    table.insert("a", "0").unwrap();
+    let savepoint = Savepoint::new(table.clone());
+    for (key, value) in AFTER {
+        assert!(table.insert(key, value).unwrap().staged);
+    }
+    (table, savepoint)
+}
+
+/// S10. A rollback against two gets: once one write is gone, all are.
+#[test]
+fn s10_rollback_with_gets() {
+    model("s10_rollback_with_gets", 5, 1400, || {
+        let (table, savepoint) = written();
+        let roller = spawn(move || savepoint.roll_back().unwrap());
+        let a = table.get("a").expect("the settled value is below");
+        let b = table.get("b");
+        assert!(&*a == b"1" || (&*a == b"0" && b.is_none()), "{a:?} {b:?}");
+        roller.join().unwrap();
+        assert_exact(&table, &BEFORE);
+    });
+}
+
+/// S10. A rollback against the counters.
+#[test]
+fn s10_rollback_with_stats() {
+    model("s10_rollback_with_stats", 5, 3000, || {
+        let (table, savepoint) = written();
+        let roller = spawn(move || savepoint.roll_back().unwrap());
+        let gone = table.get("b").is_none();
+        let seen: Stats = table.stats();
+        let after = stats(&BEFORE);
+        assert!(
+            seen == after || (!gone && seen == stats(&AFTER)),
+            "{seen:?}, gone: {gone}"
+        );
+        roller.join().unwrap();
+        assert_exact(&table, &BEFORE);
+    });
+}
+
+/// S10. A read-modify-write of what a rollback takes back: computed from the newer value and gone with it, or computed from the
+/// settled one and there to stay.
+#[test]
+fn s10_rollback_with_update() {
+    model("s10_rollback_with_update", 5, 4800, || {
+        let (table, savepoint) = written();
+        let roller = spawn(move || {
+            savepoint.roll_back().unwrap();
+            savepoint
+        });
+        table
+            .update("a", |found| {
+                let mut value = found.expect("never absent").value.to_vec();
+                value.push(b'x');
+                Update::Put {
+                    value: value.into(),
+                    tag: 0,
+                }
+            })
+            .unwrap();
+        let savepoint = roller.join().unwrap();
+        let a = table.get("a").unwrap();
+        assert!(&*a == b"0" || &*a == b"0x", "{a:?}");
+        // Whatever is left was written behind the savepoint as it is now.
+        savepoint.roll_back().unwrap();
+        assert_exact(&table, &BEFORE);
+    });
+}
+
+/// S10. Two rollbacks, to an older and to a younger savepoint: the younger one is first, or it is stale.
+#[test]
+fn s10_rollback_under_a_rollback() {
+    model("s10_rollback_under_a_rollback", 3, 700, || {
+        let (table, older) = written();
+        let younger = Savepoint::new(table.clone());
+        table.insert("a", "2").unwrap();
+        let roller = spawn(move || older.roll_back().unwrap());
+        let first = younger.roll_back();
+        assert!(matches!(first, Ok(()) | Err(RollbackError::Stale)));
+        roller.join().unwrap();
+        assert_eq!(younger.roll_back(), Err(RollbackError::Stale));
+        assert_exact(&table, &BEFORE);
+    });
+}
+
+/// S10. A rollback to an older savepoint, while a younger one is let go and its key is written.
+#[test]
+fn s10_rollback_while_a_savepoint_is_let_go() {
+    model("s10_rollback_while_a_savepoint_is_let_go", 3, 2300, || {
+        let (table, older) = written();
+        let younger = Savepoint::new(table.clone());
+        let there = table.clone();
+        let writer = spawn(move || {
+            drop(younger);
+            there.insert("a", "2").unwrap();
+        });
+        older.roll_back().unwrap();
+        let a = table.get("a").unwrap();
+        assert!(&*a == b"0" || &*a == b"2", "{a:?}");
+        writer.join().unwrap();
+        older.roll_back().unwrap();
+        assert_exact(&table, &BEFORE);
+    });
+}
+
+/// S10. A stage is released while a savepoint that was made in it is rolled back to: the stage's own writes stay.
+#[test]
+fn s10_rollback_within_a_stage_that_is_released() {
+    model(
+        "s10_rollback_within_a_stage_that_is_released",
+        3,
+        100,
+        || {
+            let table: Arc<Memtable> = table(&BEFORE);
+            let stage = table.open_stage();
+            table.insert("a", "1").unwrap();
+            let savepoint = table.savepoint();
+            table.insert("b", "22").unwrap();
+            let there = Arc::clone(&table);
+            let releaser = spawn(move || assert!(there.release_stage(stage).unwrap().outermost));
+            savepoint.roll_back().unwrap();
+            releaser.join().unwrap();
+            drop(savepoint);
+            assert_exact(&table, &[("a", "1")]);
+        },
+    );
+}

@@ -1,0 +1,249 @@
+//! Marks: the instants to which the table can return.
+//!
+//! Each open stage and each live savepoint is a mark, and together they are one stack, innermost on top. The stack is immutable and a
+//! part of the [`View`](crate::clock::View), so that it changes with the clock, in one step. Older views share what lies below.
+//!
+//! A mark begins a segment, its `first`: what is stamped below was there before, and is kept while the mark is in the stack, since
+//! a rollback would bring it back. A savepoint is told from all others by its *anchor*, not by its mark: after a rollback to it
+//! another mark, with a younger `first` and a list of its own, stands in its place (M1).
+//!
+//! A savepoint that was let go may lie under marks that are needed, and to take it out is to make all marks above it anew. So it
+//! is only flagged at first, which is enough for who asks what has to be kept, and is taken out when it is on top or when every
+//! second mark is one of these: a constant share for each that was let go, in whatever order.
+
+use crate::debt::Debtors;
+use crate::mutant::planted;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{self, Arc};
+
+/// An instant to which the table can return.
+pub(crate) struct Mark {
+    /// The segment that it began.
+    pub(crate) first: u64,
+    /// The entries that were written since, and before the mark inside of it.
+    pub(crate) written: Debtors,
+    kind: Kind,
+}
+
+enum Kind {
+    Stage,
+    Savepoint(Arc<Anchor>),
+}
+
+/// What the handles of a savepoint and its mark have in common.
+pub(crate) struct Anchor {
+    /// No handle is left.
+    let_go: AtomicBool,
+}
+
+impl Anchor {
+    pub(crate) fn new() -> Arc<Anchor> {
+        Arc::new(Anchor {
+            let_go: AtomicBool::new(false),
+        })
+    }
+
+    /// Once, by the last of the handles.
+    pub(crate) fn let_go(&self) {
+        self.let_go.store(true, Ordering::Release);
+    }
+}
+
+impl Mark {
+    pub(crate) fn stage(first: u64) -> Arc<Mark> {
+        Mark::new(first, Kind::Stage)
+    }
+
+    pub(crate) fn savepoint(first: u64, anchor: &Arc<Anchor>) -> Arc<Mark> {
+        Mark::new(first, Kind::Savepoint(anchor.clone()))
+    }
+
+    fn new(first: u64, kind: Kind) -> Arc<Mark> {
+        Arc::new(Mark {
+            first,
+            written: Debtors::new(),
+            kind,
+        })
+    }
+
+    pub(crate) fn is_stage(&self) -> bool {
+        matches!(self.kind, Kind::Stage)
+    }
+
+    pub(crate) fn is_anchored_by(&self, anchor: &Arc<Anchor>) -> bool {
+        matches!(&self.kind, Kind::Savepoint(own) if Arc::ptr_eq(own, anchor))
+    }
+
+    /// Whether nobody can return to it any more. Once true, for ever.
+    pub(crate) fn has_lapsed(&self) -> bool {
+        match &self.kind {
+            Kind::Stage => false,
+            Kind::Savepoint(anchor) => {
+                anchor.let_go.load(Ordering::Acquire) || planted("savepoint-not-kept")
+            }
+        }
+    }
+}
+
+/// The stack of marks.
+#[derive(Clone)]
+pub(crate) struct Marks {
+    innermost: Option<Arc<Node>>,
+}
+
+struct Node {
+    mark: Arc<Mark>,
+    outer: Option<Arc<Node>>,
+    depth: usize,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // A loop, since nesting has no limit but the call stack has.
+        let mut outer = self.outer.take();
+        while let Some(node) = outer {
+            outer = sync::into_inner(node).and_then(|mut node| node.outer.take());
+        }
+    }
+}
+
+impl Marks {
+    pub(crate) const NONE: Marks = Marks { innermost: None };
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.innermost.is_none()
+    }
+
+    pub(crate) fn depth(&self) -> usize {
+        self.innermost.as_ref().map_or(0, |node| node.depth)
+    }
+
+    fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
+        std::iter::successors(self.innermost.as_ref(), |node| node.outer.as_ref())
+    }
+
+    /// From the innermost to the outermost.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Mark>> {
+        self.nodes().map(|node| &node.mark)
+    }
+
+    pub(crate) fn innermost_stage(&self) -> Option<&Arc<Mark>> {
+        self.iter().find(|mark| mark.is_stage())
+    }
+
+    pub(crate) fn outermost_stage(&self) -> Option<&Arc<Mark>> {
+        self.iter().filter(|mark| mark.is_stage()).last()
+    }
+
+    /// With another mark on top.
+    pub(crate) fn with(&self, mark: Arc<Mark>) -> Marks {
+        let innermost = Some(Arc::new(Node {
+            mark,
+            outer: self.innermost.clone(),
+            depth: self.depth() + 1,
+        }));
+        Marks { innermost }
+    }
+
+    /// `mark` and those inside of it.
+    pub(crate) fn within<'m>(&'m self, mark: &'m Arc<Mark>) -> impl Iterator<Item = &'m Arc<Mark>> {
+        let outside = self.outside_of(mark).depth();
+        self.iter().take(self.depth() - outside)
+    }
+
+    /// Those outside of `mark`.
+    pub(crate) fn outside_of(&self, mark: &Arc<Mark>) -> Marks {
+        let node = self.nodes().find(|node| Arc::ptr_eq(&node.mark, mark));
+        Marks {
+            innermost: node.and_then(|node| node.outer.clone()),
+        }
+    }
+
+    /// Without the marks that are `gone`, and those. Makes anew what lies above the outermost of them.
+    pub(crate) fn part(&self, gone: impl Fn(&Arc<Mark>) -> bool) -> (Marks, Vec<Arc<Mark>>) {
+        let mut parted = Vec::new();
+        let mut above = Vec::new();
+        let mut rest = (0, Marks::clone(self));
+        for node in self.nodes() {
+            if gone(&node.mark) {
+                parted.push(node.mark.clone());
+                let innermost = node.outer.clone();
+                rest = (above.len(), Marks { innermost });
+            } else {
+                above.push(node.mark.clone());
+            }
+        }
+        let (moved, rest) = rest;
+        above.truncate(moved);
+        let left = above
+            .into_iter()
+            .rev()
+            .fold(rest, |marks, mark| marks.with(mark));
+        (left, parted)
+    }
+
+    /// Without those on top that have lapsed, and these.
+    pub(crate) fn part_top(&self) -> (Marks, Vec<Arc<Mark>>) {
+        let lapsed: Vec<_> = self
+            .iter()
+            .take_while(|mark| mark.has_lapsed())
+            .cloned()
+            .collect();
+        let left = match lapsed.last() {
+            Some(mark) => self.outside_of(mark),
+            None => self.clone(),
+        };
+        (left, lapsed)
+    }
+}
+
+#[cfg(all(test, not(untorn_loom)))]
+mod tests {
+    use super::*;
+
+    fn firsts(marks: &Marks) -> Vec<u64> {
+        marks.iter().map(|mark| mark.first).collect()
+    }
+
+    fn three() -> (Marks, Vec<Arc<Anchor>>) {
+        let anchors: Vec<_> = (0..3).map(|_| Anchor::new()).collect();
+        let marks = (1..)
+            .zip(&anchors)
+            .fold(Marks::NONE, |marks, (first, anchor)| {
+                marks.with(Mark::savepoint(first, anchor))
+            });
+        (marks, anchors)
+    }
+
+    #[test]
+    fn parting_keeps_the_order_and_the_depth_of_the_rest() {
+        let (marks, _) = three();
+        for (gone, left) in [(1, [3, 2]), (2, [3, 1]), (3, [2, 1])] {
+            let (rest, parted) = marks.part(|mark| mark.first == gone);
+            assert_eq!(firsts(&rest), left);
+            assert_eq!(rest.depth(), 2);
+            assert_eq!(parted.len(), 1);
+        }
+        let (rest, parted) = marks.part(|_| false);
+        assert_eq!((firsts(&rest), parted.len()), (vec![3, 2, 1], 0));
+        let (rest, parted) = marks.part(|_| true);
+        assert_eq!((rest.depth(), parted.len()), (0, 3));
+    }
+
+    #[test]
+    fn only_what_lapsed_on_top_is_parted_from_the_top() {
+        let (marks, anchors) = three();
+        anchors[0].let_go();
+        assert_eq!(marks.part_top().1.len(), 0);
+        anchors[2].let_go();
+        let (rest, parted) = marks.part_top();
+        assert_eq!((firsts(&rest), parted.len()), (vec![2, 1], 1));
+    }
+
+    #[test]
+    fn a_deep_stack_is_dropped_without_recursion() {
+        let marks =
+            (1..=1_000_000).fold(Marks::NONE, |marks, first| marks.with(Mark::stage(first)));
+        assert_eq!(marks.depth(), 1_000_000);
+    }
+}

@@ -1,0 +1,112 @@
+//! Savepoints: instants to which everything that was written since can be taken back.
+//!
+//! They are the table's own. What is added here is what a rollback means for the stages' notes and
+//! for the room of a bounded buffer, both with the writers shut out, and a count of the savepoints
+//! that live, for writers have to know whether what they replace may come back.
+
+use super::MemBuffer;
+use crate::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use untorn_memtable::{Memtable, RollbackError};
+
+/// How many savepoints of a table live.
+pub(super) type Count = Arc<AtomicUsize>;
+
+/// An instant of a [`MemBuffer`] to which it can return. A clone is the same savepoint.
+///
+/// Made by [`MemBuffer::savepoint`]. Dropping it takes nothing back; the last clone lets the old
+/// versions go that were kept for it.
+#[derive(Clone)]
+pub struct Savepoint {
+    held: Arc<Held>,
+}
+
+struct Held {
+    point: untorn_memtable::Savepoint<Arc<Memtable>>,
+    number: u64,
+    live: Count,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.live.fetch_sub(1, Ordering::Release);
+    }
+}
+
+impl MemBuffer {
+    /// Makes a savepoint of now, for [`rollback_to`](Self::rollback_to). Independent of stages.
+    ///
+    /// Takes effect at one instant, in O(1); waits for the writes under way. While it lives the
+    /// buffer keeps, of each key written since, the version of that instant.
+    pub fn savepoint(&self) -> Savepoint {
+        let mut rules = self.inner.exclusive();
+        let live = rules.savepoints.clone();
+        live.fetch_add(1, Ordering::Release);
+        Savepoint {
+            held: Arc::new(Held {
+                point: untorn_memtable::Savepoint::new(self.inner.table.load_full()),
+                number: rules.stages.count_savepoint(),
+                live,
+            }),
+        }
+    }
+
+    /// Takes back everything that was written since the savepoint, by any thread, overwrites of
+    /// equal length included, at one instant for every reader. Persistent flags stay. The savepoint
+    /// stays valid; those made after it are stale from then on.
+    ///
+    /// O(1) in what was written; waits for the writes under way. The space comes back later, as
+    /// after a [`cleanup`](super::Stage::cleanup).
+    ///
+    /// ```
+    /// use untorn_txn::{Entry, Error, MemBuffer};
+    ///
+    /// # fn main() -> Result<(), Error> {
+    /// let buffer = MemBuffer::new();
+    /// buffer.set("k", "old")?;
+    /// let savepoint = buffer.savepoint();
+    /// buffer.set("k", "new")?;
+    /// let later = buffer.savepoint();
+    ///
+    /// buffer.rollback_to(&savepoint)?;
+    /// assert_eq!(buffer.get("k"), Some(Entry::Value("old".into())));
+    /// assert!(matches!(buffer.rollback_to(&later), Err(Error::StaleSavepoint)));
+    ///
+    /// buffer.set("k", "newer")?;
+    /// buffer.rollback_to(&savepoint)?;
+    /// assert_eq!(buffer.get("k"), Some(Entry::Value("old".into())));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Nothing is changed then: [`Error::TransactionClosed`]; [`Error::StaleSavepoint`] if it was
+    /// rolled back itself, belongs to another buffer or is from before a reset;
+    /// [`Error::StageOrder`] if a stage that was opened after it is open.
+    pub fn rollback_to(&self, savepoint: &Savepoint) -> Result<(), Error> {
+        let held = &savepoint.held;
+        let mut rules = self.inner.exclusive();
+        if let Some(state) = rules.closed {
+            return Err(Error::TransactionClosed { state });
+        }
+        if !Arc::ptr_eq(held.point.table(), &self.inner.table.load()) {
+            return Err(Error::StaleSavepoint);
+        }
+        held.point.roll_back().map_err(|error| match error {
+            RollbackError::StageOpen => Error::StageOrder,
+            _ => Error::StaleSavepoint,
+        })?;
+        rules.stages.rolled_back_to(held.number);
+        self.inner.recount(&rules);
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Savepoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Savepoint")
+            .field("number", &self.held.number)
+            .finish_non_exhaustive()
+    }
+}
