@@ -4,7 +4,8 @@
 //! a timestamp, locks, and a commit in two phases. It is small and used as `dyn Store`. Calls give an
 //! [`Answer`]: the result at once where the store knows it, a future of it where it has to wait.
 //!
-//! [`MemStore`] is the embedded store of this crate.
+//! [`MemStore`] is the embedded store of this crate. The promises below are tests that any other store can run:
+//! [`conformance`].
 //!
 //! # What every store promises
 //!
@@ -20,6 +21,7 @@
 //!   rolled back.
 
 mod answer;
+pub mod conformance;
 pub mod mem;
 mod oracle;
 mod reply;

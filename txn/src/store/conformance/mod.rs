@@ -1,0 +1,186 @@
+//! What every [`Store`] must promise, as tests that any implementor can run.
+//!
+//! Each [`Case`] is one promise: a function that drives a store through its trait and panics where the promise is
+//! not kept. One line in a test file makes a test of each:
+//!
+//! ```
+//! # use untorn_txn::MemStore;
+//! untorn_txn::store_conformance!(|| MemStore::new());
+//! # fn main() {}
+//! ```
+//!
+//! (Suites of several stores go into a module each.) The expression is a factory: a closure without arguments that gives a store. It is called once for each case and may
+//! give a fresh store or a handle on a shared one: a case keeps to keys under a prefix of its own, and assumes that
+//! nobody else writes there. Without the macro the cases are in [`CASES`]; [`check`] runs them all and lists what
+//! failed.
+//!
+//! # What is covered
+//!
+//! | file | promises |
+//! |---|---|
+//! | `timestamps` | rising, unique, given ones checked (rule 45) |
+//! | `reads` | snapshots that never change and never wait (rule 46), scans from both ends with limits |
+//! | `locks` | one holder, queue, budgets, attempts, what a lock tells, deadlocks (rules 34, 37 to 42) |
+//! | `commits` | atomic, conflicts and presumptions found, touches (rules 47, 48), nothing lost |
+//! | `ends` | requests that come twice or late (rule 49), rollback |
+//!
+//! # What is not
+//!
+//! Durability and the time to live of a dead owner's locks need a crash, which a trait cannot ask for. No case
+//! fails because something took long, but one in which a store gives no answer within [`PATIENCE`] does.
+
+mod bed;
+mod commits;
+mod ends;
+mod locks;
+mod reads;
+mod timestamps;
+
+pub use bed::PATIENCE;
+
+use super::Store;
+use bed::Bed;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// One promise.
+#[derive(Debug, Clone, Copy)]
+pub struct Case {
+    /// What is promised, in words joined by underscores.
+    pub name: &'static str,
+    run: fn(&Bed),
+}
+
+impl Case {
+    /// Drives the store through the case.
+    ///
+    /// # Panics
+    ///
+    /// Where the promise is not kept.
+    pub fn run(&self, store: Arc<dyn Store>) {
+        (self.run)(&Bed::new(store, self.name));
+    }
+}
+
+/// Runs the case of this name.
+///
+/// # Panics
+///
+/// Where its promise is not kept, and if there is no such case.
+pub fn run<S: Store>(name: &str, factory: impl FnOnce() -> S) {
+    let case = CASES
+        .iter()
+        .find(|case| case.name == name)
+        .unwrap_or_else(|| panic!("there is no case {name}"));
+    case.run(Arc::new(factory()));
+}
+
+/// Runs every case, one after another, and names those that failed.
+///
+/// ```
+/// use untorn_txn::MemStore;
+/// use untorn_txn::store::conformance;
+///
+/// assert_eq!(conformance::check(|| MemStore::new()), Vec::<&str>::new());
+/// ```
+pub fn check<S: Store>(factory: impl Fn() -> S) -> Vec<&'static str> {
+    CASES
+        .iter()
+        .filter(|case| catch_unwind(AssertUnwindSafe(|| case.run(Arc::new(factory())))).is_err())
+        .map(|case| case.name)
+        .collect()
+}
+
+/// The list of cases, once, for [`CASES`] and for the macro. (`$d` stands for the dollar of the inner macro.)
+macro_rules! cases {
+    ($d:tt $($file:ident { $($name:ident)* })*) => {
+        /// Every case.
+        pub const CASES: &[Case] = &[$($(Case { name: stringify!($name), run: $file::$name },)*)*];
+
+        /// Makes a `#[test]` of every promise of a [`Store`](crate::Store), for the store that the closure gives.
+        /// See [`store::conformance`](crate::store::conformance).
+        #[macro_export]
+        macro_rules! store_conformance {
+            ($d factory:expr) => {
+                $($(
+                    #[test]
+                    fn $name() {
+                        $d crate::store::conformance::run(stringify!($name), $d factory);
+                    }
+                )*)*
+            };
+        }
+    };
+}
+
+cases! { $
+    timestamps {
+        timestamps_rise_whoever_draws_them
+        a_given_start_timestamp_is_past_and_free
+    }
+    reads {
+        a_read_sees_the_last_commit_at_or_before_its_timestamp
+        a_snapshot_never_changes
+        a_read_does_not_wait_for_an_undecided_commit
+        a_scan_does_not_wait_for_an_undecided_commit
+        a_scan_gives_its_range_in_order_and_in_reverse
+        a_scan_keeps_to_its_bounds
+        a_scan_ends_at_its_limit_and_not_before
+        a_scan_in_pages_skips_nothing_and_repeats_nothing
+        a_scan_sees_one_snapshot
+        a_scan_passes_over_what_was_deleted
+        keys_are_bytes_and_sort_as_such
+        what_an_open_transaction_may_read_is_kept
+    }
+    locks {
+        a_lock_has_one_holder
+        a_lock_that_is_not_waited_for_is_refused_at_once
+        a_wait_ends_with_its_budget
+        a_wait_ends_with_its_deadline
+        a_waiter_gets_the_lock_that_is_given_back
+        a_waiter_gets_the_lock_of_a_commit_and_sees_it
+        a_waiter_gets_the_lock_of_a_rollback
+        a_dropped_request_holds_nothing
+        a_repeated_lock_request_answers_the_same
+        a_lock_is_given_back_by_its_attempt_and_no_other
+        a_lock_tells_the_newest_value_not_the_snapshot
+        a_lock_as_of_a_timestamp_refuses_later_commits
+        a_lock_as_of_a_timestamp_out_of_range_is_refused
+        a_lock_of_a_key_presumed_absent_checks_that
+        a_failed_lock_holds_nothing
+        a_circle_of_two_has_one_victim
+        a_circle_of_three_has_one_victim
+        waits_without_a_circle_are_no_deadlock
+        a_transaction_that_stops_locking_waits_no_longer_and_keeps_what_it_holds
+    }
+    commits {
+        a_commit_is_seen_whole_or_not_at_all
+        a_commit_is_seen_by_whoever_begins_after_it
+        a_commit_stands_above_every_reader_that_missed_it
+        a_write_over_a_later_commit_is_a_conflict
+        a_failed_prewrite_leaves_nothing_once_rolled_back
+        a_write_under_a_lock_is_no_conflict
+        a_conflict_is_reported_before_a_failed_presumption
+        an_insert_needs_an_absent_key
+        a_check_of_absence_writes_nothing
+        a_deletion_is_a_commit_like_any_other
+        a_touch_is_seen_by_conflict_checks_and_not_by_readers
+        a_prewrite_waits_for_a_lock_within_its_budget
+        a_prewrite_goes_on_when_the_lock_is_given_back
+        readers_see_sums_that_never_change
+        increments_tried_again_lose_nothing
+    }
+    ends {
+        a_repeated_prewrite_answers_the_same
+        a_repeated_commit_answers_the_same
+        a_repeated_rollback_answers_the_same
+        a_commit_after_a_rollback_is_refused
+        a_rollback_after_a_commit_is_refused
+        a_late_lock_or_prewrite_is_refused_after_a_commit
+        a_late_lock_or_prewrite_is_refused_after_a_rollback
+        a_late_unlock_takes_nothing_from_others
+        a_rollback_restores_what_was_there
+        a_rollback_releases_every_lock
+        a_commit_and_a_rollback_at_once_agree
+    }
+}
