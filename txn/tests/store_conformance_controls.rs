@@ -4,10 +4,11 @@
 use bytes::Bytes;
 use std::collections::HashSet;
 use std::sync::Mutex;
-use std::time::Instant;
-use untorn_txn::lock::Wait;
+use std::time::Duration;
+use untorn_txn::lock::{LockMode, Wait};
 use untorn_txn::store::{
-    Answer, LockKey, Locked, Mutation, MutationOp, Pairs, ScanRequest, conformance,
+    Answer, Begin, Guard, LockKey, Locked, MutationOp, Pairs, Prewrite, Prewritten, SafePoint,
+    ScanRequest, TxnStatus, conformance,
 };
 use untorn_txn::{Error, ForUpdate, MemStore, Store, Timestamp, TxnState};
 
@@ -26,6 +27,10 @@ enum Breach {
     CommitsAreForgotten,
     RollbacksAlwaysSucceed,
     TimestampsAreReused,
+    SharedIsExclusive,
+    LostLocksAreTrusted,
+    HeartbeatsAreLost,
+    OpenMeansRolledBack,
 }
 
 #[derive(Debug)]
@@ -43,8 +48,34 @@ impl Breaking {
 }
 
 impl Store for Breaking {
-    fn begin(&self, given: Option<Timestamp>) -> Answer<'_, Timestamp> {
-        self.inner.begin(given)
+    fn begin(&self, begin: Begin) -> Answer<'_, Timestamp> {
+        self.inner.begin(begin)
+    }
+    fn hold(&self, at: Option<Timestamp>) -> Answer<'_, Timestamp> {
+        self.inner.hold(at)
+    }
+    fn let_go(&self, at: Timestamp) {
+        self.inner.let_go(at);
+    }
+    fn heartbeat(&self, start: Timestamp, primary: Bytes, ttl: Duration) -> Answer<'_, ()> {
+        if self.is(Breach::HeartbeatsAreLost) {
+            return Answer::ready(Ok(()));
+        }
+        self.inner.heartbeat(start, primary, ttl)
+    }
+    fn status(&self, start: Timestamp, primary: Bytes) -> Answer<'_, TxnStatus> {
+        if self.is(Breach::OpenMeansRolledBack) {
+            return Answer::waiting(async move {
+                Ok(match self.inner.status(start, primary).await? {
+                    TxnStatus::Open => TxnStatus::RolledBack,
+                    other => other,
+                })
+            });
+        }
+        self.inner.status(start, primary)
+    }
+    fn safe_point(&self) -> Answer<'_, SafePoint> {
+        self.inner.safe_point()
     }
     fn timestamp(&self) -> Answer<'_, Timestamp> {
         let mut drawn = self.drawn.lock().unwrap();
@@ -82,6 +113,9 @@ impl Store for Breaking {
         if self.is(Breach::NobodyWaits) {
             request.wait = Wait::NoWait;
         }
+        if self.is(Breach::SharedIsExclusive) {
+            request.mode = LockMode::Exclusive;
+        }
         if self.is(Breach::LocksIgnoreTheirTimestamp) {
             request.for_update = ForUpdate::Fresh;
         }
@@ -99,32 +133,32 @@ impl Store for Breaking {
         }
         self.inner.lock(start, request)
     }
-    fn unlock(&self, start: Timestamp, key: &[u8], attempt: u64) {
-        if !self.is(Breach::UnlocksAreLost) {
-            self.inner.unlock(start, key, attempt);
+    fn unlock(&self, start: Timestamp, locks: Vec<(Bytes, u64)>) -> Answer<'_, ()> {
+        if self.is(Breach::UnlocksAreLost) {
+            return Answer::ready(Ok(()));
         }
+        self.inner.unlock(start, locks)
     }
     fn stop_locking(&self, start: Timestamp) {
         self.inner.stop_locking(start);
     }
-    fn prewrite<'a>(
-        &'a self,
-        start: Timestamp,
-        mutations: &'a [Mutation],
-        wait: Wait,
-        deadline: Option<Instant>,
-    ) -> Answer<'a, ()> {
-        let mut mutations = mutations.to_vec();
-        for mutation in &mut mutations {
-            mutation.check_conflict &= !self.is(Breach::ConflictsAreNotChecked);
+    fn prewrite<'a>(&'a self, start: Timestamp, request: &'a Prewrite) -> Answer<'a, Prewritten> {
+        let mut request = request.clone();
+        for mutation in &mut request.mutations {
+            if self.is(Breach::ConflictsAreNotChecked) && mutation.guard == Guard::Checked
+                || self.is(Breach::LostLocksAreTrusted) && mutation.guard == Guard::Locked
+            {
+                mutation.guard = Guard::Trusted;
+            }
             if let (MutationOp::Insert(value), true) =
                 (&mutation.op, self.is(Breach::InsertsArePuts))
             {
                 mutation.op = MutationOp::Put(value.clone());
             }
         }
-        mutations.retain(|each| each.op != MutationOp::Lock || !self.is(Breach::TouchesAreLost));
-        Answer::waiting(async move { self.inner.prewrite(start, &mutations, wait, deadline).await })
+        let is_kept = |op: &MutationOp| *op != MutationOp::Lock || !self.is(Breach::TouchesAreLost);
+        request.mutations.retain(|mutation| is_kept(&mutation.op));
+        Answer::waiting(async move { self.inner.prewrite(start, &request).await })
     }
     fn commit(&self, start: Timestamp) -> Answer<'_, Timestamp> {
         let is_first = self.committed.lock().unwrap().insert(start);
@@ -185,4 +219,8 @@ controls! {
     CommitsAreForgotten => a_repeated_commit_answers_the_same;
     RollbacksAlwaysSucceed => a_rollback_after_a_commit_is_refused;
     TimestampsAreReused => timestamps_rise_whoever_draws_them;
+    SharedIsExclusive => a_shared_lock_has_many_holders_and_no_exclusive_one;
+    LostLocksAreTrusted => a_lost_lock_is_found_by_prewrite;
+    HeartbeatsAreLost => a_heartbeat_is_refused_after_the_end;
+    OpenMeansRolledBack => a_status_tells_how_far_a_transaction_has_come;
 }

@@ -2,7 +2,8 @@
 
 use crate::lock::Wait;
 use crate::store::{
-    Answer, ForUpdate, LockKey, Locked, Mutation, MutationOp, Pairs, ScanRequest, Store, Timestamp,
+    Answer, Begin, Guard, LockKey, Locked, Mutation, MutationOp, Pairs, Prewrite, Prewritten,
+    ScanRequest, Store, Timestamp,
 };
 use crate::{Error, TxnState};
 use bytes::Bytes;
@@ -21,6 +22,8 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Bed {
     pub(super) store: Arc<dyn Store>,
     prefix: Vec<u8>,
+    /// Alive as long as the case runs.
+    owner: Arc<()>,
 }
 
 /// Shorthand for the mutations of a case.
@@ -37,32 +40,22 @@ pub(super) fn insert(key: &Bytes, value: &'static str) -> Mutation {
 
 /// A mutation of a key that the transaction did not lock.
 pub(super) fn checked(key: &Bytes, op: MutationOp) -> Mutation {
-    Mutation {
-        key: key.clone(),
-        op,
-        check_conflict: true,
-    }
+    Mutation::new(key.clone(), op)
 }
 
 /// A mutation of a key that the transaction has locked.
 pub(super) fn locked(key: &Bytes, op: MutationOp) -> Mutation {
     Mutation {
-        check_conflict: false,
+        guard: Guard::Locked,
         ..checked(key, op)
     }
 }
 
-/// The first lock request of a transaction for this key: exclusive, fresh, not waited for, nothing asked.
+/// The first lock request of a transaction: exclusive, fresh, not waited for, nothing asked.
 pub(super) fn request(key: &Bytes) -> LockKey {
     LockKey {
-        key: key.clone(),
-        attempt: 1,
-        for_update: ForUpdate::Fresh,
         wait: Wait::NoWait,
-        deadline: None,
-        value: false,
-        existence: false,
-        absent: false,
+        ..LockKey::new(key.clone(), 1)
     }
 }
 
@@ -88,7 +81,11 @@ impl Bed {
         // Only to be different: no order is needed.
         let run = RUNS.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("conformance/{}/{run}/{case}/", std::process::id()).into_bytes();
-        Self { store, prefix }
+        Self {
+            store,
+            prefix,
+            owner: Arc::default(),
+        }
     }
 
     /// A key of the case.
@@ -123,7 +120,15 @@ impl Bed {
 
     #[track_caller]
     pub(super) fn begin(&self) -> Timestamp {
-        self.sure(self.store.begin(None))
+        self.sure(self.store.begin(self.opening(None)))
+    }
+
+    /// How a transaction of the case begins, whose owner is alive.
+    pub(super) fn opening(&self, start_ts: Option<Timestamp>) -> Begin {
+        Begin {
+            start_ts,
+            owner: Arc::downgrade(&self.owner),
+        }
     }
 
     #[track_caller]
@@ -202,17 +207,37 @@ impl Bed {
         self.sure(self.store.lock(start, request(key)))
     }
 
-    /// A prewrite that does not wait for locks.
-    pub(super) fn prewrite(&self, start: Timestamp, mutations: &[Mutation]) -> Result<(), Error> {
-        self.ask(self.store.prewrite(start, mutations, Wait::NoWait, None))
+    #[track_caller]
+    pub(super) fn unlock(&self, start: Timestamp, key: &Bytes, attempt: u64) {
+        self.sure(self.store.unlock(start, vec![(key.clone(), attempt)]));
     }
 
-    /// A prewrite that has to succeed.
+    /// A prewrite that does not wait for locks.
+    pub(super) fn prewrite(
+        &self,
+        start: Timestamp,
+        mutations: &[Mutation],
+    ) -> Result<Prewritten, Error> {
+        let request = Prewrite::new(mutations.to_vec());
+        self.ask(self.store.prewrite(start, &request))
+    }
+
+    /// A prewrite that has to succeed, of a transaction begun here.
     #[track_caller]
     pub(super) fn put_down(&self, mutations: &[Mutation]) -> Timestamp {
         let start = self.begin();
-        self.sure(self.store.prewrite(start, mutations, Wait::NoWait, None));
+        self.put_down_as(start, mutations);
         start
+    }
+
+    /// A prewrite that has to succeed and to leave the decision open.
+    #[track_caller]
+    pub(super) fn put_down_as(&self, start: Timestamp, mutations: &[Mutation]) {
+        let answer = self.prewrite(start, mutations);
+        assert!(
+            matches!(answer, Ok(Prewritten::Undecided)),
+            "nothing is in the way, and nothing was decided: {answer:?}"
+        );
     }
 
     /// A whole transaction that has to succeed: its commit timestamp.

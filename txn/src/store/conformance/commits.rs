@@ -2,15 +2,18 @@
 
 use super::bed::{Bed, PATIENCE, checked, insert, locked, put, request};
 use crate::Error;
+use crate::flags::Assertion;
 use crate::lock::Wait;
-use crate::store::{Mutation, MutationOp, Timestamp};
+use crate::store::{
+    AssertionLevel, Guard, LockKey, Mutation, MutationOp, Prewrite, Prewritten, Timestamp,
+};
 use bytes::Bytes;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 #[track_caller]
-fn conflicts(
-    failed: Result<(), Error>,
+fn conflicts<T: std::fmt::Debug>(
+    failed: Result<T, Error>,
     key: &Bytes,
     start: Timestamp,
     by: Timestamp,
@@ -31,7 +34,7 @@ fn conflicts(
 }
 
 #[track_caller]
-fn exists(failed: Result<(), Error>, key: &Bytes) {
+fn exists<T: std::fmt::Debug>(failed: Result<T, Error>, key: &Bytes) {
     assert!(
         matches!(&failed, Err(Error::KeyExists { key: named }) if named == key),
         "it is there: {failed:?}"
@@ -215,7 +218,7 @@ pub(super) fn a_touch_is_seen_by_conflict_checks_and_not_by_readers(bed: &Bed) {
         bed.rollback(start);
         let refused = bed.lock(
             bed.begin(),
-            crate::store::LockKey {
+            LockKey {
                 existence: true,
                 ..request(&key)
             },
@@ -240,13 +243,14 @@ pub(super) fn a_prewrite_waits_for_a_lock_within_its_budget(bed: &Bed) {
     );
     bed.rollback(start);
 
-    let start = bed.begin();
     let budget = Duration::from_millis(30);
     let began = Instant::now();
-    let failed = bed.ask(
-        bed.store
-            .prewrite(start, &[put(&key, "v")], Wait::For(budget), None),
-    );
+    let start = bed.begin();
+    let request = Prewrite {
+        wait: Wait::For(budget),
+        ..Prewrite::new(vec![put(&key, "v")])
+    };
+    let failed = bed.ask(bed.store.prewrite(start, &request));
     assert!(
         matches!(failed, Err(Error::LockWaitTimeout { .. })),
         "{failed:?}"
@@ -255,12 +259,12 @@ pub(super) fn a_prewrite_waits_for_a_lock_within_its_budget(bed: &Bed) {
     bed.rollback(start);
 
     let start = bed.begin();
-    let deadline = Some(Instant::now() + budget);
-    let failed =
-        bed.ask(
-            bed.store
-                .prewrite(start, &[put(&key, "v")], Wait::For(PATIENCE), deadline),
-        );
+    let request = Prewrite {
+        wait: Wait::For(PATIENCE),
+        deadline: Some(Instant::now() + budget),
+        ..request
+    };
+    let failed = bed.ask(bed.store.prewrite(start, &request));
     assert!(matches!(failed, Err(Error::DeadlineExceeded)), "{failed:?}");
     bed.rollback(start);
     bed.rollback(holder);
@@ -271,15 +275,90 @@ pub(super) fn a_prewrite_goes_on_when_the_lock_is_given_back(bed: &Bed) {
     let key = bed.key("k");
     let (holder, start) = (bed.begin(), bed.begin());
     bed.take(holder, &key);
-    let mutations = [put(&key, "v")];
-    let mut answer = bed
-        .store
-        .prewrite(start, &mutations, Wait::For(PATIENCE), None);
+    let request = Prewrite {
+        wait: Wait::For(PATIENCE),
+        ..Prewrite::new(vec![put(&key, "v")])
+    };
+    let mut answer = bed.store.prewrite(start, &request);
     bed.waits(&mut answer);
     bed.rollback(holder);
     bed.sure(answer);
     bed.commit(start);
     assert!(bed.newest(&key).is_some());
+}
+
+/// A transaction that says that it locked a key and did not, or lost the lock.
+pub(super) fn a_lost_lock_is_found_by_prewrite(bed: &Bed) {
+    let key = bed.key("k");
+    let start = bed.begin();
+    let mutations = [locked(&key, MutationOp::Put(Bytes::from_static(b"v")))];
+    for attempt in [1, 2] {
+        let failed = bed.prewrite(start, &mutations);
+        assert!(
+            matches!(failed, Err(Error::LockLost { start_ts, .. }) if start_ts == start),
+            "{failed:?}"
+        );
+        // Held for a while, and given back.
+        bed.sure(bed.store.lock(
+            start,
+            LockKey {
+                attempt,
+                ..request(&key)
+            },
+        ));
+        bed.unlock(start, &key, attempt);
+    }
+    bed.rollback(start);
+    assert_eq!(bed.newest(&key), None);
+}
+
+pub(super) fn a_trusted_write_is_no_conflict(bed: &Bed) {
+    let key = bed.key("k");
+    let start = bed.begin();
+    bed.apply(&[put(&key, "first")]);
+    let trusted = Mutation {
+        guard: Guard::Trusted,
+        ..put(&key, "second")
+    };
+    bed.put_down_as(start, &[trusted]);
+    bed.commit(start);
+    assert_eq!(bed.newest(&key).as_deref(), Some(&b"second"[..]));
+}
+
+/// Looked at when that is asked, and reported after a conflict, wherever that is.
+pub(super) fn an_assertion_is_checked_after_conflicts(bed: &Bed) {
+    let (there, absent, changed) = (bed.key("a"), bed.key("b"), bed.key("c"));
+    bed.apply(&[put(&there, "v")]);
+    let start = bed.begin();
+    let asserting = |key: &Bytes, assertion| Mutation {
+        assertion,
+        ..put(key, "w")
+    };
+    let strict = |mutations: Vec<Mutation>| {
+        let request = Prewrite {
+            assertions: AssertionLevel::Strict,
+            ..Prewrite::new(mutations)
+        };
+        bed.ask(bed.store.prewrite(start, &request))
+    };
+    for (key, wrong) in [(&there, Assertion::NotExist), (&absent, Assertion::Exist)] {
+        let failed = strict(vec![asserting(key, wrong)]);
+        assert!(
+            matches!(&failed, Err(Error::AssertionFailed { key: named, .. }) if named == key),
+            "{failed:?}"
+        );
+    }
+    let writer = bed.put_down(&[put(&changed, "v")]);
+    let time = bed.commit(writer);
+    let wrong = asserting(&there, Assertion::NotExist);
+    let failed = strict(vec![wrong.clone(), put(&changed, "w")]);
+    conflicts(failed, &changed, start, writer, time);
+    let right = asserting(&there, Assertion::Exist);
+    let also = asserting(&absent, Assertion::NotExist);
+    assert_eq!(strict(vec![right, also]).ok(), Some(Prewritten::Undecided));
+    bed.rollback(start);
+    // Nobody looks where that was not asked.
+    bed.put_down_as(bed.begin(), &[wrong]);
 }
 
 /// Writers move amounts between keys, readers add everything up.
@@ -307,7 +386,7 @@ pub(super) fn readers_see_sums_that_never_change(bed: &Bed) {
                             checked(&key(to), amount(moved.1.wrapping_add(1))),
                         ];
                         match bed.prewrite(start, &mutations) {
-                            Ok(()) => drop(bed.commit(start)),
+                            Ok(_) => drop(bed.commit(start)),
                             Err(_) => bed.rollback(start),
                         }
                     }
@@ -349,11 +428,12 @@ pub(super) fn increments_tried_again_lose_nothing(bed: &Bed) {
                         let start = bed.begin();
                         let next = number(bed, &key, start) + 1;
                         let next = MutationOp::Put(Bytes::copy_from_slice(&next.to_be_bytes()));
-                        let mutations = [checked(&key, next)];
-                        let wait = Wait::For(PATIENCE);
-                        let answer = bed.store.prewrite(start, &mutations, wait, None);
-                        match bed.ask(answer) {
-                            Ok(()) => {
+                        let request = Prewrite {
+                            wait: Wait::For(PATIENCE),
+                            ..Prewrite::new(vec![checked(&key, next)])
+                        };
+                        match bed.ask(bed.store.prewrite(start, &request)) {
+                            Ok(_) => {
                                 bed.commit(start);
                                 break;
                             }

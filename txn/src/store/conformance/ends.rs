@@ -2,7 +2,6 @@
 
 use super::bed::{Bed, checked, patient, put, refused_as, request};
 use crate::TxnState::{Committed, RolledBack};
-use crate::lock::Wait;
 use crate::store::MutationOp;
 
 pub(super) fn a_repeated_prewrite_answers_the_same(bed: &Bed) {
@@ -98,7 +97,7 @@ pub(super) fn a_late_unlock_takes_nothing_from_others(bed: &Bed) {
     bed.take(gone, &key);
     bed.rollback(gone);
     bed.sure(bed.store.lock(holder, patient(&key)));
-    bed.store.unlock(gone, &key, 1);
+    bed.unlock(gone, &key, 1);
     bed.store.stop_locking(gone);
     let other = bed.begin();
     let refused = bed.lock(other, request(&key));
@@ -150,7 +149,7 @@ pub(super) fn a_commit_and_a_rollback_at_once_agree(bed: &Bed) {
         let keys: Vec<_> = (0..5).map(|n| bed.key(format!("{round}-{n}"))).collect();
         let mutations: Vec<_> = keys.iter().map(|key| put(key, "v")).collect();
         let start = bed.begin();
-        bed.sure(bed.store.prewrite(start, &mutations, Wait::NoWait, None));
+        bed.put_down_as(start, &mutations);
         let (committed, rolled_back) = std::thread::scope(|scope| {
             let commit = scope.spawn(|| bed.ask(bed.store.commit(start)));
             let rolled_back = bed.ask(bed.store.rollback(start));

@@ -120,9 +120,15 @@ pub(super) fn a_waiter_gets_the_lock_that_is_given_back(bed: &Bed) {
     bed.take(holder, &key);
     let mut answer = bed.store.lock(waiter, patient(&key));
     bed.waits(&mut answer);
-    bed.store.unlock(holder, &key, 1);
+    bed.unlock(holder, &key, 1);
     bed.sure(answer);
-    let refused = bed.lock(holder, request(&key));
+    let refused = bed.lock(
+        holder,
+        LockKey {
+            attempt: 2,
+            ..request(&key)
+        },
+    );
     assert!(
         matches!(refused, Err(Error::LockNotAvailable { .. })),
         "{refused:?}"
@@ -143,10 +149,7 @@ pub(super) fn a_waiter_gets_the_lock_of_a_commit_and_sees_it(bed: &Bed) {
         },
     );
     bed.waits(&mut answer);
-    bed.sure(
-        bed.store
-            .prewrite(holder, &[put(&key, "v")], Wait::NoWait, None),
-    );
+    bed.put_down_as(holder, &[put(&key, "v")]);
     let time = bed.commit(holder);
     let locked = bed.sure(answer);
     assert_eq!(locked.value.as_deref(), Some(&b"v"[..]));
@@ -208,7 +211,7 @@ pub(super) fn a_repeated_lock_request_answers_the_same(bed: &Bed) {
     assert_eq!((&first.value, first.exists), (&again.value, again.exists));
     assert_eq!(first.value.as_deref(), Some(&b"v"[..]));
     // It was one lock: it is given back once.
-    bed.store.unlock(start, &key, 1);
+    bed.unlock(start, &key, 1);
     bed.is_free(&key);
     bed.rollback(start);
 }
@@ -223,7 +226,7 @@ pub(super) fn a_lock_is_given_back_by_its_attempt_and_no_other(bed: &Bed) {
             ..request(&key)
         },
     ));
-    bed.store.unlock(start, &key, 1);
+    bed.unlock(start, &key, 1);
     bed.sure(bed.store.lock(
         start,
         LockKey {
@@ -232,13 +235,13 @@ pub(super) fn a_lock_is_given_back_by_its_attempt_and_no_other(bed: &Bed) {
         },
     ));
     // Comes late: the attempt is not the one that holds now.
-    bed.store.unlock(start, &key, 1);
+    bed.unlock(start, &key, 1);
     let refused = bed.lock(other, timed(&key, SHORT));
     assert!(
         matches!(refused, Err(Error::LockWaitTimeout { .. })),
         "{refused:?}"
     );
-    bed.store.unlock(start, &key, 2);
+    bed.unlock(start, &key, 2);
     bed.is_free(&key);
     bed.rollback(start);
     bed.rollback(other);
@@ -464,12 +467,7 @@ pub(super) fn a_transaction_that_stops_locking_waits_no_longer_and_keeps_what_it
         "{refused:?}"
     );
     // It can still commit, and that needs locks.
-    bed.sure(bed.store.prewrite(
-        start,
-        &[put(&held, "v"), put(&free, "v")],
-        Wait::NoWait,
-        None,
-    ));
+    bed.put_down_as(start, &[put(&free, "v"), put(&held, "v")]);
     bed.commit(start);
     assert!(bed.newest(&free).is_some());
     bed.rollback(other);

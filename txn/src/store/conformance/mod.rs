@@ -21,18 +21,23 @@
 //! | `timestamps` | rising, unique, given ones checked (rule 45) |
 //! | `reads` | snapshots that never change and never wait (rule 46), scans from both ends with limits |
 //! | `locks` | one holder, queue, budgets, attempts, what a lock tells, deadlocks (rules 34, 37 to 42) |
-//! | `commits` | atomic, conflicts and presumptions found, touches (rules 47, 48), nothing lost |
+//! | `modes` | shared locks, locks of what exists, forced locks, attempts that come late (rules 37, 40, 43) |
+//! | `commits` | atomic; conflicts, presumptions, lost locks and assertions found; touches (rules 47, 48); nothing lost |
 //! | `ends` | requests that come twice or late (rule 49), rollback |
+//! | `lives` | status, heartbeat, owners that are gone (rules 49 to 51) |
 //!
 //! # What is not
 //!
-//! Durability and the time to live of a dead owner's locks need a crash, which a trait cannot ask for. No case
+//! Durability needs a crash, which a trait cannot ask for. Several cases look at a transaction between its two phases, so
+//! the store must answer [`Prewritten::Undecided`](super::Prewritten::Undecided). No case
 //! fails because something took long, but one in which a store gives no answer within [`PATIENCE`] does.
 
 mod bed;
 mod commits;
 mod ends;
+mod lives;
 mod locks;
+mod modes;
 mod reads;
 mod timestamps;
 
@@ -131,6 +136,9 @@ cases! { $
         a_scan_passes_over_what_was_deleted
         keys_are_bytes_and_sort_as_such
         what_an_open_transaction_may_read_is_kept
+        what_is_held_is_kept
+        the_safe_point_stays_below_what_is_open
+        a_batch_answers_as_its_keys_one_by_one
     }
     locks {
         a_lock_has_one_holder
@@ -153,6 +161,14 @@ cases! { $
         waits_without_a_circle_are_no_deadlock
         a_transaction_that_stops_locking_waits_no_longer_and_keeps_what_it_holds
     }
+    modes {
+        a_shared_lock_has_many_holders_and_no_exclusive_one
+        a_shared_lock_is_never_upgraded
+        a_shared_request_is_served_by_an_exclusive_lock
+        only_what_exists_is_locked_where_that_is_asked
+        a_forced_lock_is_granted_and_tells_of_the_conflict
+        a_lock_request_that_comes_after_its_give_back_is_refused
+    }
     commits {
         a_commit_is_seen_whole_or_not_at_all
         a_commit_is_seen_by_whoever_begins_after_it
@@ -167,6 +183,9 @@ cases! { $
         a_touch_is_seen_by_conflict_checks_and_not_by_readers
         a_prewrite_waits_for_a_lock_within_its_budget
         a_prewrite_goes_on_when_the_lock_is_given_back
+        a_lost_lock_is_found_by_prewrite
+        a_trusted_write_is_no_conflict
+        an_assertion_is_checked_after_conflicts
         readers_see_sums_that_never_change
         increments_tried_again_lose_nothing
     }
@@ -182,5 +201,13 @@ cases! { $
         a_rollback_restores_what_was_there
         a_rollback_releases_every_lock
         a_commit_and_a_rollback_at_once_agree
+    }
+    lives {
+        a_status_tells_how_far_a_transaction_has_come
+        a_transaction_that_never_was_is_rolled_back
+        a_heartbeat_is_refused_after_the_end
+        a_dead_owners_lock_is_resolved_by_who_finds_it
+        a_dead_transaction_is_rolled_back_by_who_asks_for_its_status
+        a_heartbeat_keeps_a_transaction_without_owner_alive
     }
 }

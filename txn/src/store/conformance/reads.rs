@@ -1,7 +1,7 @@
 //! Rule 46: what reads at a timestamp see, and that they do not wait for it.
 
 use super::bed::{Bed, checked, put};
-use crate::lock::Wait;
+use crate::Error;
 use crate::store::MutationOp;
 use bytes::Bytes;
 
@@ -264,12 +264,49 @@ pub(super) fn what_an_open_transaction_may_read_is_kept(bed: &Bed) {
     assert_eq!(bed.get(&gone, reader).as_deref(), Some(&b"old"[..]));
     assert_eq!(bed.scan(.., reader, 9, false).len(), 2);
     // It is a transaction like any other, and old: its writes conflict.
-    assert!(
-        bed.ask(
-            bed.store
-                .prewrite(reader, &[put(&hot, "late")], Wait::NoWait, None)
-        )
-        .is_err()
-    );
+    assert!(bed.prewrite(reader, &[put(&hot, "late")]).is_err());
     bed.rollback(reader);
+}
+
+pub(super) fn a_batch_answers_as_its_keys_one_by_one(bed: &Bed) {
+    let keys = ["a", "b", "c", "a"].map(|name| bed.key(name));
+    bed.apply(&[put(&keys[0], "1"), put(&keys[2], "3")]);
+    let at = bed.now();
+    let values = bed.sure(bed.store.batch_get(&keys, at));
+    let single: Vec<_> = keys.iter().map(|key| bed.get(key, at)).collect();
+    assert_eq!(values, single);
+    assert_eq!(values[3].as_deref(), Some(&b"1"[..]));
+    assert!(bed.sure(bed.store.batch_get(&[], at)).is_empty());
+}
+
+/// A held timestamp is readable as an open transaction's is, for as long as it is held once more.
+pub(super) fn what_is_held_is_kept(bed: &Bed) {
+    let key = bed.key("k");
+    bed.apply(&[put(&key, "old")]);
+    let at = bed.sure(bed.store.hold(None));
+    assert_eq!(bed.sure(bed.store.hold(Some(at))), at);
+    bed.store.let_go(at);
+    for _ in 0..100 {
+        bed.apply(&[put(&key, "new")]);
+    }
+    assert_eq!(bed.get(&key, at).as_deref(), Some(&b"old"[..]));
+    assert!(bed.sure(bed.store.safe_point()).at <= at);
+    bed.store.let_go(at);
+    for invalid in [0, bed.now() + (1 << 40)] {
+        let refused = bed.ask(bed.store.hold(Some(invalid)));
+        assert!(
+            matches!(refused, Err(Error::InvalidTimestamp { given, .. }) if given == invalid),
+            "{refused:?}"
+        );
+    }
+}
+
+pub(super) fn the_safe_point_stays_below_what_is_open(bed: &Bed) {
+    let start = bed.begin();
+    for n in 0..20 {
+        bed.apply(&[put(&bed.key(n.to_string()), "v")]);
+        let safe_point = bed.sure(bed.store.safe_point());
+        assert!(safe_point.at <= start, "{safe_point:?}, {start} is open");
+    }
+    bed.rollback(start);
 }

@@ -44,12 +44,12 @@ pub(super) fn a_given_start_timestamp_is_past_and_free(bed: &Bed) {
     let between = bed.now();
     bed.apply(&[put(&key, "new")]);
 
-    let given = bed.sure(bed.store.begin(Some(between)));
+    let given = bed.sure(bed.store.begin(bed.opening(Some(between))));
     assert_eq!(given, between);
     assert_eq!(bed.get(&key, given).as_deref(), Some(&b"old"[..]));
     let future = bed.now() + (1 << 40);
     for invalid in [0, between, future, Timestamp::MAX] {
-        let refused = bed.ask(bed.store.begin(Some(invalid)));
+        let refused = bed.ask(bed.store.begin(bed.opening(Some(invalid))));
         assert!(
             matches!(refused, Err(Error::InvalidTimestamp { given, .. }) if given == invalid),
             "{refused:?}"
