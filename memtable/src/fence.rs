@@ -95,7 +95,10 @@ impl Fence {
 
 /// Length of the part that both keys begin with.
 pub(crate) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
-    a.iter().zip(b).take_while(|(x, y)| x == y).count()
+    let words = a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0);
+    let equal = 8 * words.take_while(|(x, y)| x == y).count();
+    let rest = a[equal..].iter().zip(&b[equal..]);
+    equal + rest.take_while(|(x, y)| x == y).count()
 }
 
 #[cfg(test)]
@@ -109,6 +112,17 @@ mod tests {
             let key = Fence::key(fence).to_vec();
             Fence::free(fence);
             key
+        }
+    }
+
+    #[test]
+    fn a_common_prefix_is_counted_across_words_and_ends() {
+        let key = b"0123456789abcdefgh";
+        for len in 0..=key.len() {
+            let mut other = key[..len].to_vec();
+            assert_eq!(common_prefix(key, &other), len);
+            other.push(b'!');
+            assert_eq!(common_prefix(&other, key), len);
         }
     }
 

@@ -5,6 +5,9 @@
 //! fences have in common, as a big-endian number, short keys padded with zeros. Every key that can ever come into the range
 //! begins with that part, so it need not be compared. Equal heads mean *unknown*: then the keys themselves decide.
 //!
+//! A run at an end of its chain lacks a fence. There the part that its *own* keys have in common is left out, and a key that is
+//! looked for is compared with that part first, as the run's first slot has it: it may come to lie before or behind all of them.
+//!
 //! Nothing in a run changes after it was published. `next` and `high` are those of the leaf at that moment: whoever holds a
 //! run that was replaced meanwhile still reads a true picture of `[low, high)`, and finds the rest behind `next`.
 
@@ -64,9 +67,14 @@ impl<S> Range<S> {
         next: ptr::null(),
     };
 
+    /// Whether it has no bound on one side.
+    fn is_open(&self) -> bool {
+        self.low.is_null() || self.high.is_null()
+    }
+
     /// Length of the part with which every key of the range begins.
     fn prefix(&self) -> u32 {
-        if self.low.is_null() || self.high.is_null() {
+        if self.is_open() {
             return 0;
         }
         // SAFETY: who makes a run with this range holds a guard that keeps its fences (I5).
@@ -79,6 +87,9 @@ pub(crate) struct Run<S> {
     len: u16,
     /// Final: the leaf is being merged into its left neighbour, and the cell gets no other run.
     dead: bool,
+    /// The prefix is that of the run's own keys: others of its range may begin otherwise.
+    own_prefix: bool,
+    /// So many bytes are left out of the heads.
     prefix: u32,
     range: Range<S>,
     check: Checked,
@@ -217,6 +228,13 @@ impl<'g, S: Slot> RunRef<'g, S> {
     /// Where `key` is, or where it would have to be.
     #[inline]
     pub(crate) fn search(&self, key: &[u8]) -> Result<usize, usize> {
+        if self.get().own_prefix {
+            match self.compare_prefix(key) {
+                Ordering::Less => return Err(0),
+                Ordering::Equal => {}
+                Ordering::Greater => return Err(self.len()),
+            }
+        }
         let head = head(key, self.get().prefix as usize);
         let heads = self.heads();
         let from = lower_bound(heads, head);
@@ -232,6 +250,14 @@ impl<'g, S: Slot> RunRef<'g, S> {
             Ordering::Less => Err(from + 1),
             Ordering::Greater => Err(from),
         }
+    }
+
+    /// How `key` compares with the part that all keys of the run begin with.
+    fn compare_prefix(&self, key: &[u8]) -> Ordering {
+        let prefix = self.get().prefix as usize;
+        // SAFETY: the slots are this run's, which is alive for `'g`. A run without any has no prefix of its own.
+        let own = unsafe { self.slots()[0].key() };
+        key[..prefix.min(key.len())].cmp(&own[..prefix])
     }
 
     /// The slot that [`RunRef::search`] will compare with `key` first, if any.

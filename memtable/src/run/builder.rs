@@ -1,7 +1,7 @@
 //! Making runs, and freeing them.
 
 use super::{Range, Run, RunRef, Slot, head};
-use crate::fence::Fence;
+use crate::fence::{Fence, common_prefix};
 use crate::sync::Checked;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::mem::ManuallyDrop;
@@ -45,11 +45,15 @@ pub(super) struct Builder<S> {
     prefix: u32,
     filled: usize,
     len: usize,
+    /// The prefix may not be that of all keys any more, or be too short: the first or the last key is new.
+    new_end: bool,
 }
 
 impl<S: Slot> Builder<S> {
     pub(super) fn new(range: Range<S>, len: usize) -> Builder<S> {
-        Builder::allocate(range, range.prefix(), len)
+        let mut new = Builder::allocate(range, range.prefix(), len);
+        new.new_end = true;
+        new
     }
 
     /// For the range of `run`.
@@ -69,6 +73,7 @@ impl<S: Slot> Builder<S> {
             run.write(Run {
                 len: len as u16,
                 dead: false,
+                own_prefix: false,
                 prefix,
                 range,
                 check: Checked::new(),
@@ -79,6 +84,7 @@ impl<S: Slot> Builder<S> {
             prefix,
             filled: 0,
             len,
+            new_end: false,
         }
     }
 
@@ -100,6 +106,7 @@ impl<S: Slot> Builder<S> {
     }
 
     pub(super) fn push(&mut self, key: &[u8], slot: S) {
+        self.new_end |= self.filled == 0 || self.filled + 1 == self.len;
         self.push_head(head(key, self.prefix as usize), slot);
     }
 
@@ -132,11 +139,66 @@ impl<S: Slot> Builder<S> {
         self.filled += heads.len();
     }
 
-    pub(super) fn finish(self) -> NewRun<S> {
+    pub(super) fn finish(mut self) -> NewRun<S> {
         assert!(self.filled == self.len);
+        // SAFETY: initialised in `allocate`, not shared with anyone yet.
+        if unsafe { self.run.as_ref() }.range.is_open() {
+            self.leave_out_own_prefix();
+        }
         // SAFETY: initialised in `allocate`, not shared with anyone yet.
         unsafe { self.run.as_ref() }.check.wrote();
         NewRun(self.run)
+    }
+}
+
+impl<S: Slot> Builder<S> {
+    /// At an end of the chain: settles what the heads leave out by the run's own keys.
+    fn leave_out_own_prefix(&mut self) {
+        // SAFETY: initialised by now, not shared with anyone yet.
+        let (heads, slots) = unsafe {
+            (
+                std::slice::from_raw_parts_mut(self.heads(), self.len),
+                std::slice::from_raw_parts(self.slots(), self.len),
+            )
+        };
+        // SAFETY: the slots are those of a run that is alive, or the caller's own.
+        let key = |slot: S| unsafe { slot.key() };
+        let mut prefix = self.prefix as usize;
+        match (slots, &*heads) {
+            ([], _) => prefix = 0,
+            ([only], _) => prefix = self.prefix_of_single(key(*only)),
+            ([first, .., last], [least, .., most]) if self.new_end => {
+                let common = common_prefix(key(*first), key(*last));
+                // Longer only if all heads are alike, for it takes a look at every key.
+                if common < prefix || least == most {
+                    prefix = common;
+                }
+            }
+            _ => {}
+        }
+        if prefix != self.prefix as usize {
+            for (head_of_slot, slot) in heads.iter_mut().zip(slots) {
+                *head_of_slot = head(key(*slot), prefix);
+            }
+        }
+        // SAFETY: as above.
+        let run = unsafe { self.run.as_mut() };
+        run.prefix = prefix as u32;
+        run.own_prefix = prefix > 0;
+    }
+
+    /// A guess what the keys to come will have in common with the first one of a leaf: what it has in common with the last one
+    /// of the leaf before, which is all but the last byte of the fence between them.
+    fn prefix_of_single(&self, key: &[u8]) -> usize {
+        // SAFETY: initialised in `allocate`; who makes a run holds a guard that keeps its fences (I5).
+        unsafe {
+            let low = self.run.as_ref().range.low;
+            if low.is_null() {
+                return 0;
+            }
+            let low = Fence::key(low);
+            common_prefix(low, key).min(low.len().saturating_sub(1))
+        }
     }
 }
 
