@@ -98,7 +98,7 @@ impl WithPeer for One<'_, '_> {
                 }
                 Workload::Tiny => bencher.iter(|| setting.tiny::<P>()),
                 // A size, not a time: `compare` tells it.
-                Workload::Memory => {}
+                Workload::Memory | Workload::Empty => {}
             });
     }
 }
@@ -126,7 +126,7 @@ fn main() {
     };
     let timed = Workload::value_variants()
         .iter()
-        .filter(|workload| **workload != Workload::Memory);
+        .filter(|workload| !workload.is_size());
     for workload in timed {
         for (family, prefix) in [(Family::Memtable, ""), (Family::Buffer, "buffer/")] {
             let name = format!("{prefix}{}", workload.name());

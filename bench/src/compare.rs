@@ -112,7 +112,7 @@ impl WithPeer for Pass<'_, '_> {
 impl Plan {
     fn timed_workloads(&self, kind: KeyKind) -> impl Iterator<Item = Workload> + '_ {
         let timed = move |workload: &Workload| match workload {
-            Workload::Memory => false,
+            Workload::Memory | Workload::Empty => false,
             Workload::FillRandom => kind != KeyKind::Sequential,
             _ => true,
         };
@@ -130,7 +130,7 @@ impl Plan {
         let steps: usize = self.keys.iter().map(|kind| self.steps(*kind)).sum();
         let bar = progress::bar(steps as u64);
         for kind in &self.keys {
-            if self.workloads.contains(&Workload::Memory) {
+            if self.workloads.iter().any(|workload| workload.is_size()) {
                 self.weigh(*kind, &bar, &mut results);
             }
             if self.timed_workloads(*kind).next().is_none() {
@@ -196,27 +196,30 @@ impl Plan {
 
     fn weigh(&self, kind: KeyKind, bar: &ProgressBar, results: &mut Results) {
         bar.set_message("weighing");
-        let scales = Scales::find();
+        let scales = Scales::find().map_err(|error| error.to_string());
         for peer in &self.peers {
-            let cell = Cell {
-                keys: kind,
-                threads: self.threads.first().copied().unwrap_or(1),
-                workload: Workload::Memory,
-                peer: *peer,
+            let footprint = match peer.cannot(Workload::Memory, kind) {
+                Some(reason) => Err(reason.to_owned()),
+                None => scales.clone().and_then(|scales| {
+                    let footprint = scales.weigh(*peer, kind, self.n, self.seed);
+                    footprint.map_err(|error| error.to_string())
+                }),
             };
-            if let Some(reason) = peer.cannot(Workload::Memory, kind) {
-                results.skip(cell, reason);
-                continue;
-            }
-            let footprint = match &scales {
-                Ok(scales) => scales
-                    .weigh(*peer, kind, self.n, self.seed)
-                    .map_err(|error| error.to_string()),
-                Err(error) => Err(error.to_string()),
-            };
-            match footprint {
-                Ok(footprint) => results.add(cell, footprint.bytes_per_entry),
-                Err(error) => results.skip(cell, error),
+            let sizes = self.workloads.iter().filter(|workload| workload.is_size());
+            for workload in sizes {
+                let cell = Cell {
+                    keys: kind,
+                    threads: self.threads.first().copied().unwrap_or(1),
+                    workload: *workload,
+                    peer: *peer,
+                };
+                match &footprint {
+                    Ok(footprint) if *workload == Workload::Empty => {
+                        results.add(cell, footprint.empty_bytes as f64);
+                    }
+                    Ok(footprint) => results.add(cell, footprint.bytes_per_entry),
+                    Err(reason) => results.skip(cell, reason),
+                }
             }
         }
     }

@@ -14,11 +14,13 @@ use crate::measure::settle;
 use crate::peer::{Peer, Room};
 use crate::roster::{PeerKind, WithPeer};
 
-/// What a freshly filled table holds: what it asked for, before the allocator rounds it up.
+/// What tables hold: what they asked for, before the allocator rounds it up.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Footprint {
-    /// Bytes asked of the allocator and not given back, per entry.
+    /// Bytes asked of the allocator and not given back by a freshly filled table, per entry.
     pub bytes_per_entry: f64,
+    /// By a new one with nothing in it.
+    pub empty_bytes: usize,
 }
 
 /// Why there is no footprint.
@@ -59,6 +61,14 @@ impl WithPeer for Weigh<'_> {
     type Out = Footprint;
     fn with<P: Peer>(self) -> Footprint {
         let entries = self.keys.len();
+        settle();
+        let before = (self.allocated)();
+        let empty = P::new(Room::once(0));
+        let empty_bytes = (self.allocated)()
+            .saturating_sub(before)
+            .saturating_sub(empty.unused_bytes());
+        drop(empty);
+        settle();
         let before = (self.allocated)();
         let table = P::new(Room::once(entries));
         for at in 0..entries {
@@ -72,6 +82,7 @@ impl WithPeer for Weigh<'_> {
         drop(table);
         Footprint {
             bytes_per_entry: held as f64 / entries.max(1) as f64,
+            empty_bytes,
         }
     }
 }

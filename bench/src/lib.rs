@@ -24,20 +24,28 @@
 //! With several threads a figure is wall time divided by the operations of all threads together. On a machine that
 //! is busy with other things take processor time instead: [`clock`].
 
+pub mod caches;
+pub mod chart;
 pub mod clock;
 pub mod compare;
+pub mod document;
 pub mod environment;
 pub mod footprint;
+pub mod growth;
 pub mod keys;
+pub mod latency;
 pub mod measure;
 pub mod owned;
 pub mod peer;
 pub mod peers;
 pub mod progress;
+pub mod published;
 pub mod results;
 pub mod roster;
 pub mod run;
+pub mod suite;
 pub mod table;
+pub mod targets;
 pub mod txn;
 pub mod words;
 pub mod workload;

@@ -43,12 +43,12 @@ pub struct Record {
     pub threads: usize,
     /// Peer.
     pub peer: PeerKind,
-    /// Smallest time per operation of all rounds, in nanoseconds; absent for `memory` and if skipped.
+    /// Smallest time per operation of all rounds, in nanoseconds; absent for sizes and if skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ns_per_op: Option<f64>,
-    /// For `memory`: bytes asked of the allocator and not given back, per entry.
+    /// Bytes asked of the allocator and not given back: per entry for `memory`, of the table for `empty`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bytes_per_entry: Option<f64>,
+    pub bytes: Option<f64>,
     /// (largest - smallest) / smallest over the rounds.
     pub spread: f64,
     /// This peer's figure over that of Untorn's own in its family: above 1 means that Untorn needs less.
@@ -62,12 +62,27 @@ pub struct Record {
 }
 
 /// A whole run, as programs read it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Where and how it was run.
     pub environment: Environment,
     /// All figures.
     pub results: Vec<Record>,
+}
+
+impl Record {
+    /// Nanoseconds or bytes, whichever it is about.
+    pub fn figure(&self) -> Option<f64> {
+        self.ns_per_op.or(self.bytes)
+    }
+}
+
+/// Each of them once, ascending.
+pub(crate) fn distinct<T: Ord>(all: impl Iterator<Item = T>) -> Vec<T> {
+    let mut all: Vec<T> = all.collect();
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 fn is_zero(count: &usize) -> bool {
@@ -106,7 +121,9 @@ impl Results {
             return 0.0;
         };
         let largest = figures.iter().copied().max_by(f64::total_cmp);
-        largest.map_or(0.0, |largest| (largest - smallest) / smallest)
+        largest.map_or(0.0, |largest| {
+            (largest - smallest) / smallest.max(f64::MIN_POSITIVE)
+        })
     }
 
     /// One record per cell that was run or skipped.
@@ -128,17 +145,20 @@ impl Results {
             peer: cell.peer.family().ours(),
             ..cell
         });
-        let memory = cell.workload == Workload::Memory;
+        let size = cell.workload.is_size();
         Record {
             workload: cell.workload,
             keys: cell.keys,
             n,
             threads: cell.threads,
             peer: cell.peer,
-            ns_per_op: figure.filter(|_| !memory),
-            bytes_per_entry: figure.filter(|_| memory),
+            ns_per_op: figure.filter(|_| !size),
+            bytes: figure.filter(|_| size),
             spread: self.spread(cell),
-            ratio_to_untorn: figure.zip(ours).map(|(theirs, ours)| theirs / ours),
+            ratio_to_untorn: figure
+                .zip(ours)
+                .filter(|(_, ours)| *ours > 0.0)
+                .map(|(theirs, ours)| theirs / ours),
             wrong_answers: self.wrong.get(&cell).copied().unwrap_or_default(),
             skipped: self.skipped.get(&cell).cloned(),
         }

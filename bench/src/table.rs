@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
 use crate::keys::KeyKind;
-use crate::results::Record;
+use crate::results::{Record, distinct};
 use crate::roster::PeerKind;
 use crate::workload::Workload;
 
@@ -18,35 +18,33 @@ pub(crate) fn number(value: f64) -> String {
     }
 }
 
-fn cell(record: Option<&Record>) -> String {
+fn cell(record: Option<&Record>, line_break: &str) -> String {
     let Some(record) = record else {
         return String::new();
     };
-    let Some(figure) = record.ns_per_op.or(record.bytes_per_entry) else {
+    let Some(figure) = record.figure() else {
         return "-".into();
     };
     let mark = if record.wrong_answers > 0 { "!" } else { "" };
     let figure = format!("{mark}{}", number(figure));
-    let second = match record.workload {
-        Workload::Memory => String::new(),
-        _ => format!("+{:.0}%", record.spread * 100.0),
+    let ratio = record.ratio_to_untorn.filter(|_| !record.peer.is_ours());
+    let ratio = ratio.map_or_else(String::new, |ratio| format!(" x{ratio:.2}"));
+    let spread = if record.workload.is_size() {
+        String::new()
+    } else {
+        format!("{line_break}+{:.0}%", record.spread * 100.0)
     };
-    match record.ratio_to_untorn {
-        Some(ratio) if !record.peer.is_ours() => {
-            format!("{figure} x{ratio:.2}\n{second}")
-        }
-        _ => format!("{figure}\n{second}"),
-    }
+    format!("{figure}{ratio}{spread}")
 }
 
-fn distinct<T: Ord + Copy>(records: &[Record], of: impl Fn(&Record) -> T) -> Vec<T> {
-    let mut all: Vec<T> = records.iter().map(of).collect();
-    all.sort_unstable();
-    all.dedup();
-    all
-}
-
-fn grid(records: &[Record], keys: KeyKind, threads: usize) -> Option<Table> {
+/// The table of one kind of keys and one number of threads, if there is anything in it; `line_break` parts what belongs below
+/// one another in a cell.
+pub(crate) fn grid(
+    records: &[Record],
+    keys: KeyKind,
+    threads: usize,
+    line_break: &str,
+) -> Option<Table> {
     let here: Vec<Record> = records
         .iter()
         .filter(|record| record.keys == keys && record.threads == threads)
@@ -55,33 +53,26 @@ fn grid(records: &[Record], keys: KeyKind, threads: usize) -> Option<Table> {
     if here.is_empty() {
         return None;
     }
-    let peers = distinct(&here, |record| record.peer);
+    let peers = distinct(here.iter().map(|record| record.peer));
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN);
     let names = peers.iter().map(|peer| peer.name());
     table.set_header(["workload"].into_iter().chain(names));
-    for workload in distinct(&here, |record| record.workload) {
+    for workload in distinct(here.iter().map(|record| record.workload)) {
         let figures = peers.iter().map(|peer| {
             let record = here
                 .iter()
                 .find(|record| record.peer == *peer && record.workload == workload);
-            Cell::new(cell(record)).set_alignment(CellAlignment::Right)
+            Cell::new(cell(record, line_break)).set_alignment(CellAlignment::Right)
         });
-        let name = Cell::new(workload_label(workload));
+        let name = Cell::new(format!(
+            "{}{line_break}{}",
+            workload.name(),
+            workload.unit()
+        ));
         table.add_row(std::iter::once(name).chain(figures));
     }
     Some(table)
-}
-
-fn workload_label(workload: Workload) -> String {
-    let unit = match workload {
-        Workload::SeekRandom => "ns/scan of 50",
-        Workload::ReadSeq | Workload::Drop => "ns/entry",
-        Workload::Tiny => "ns/table",
-        Workload::Memory => "bytes/entry",
-        _ => "ns/op",
-    };
-    format!("{}\n{unit}", workload.name())
 }
 
 /// All tables, one for each kind of keys and number of threads, and below them what was skipped and why.
@@ -89,9 +80,9 @@ fn workload_label(workload: Workload) -> String {
 /// A cell holds the smallest figure, the ratio to Untorn (above 1: Untorn needs less) and the spread of the rounds.
 pub fn render(records: &[Record]) -> String {
     let mut out = String::new();
-    for keys in distinct(records, |record| record.keys) {
-        for threads in distinct(records, |record| record.threads) {
-            if let Some(table) = grid(records, keys, threads) {
+    for keys in distinct(records.iter().map(|record| record.keys)) {
+        for threads in distinct(records.iter().map(|record| record.threads)) {
+            if let Some(table) = grid(records, keys, threads, "\n") {
                 let plural = if threads == 1 { "" } else { "s" };
                 out.push_str(&format!(
                     "\n{} keys, {threads} thread{plural}\n\n{table}\n",

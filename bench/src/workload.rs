@@ -52,6 +52,9 @@ pub enum Workload {
     /// Bytes that a freshly filled table holds, per entry.
     #[value(name = "memory")]
     Memory,
+    /// Bytes that a new table holds before anything is in it.
+    #[value(name = "empty")]
+    Empty,
 }
 
 /// Entries that one scan of [`Workload::SeekRandom`] reads.
@@ -82,7 +85,25 @@ impl Workload {
             Self::Drop => "drop",
             Self::Tiny => "tiny",
             Self::Memory => "memory",
+            Self::Empty => "empty",
         }
+    }
+
+    /// What its figure is of.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::SeekRandom => "ns/scan of 50",
+            Self::ReadSeq | Self::Drop => "ns/entry",
+            Self::Tiny => "ns/table",
+            Self::Memory => "bytes/entry",
+            Self::Empty => "bytes/table",
+            _ => "ns/op",
+        }
+    }
+
+    /// It is weighed, not timed.
+    pub fn is_size(self) -> bool {
+        matches!(self, Self::Memory | Self::Empty)
     }
 
     /// Asks for entries in order.

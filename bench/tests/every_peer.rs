@@ -71,7 +71,7 @@ fn every_peer_answers_rightly_on_every_kind_of_keys() {
             let possible = Workload::value_variants()
                 .iter()
                 .filter(|workload| match workload {
-                    Workload::Memory | Workload::ReadWhileWriting => false,
+                    Workload::Memory | Workload::Empty | Workload::ReadWhileWriting => false,
                     Workload::FillRandom => *kind != KeyKind::Sequential,
                     _ => true,
                 })

@@ -1,19 +1,20 @@
 //! `compare`: the workloads, the peers, a table for people and JSON for programs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
+use untorn_bench::chart;
 use untorn_bench::clock::TimeSource;
 use untorn_bench::compare::Plan;
 use untorn_bench::environment::Environment;
 use untorn_bench::keys::KeyKind;
-use untorn_bench::results::{Report, Results};
+use untorn_bench::results::{Record, Report, Results};
 use untorn_bench::roster::PeerKind;
 use untorn_bench::table;
 use untorn_bench::workload::Workload;
 
-use super::{Failure, write_json};
+use super::{Failure, write_json, write_text};
 
 /// A ratio is the peer's time over Untorn's: above 1, Untorn needs less.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
@@ -51,6 +52,9 @@ pub struct Args {
     /// Where to write the figures for programs; rewritten after every round.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Where to draw charts: `compare-KEYS-THREADS.svg`, and `scaling-KEYS.svg` for several numbers of threads.
+    #[arg(long)]
+    svg: Option<PathBuf>,
 }
 
 impl Args {
@@ -99,10 +103,28 @@ impl Args {
         };
         let mut written = Ok(());
         let results = plan.run(|results| written = write(results));
-        print!("{}", table::render(&results.records(plan.n)));
+        let records = results.records(plan.n);
+        print!("{}", table::render(&records));
         // The plan may have been all memory, with no round to write after.
-        written.and_then(|()| write(&results))
+        written.and_then(|()| write(&results))?;
+        self.svg
+            .map_or(Ok(()), |folder| draw(&folder, &plan, &records))
     }
+}
+
+fn draw(folder: &Path, plan: &Plan, records: &[Record]) -> Result<(), Failure> {
+    for keys in &plan.keys {
+        for threads in &plan.threads {
+            let name = format!("compare-{}-{threads}.svg", keys.name());
+            let svg = chart::ratios(records, *keys, *threads)?;
+            write_text(&folder.join(name), &svg)?;
+        }
+        if let Some(svg) = chart::scaling(records, *keys)? {
+            let name = format!("scaling-{}.svg", keys.name());
+            write_text(&folder.join(name), &svg)?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

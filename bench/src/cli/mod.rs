@@ -1,13 +1,21 @@
 //! The command line: one file for each command.
 
 mod compare;
+mod growth;
+mod latency;
 mod locks;
+mod report;
+mod scope;
+mod targets;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
+use untorn_bench::chart::ChartError;
+use untorn_bench::document::BlockError;
 
 /// Untorn beside its peers.
 #[derive(Debug, Parser)]
@@ -23,13 +31,40 @@ pub struct Cli {
 enum Command {
     /// Every workload on every peer in interleaved rounds: minimum, spread, ratio (the default).
     Compare(compare::Args),
+    /// What operations cost over the size of the table.
+    Growth(growth::Args),
+    /// More threads than processors: quantiles of single operations.
+    Latency(latency::Args),
     /// Transactions: stage, lock, commit, hand-off, deadlock.
     Locks(locks::Args),
+    /// What was aimed at, beside what is measured.
+    Targets(targets::Args),
+    /// Measures everything and writes it into the documents.
+    Report(report::Args),
 }
 
 /// A command could not be carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
+    /// What was measured before could not be read.
+    #[error("{path}: {source}")]
+    Read {
+        /// Where from.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A document has no place for its figures.
+    #[error("{path}: {source}")]
+    Block {
+        /// The document.
+        path: PathBuf,
+        /// What is missing.
+        source: BlockError,
+    },
+    /// A chart could not be drawn.
+    #[error(transparent)]
+    Chart(#[from] ChartError),
     /// What was measured could not be written.
     #[error("{path}: {source}")]
     Write {
@@ -45,15 +80,40 @@ impl Cli {
     pub fn run(self) -> Result<(), Failure> {
         match self.command.unwrap_or(Command::Compare(self.compare)) {
             Command::Compare(args) => args.run(),
+            Command::Growth(args) => args.run(),
+            Command::Latency(args) => args.run(),
             Command::Locks(args) => args.run(),
+            Command::Targets(args) => args.run(),
+            Command::Report(args) => args.run(),
         }
     }
 }
 
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Failure> {
+    fs::read(path)
+        .and_then(|json| serde_json::from_slice(&json).map_err(std::io::Error::from))
+        .map_err(|source| Failure::Read {
+            path: path.to_owned(),
+            source,
+        })
+}
+
 fn write_json(path: &Path, report: &impl Serialize) -> Result<(), Failure> {
-    serde_json::to_vec_pretty(report)
-        .map_err(std::io::Error::from)
-        .and_then(|json| fs::write(path, json))
+    let json = serde_json::to_string_pretty(report).map_err(|error| Failure::Write {
+        path: path.to_owned(),
+        source: error.into(),
+    })?;
+    write_text(path, &format!("{json}\n"))
+}
+
+/// Writes a file, and the folder that it is in where that is not there.
+fn write_text(path: &Path, text: &str) -> Result<(), Failure> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    folder
+        .map_or(Ok(()), fs::create_dir_all)
+        .and_then(|()| fs::write(path, text))
         .map_err(|source| Failure::Write {
             path: path.to_owned(),
             source,

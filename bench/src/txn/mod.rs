@@ -40,6 +40,7 @@ pub use stats::AtRest;
 pub use table::render;
 pub use wake::{Unpark, WakeTask};
 
+use crate::environment::Machine;
 use crate::progress;
 
 /// Something whose time is taken again and again.
@@ -63,6 +64,8 @@ pub struct Plan {
 /// What was measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
+    /// The machine and the build.
+    pub machine: Machine,
     /// The figures, by measure.
     pub figures: Vec<Figure>,
     /// Untorn's deadlocks where there can be none.
@@ -112,6 +115,7 @@ impl Plan {
         let mut figures = collection.figures;
         figures.sort_by_key(|figure| figure.measure);
         Report {
+            machine: Machine::here(),
             figures,
             false_deadlocks,
         }

@@ -1,0 +1,41 @@
+//! `targets`: what was aimed at, what was measured, met or not.
+
+use std::path::PathBuf;
+
+use untorn_bench::environment::Machine;
+use untorn_bench::suite::{Figures, OF_TARGETS};
+use untorn_bench::targets;
+
+use super::scope::Scope;
+use super::{Failure, read_json};
+
+/// Ends well whatever comes out: nothing is gated on a time.
+#[derive(Debug, Clone, PartialEq, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    scope: Scope,
+    /// Judge figures that `report` wrote, and measure nothing.
+    #[arg(long)]
+    from: Option<PathBuf>,
+}
+
+impl Args {
+    /// Measures or reads, judges, prints.
+    pub fn run(self) -> Result<(), Failure> {
+        println!("{}", Machine::here());
+        let figures = match self.from {
+            Some(path) => read_json(&path)?,
+            None => {
+                let suite = self.scope.suite();
+                Figures {
+                    compare: Some(suite.compare(&OF_TARGETS)),
+                    growth: Some(suite.growth()),
+                    latency: None,
+                    locks: Some(suite.locks()),
+                }
+            }
+        };
+        print!("{}", targets::render(&targets::judge(&figures)));
+        Ok(())
+    }
+}

@@ -1,0 +1,451 @@
+//! The targets, each with what was measured: met, or not.
+//!
+//! Nothing fails on them: a time on a busy machine is no verdict on a change.
+
+use comfy_table::{Cell, CellAlignment, Table, presets};
+
+use crate::keys::KeyKind;
+use crate::results::Record;
+use crate::roster::PeerKind;
+use crate::suite::Figures;
+use crate::txn::{Figure, Measure};
+use crate::workload::Workload;
+
+/// A target and what became of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    /// What it is about.
+    pub what: String,
+    /// What is wanted.
+    pub wanted: String,
+    /// What was measured, if it was.
+    pub measured: Option<Measured>,
+}
+
+/// A measured value beside its bound.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Measured {
+    /// The value.
+    pub value: f64,
+    /// What follows its number.
+    unit: &'static str,
+    /// It is as wanted.
+    pub met: bool,
+    /// How far the rounds lay apart: the larger spread of the two figures that a ratio is made of.
+    pub spread: Option<f64>,
+}
+
+/// A bound on a value.
+#[derive(Debug, Clone, Copy)]
+enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Bound {
+    fn holds(self, value: f64) -> bool {
+        match self {
+            Self::AtMost(bound) => value <= bound,
+            Self::AtLeast(bound) => value >= bound,
+        }
+    }
+
+    fn wording(self, unit: &str, of: &str) -> String {
+        let (word, bound) = match self {
+            Self::AtMost(bound) => ("at most", bound),
+            Self::AtLeast(bound) => ("at least", bound),
+        };
+        format!("{word} {bound}{unit}{of}")
+    }
+}
+
+use Bound::{AtLeast, AtMost};
+
+/// A cell of the comparison.
+#[derive(Clone, Copy)]
+struct At {
+    keys: KeyKind,
+    threads: usize,
+    peer: PeerKind,
+    workload: Workload,
+}
+
+struct Judge<'f> {
+    figures: &'f Figures,
+    targets: Vec<Target>,
+}
+
+impl Judge<'_> {
+    fn record(&self, at: At) -> Option<&Record> {
+        let report = self.figures.compare.as_ref()?;
+        report.results.iter().find(|record| {
+            record.keys == at.keys
+                && record.threads == at.threads
+                && record.peer == at.peer
+                && record.workload == at.workload
+        })
+    }
+
+    fn call(&self, measure: Measure, subject: &str) -> Option<&Figure> {
+        let report = self.figures.locks.as_ref()?;
+        let mut figures = report.figures.iter();
+        figures.find(|figure| figure.measure == measure && figure.subject == subject)
+    }
+
+    fn push(
+        &mut self,
+        what: impl Into<String>,
+        bound: Bound,
+        (unit, of): (&'static str, &str),
+        value: Option<(f64, Option<f64>)>,
+    ) {
+        self.targets.push(Target {
+            what: what.into(),
+            wanted: bound.wording(unit, of),
+            measured: value.map(|(value, spread)| Measured {
+                value,
+                unit,
+                met: bound.holds(value),
+                spread,
+            }),
+        });
+    }
+
+    /// One figure over another.
+    fn ratio(&mut self, what: &str, bound: Bound, of: &str, (upper, lower): (At, At)) {
+        let figures = self.record(upper).zip(self.record(lower));
+        let value = figures.and_then(|(upper, lower)| {
+            let ratio = upper.figure()? / lower.figure()?;
+            Some((ratio, Some(upper.spread.max(lower.spread))))
+        });
+        self.push(what, bound, ("x", of), value);
+    }
+
+    /// Untorn's time over a peer's.
+    fn against(
+        &mut self,
+        what: &str,
+        bound: f64,
+        keys: KeyKind,
+        workload: Workload,
+        peer: PeerKind,
+    ) {
+        let theirs = At {
+            keys,
+            threads: 1,
+            peer,
+            workload,
+        };
+        let ours = At {
+            peer: PeerKind::Untorn,
+            ..theirs
+        };
+        let of = format!(" {}", peer.name());
+        self.ratio(what, AtMost(bound), &of, (ours, theirs));
+    }
+
+    /// A peer's time over Untorn's.
+    fn faster(&mut self, what: &str, bound: f64, workload: Workload, peer: PeerKind) {
+        let theirs = At {
+            keys: KeyKind::Random,
+            threads: 1,
+            peer,
+            workload,
+        };
+        let ours = At {
+            peer: PeerKind::Untorn,
+            ..theirs
+        };
+        let of = format!(" faster than {}", peer.name());
+        self.ratio(what, AtLeast(bound), &of, (theirs, ours));
+    }
+
+    /// Untorn's time at one workload over that at another, or on other threads.
+    fn within(
+        &mut self,
+        what: &str,
+        bound: Bound,
+        of: &str,
+        upper: (Workload, usize),
+        lower: (Workload, usize),
+    ) {
+        let ours = |(workload, threads)| At {
+            keys: KeyKind::Random,
+            threads,
+            peer: PeerKind::Untorn,
+            workload,
+        };
+        self.ratio(what, bound, of, (ours(upper), ours(lower)));
+    }
+
+    fn size(&mut self, what: &str, bound: f64, workload: Workload) {
+        let ours = At {
+            keys: KeyKind::Random,
+            threads: 1,
+            peer: PeerKind::Untorn,
+            workload,
+        };
+        let value = self.record(ours).and_then(Record::figure);
+        self.push(
+            what,
+            AtMost(bound),
+            (" bytes", ""),
+            value.map(|value| (value, None)),
+        );
+    }
+
+    fn time(
+        &mut self,
+        what: &str,
+        bound: f64,
+        measure: Measure,
+        subject: &str,
+        of: fn(&Figure) -> f64,
+    ) {
+        let value = self.call(measure, subject).map(|figure| (of(figure), None));
+        self.push(what, AtMost(bound), (" ns", ""), value);
+    }
+
+    fn points_and_scans(&mut self) {
+        use KeyKind::Random;
+        use PeerKind::{Artmap, Btree, Crossbeam};
+        use Workload as W;
+        self.against("get", 1.0, Random, W::ReadRandom, Artmap);
+        self.faster("get", 6.0, W::ReadRandom, Crossbeam);
+        self.against("get", 1.0, Random, W::ReadRandom, Btree);
+        let (one, many) = ((W::ReadRandom, 1), (W::MultiReadRandom, 1));
+        self.within(
+            "get_many, 64 keys",
+            AtLeast(3.0),
+            " the throughput of get",
+            one,
+            many,
+        );
+        self.against("insert", 1.0, Random, W::FillRandom, Artmap);
+        self.faster("insert", 5.0, W::FillRandom, Crossbeam);
+        let (over, fill) = ((W::Overwrite, 1), (W::FillRandom, 1));
+        self.within("overwrite", AtMost(0.8), " insert", over, fill);
+        self.against("scan of 50", 0.4, Random, W::SeekRandom, Artmap);
+        self.against("scan of 50", 1.0, Random, W::SeekRandom, Btree);
+        self.against("full scan", 0.25, Random, W::ReadSeq, Artmap);
+    }
+
+    fn structured_keys(&mut self) {
+        use PeerKind::{Artmap, Btree};
+        use Workload as W;
+        for (keys, filled) in [
+            (KeyKind::Record, W::FillRandom),
+            (KeyKind::Record, W::FillSeq),
+            (KeyKind::Sequential, W::FillSeq),
+        ] {
+            let of = |what: &str| format!("{} keys: {what}", keys.name());
+            let order = if filled == W::FillSeq {
+                "ascending insert"
+            } else {
+                "insert"
+            };
+            self.against(&of(order), 1.0, keys, filled, Artmap);
+            // The table that is read was filled in random order for record keys, in ascending order for sequential ones.
+            if keys == KeyKind::Record && filled == W::FillSeq {
+                continue;
+            }
+            self.against(&of("get"), 1.0, keys, W::ReadRandom, Artmap);
+            self.against(&of("scan of 50"), 0.4, keys, W::SeekRandom, Artmap);
+            self.against(&of("scan of 50"), 1.0, keys, W::SeekRandom, Btree);
+            self.against(&of("full scan"), 0.25, keys, W::ReadSeq, Artmap);
+        }
+    }
+
+    fn memory_and_threads(&mut self) {
+        use PeerKind::{Artmap, Btree};
+        use Workload as W;
+        let random = KeyKind::Random;
+        self.against("drop", 0.1, random, W::Drop, Artmap);
+        self.size("memory of an entry (80 payload)", 131.0, W::Memory);
+        self.size("heap of an empty memtable", 0.0, W::Empty);
+        self.against("new + 10 inserts + drop", 1.0, random, W::Tiny, Btree);
+        for (what, workload, bound) in [
+            ("1 to 2 threads: get", W::ReadRandom, 1.8),
+            ("1 to 2 threads: insert", W::FillRandom, 1.8),
+            ("1 to 2 threads: ascending insert", W::FillSeq, 1.0),
+        ] {
+            self.within(
+                what,
+                AtLeast(bound),
+                " the throughput",
+                (workload, 1),
+                (workload, 2),
+            );
+        }
+    }
+
+    fn calls(&mut self) {
+        use Measure as M;
+        self.time("stats() at rest", 100.0, M::Stats, "memtable", |at| at.p50);
+        for subject in ["memtable", "buffer"] {
+            let open = format!("open a stage of 1,000 writes, {subject}");
+            self.time(&open, 200.0, M::StageOpen, subject, |at| at.p50);
+            let cleanup = format!("clean it up, {subject}");
+            self.time(&cleanup, 200.0, M::StageCleanup, subject, |at| at.p50);
+        }
+        self.time("lock_keys, one key", 500.0, M::LockOne, "untorn", |at| {
+            at.p50
+        });
+        let batch = "lock_keys, 100 keys, a key";
+        self.time(batch, 150.0, M::LockBatch, "untorn", |at| at.p50);
+        self.time("hand-off, p99", 10_000.0, M::HandOff, "untorn", |at| at.p99);
+        let deadlock = "deadlock found, the slowest";
+        self.time(deadlock, 2_000_000.0, M::Deadlock, "untorn", |at| at.max);
+        let told = self.figures.locks.as_ref();
+        let told = told.map(|report| (report.false_deadlocks.told as f64, None));
+        self.push(
+            "deadlocks told where there are none",
+            AtMost(0.0),
+            ("", ""),
+            told,
+        );
+    }
+
+    fn growth(&mut self) {
+        let of = " for each factor 10, 10k to 10M";
+        for workload in [
+            Workload::ReadRandom,
+            Workload::FillRandom,
+            Workload::SeekRandom,
+        ] {
+            let curves = self.figures.growth.as_ref();
+            let curves = curves.map(|report| report.curves(PeerKind::Untorn));
+            let curve = curves
+                .and_then(|curves| curves.into_iter().find(|curve| curve.workload == workload));
+            let worst = curve.and_then(|curve| curve.per_factor_ten());
+            let what = format!("growth, worst step: {}", workload.name());
+            self.push(
+                what,
+                AtMost(1.35),
+                ("x", of),
+                worst.map(|(worst, _)| (worst, None)),
+            );
+        }
+    }
+}
+
+/// All targets, with what the figures say of them.
+pub fn judge(figures: &Figures) -> Vec<Target> {
+    let mut judge = Judge {
+        figures,
+        targets: Vec::new(),
+    };
+    judge.points_and_scans();
+    judge.structured_keys();
+    judge.memory_and_threads();
+    judge.calls();
+    judge.growth();
+    judge.targets
+}
+
+/// The table for people; valid Markdown.
+pub fn render(targets: &[Target]) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::ASCII_MARKDOWN);
+    table.set_header(["what", "target", "measured", "spread", "met"]);
+    let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
+    for target in targets {
+        let (value, spread, met) = match &target.measured {
+            None => (String::new(), String::new(), "not measured"),
+            Some(measured) => (
+                shown(measured),
+                measured
+                    .spread
+                    .map_or_else(String::new, |spread| format!("{:.0}%", spread * 100.0)),
+                if measured.met { "yes" } else { "**no**" },
+            ),
+        };
+        table.add_row([
+            Cell::new(&target.what),
+            Cell::new(&target.wanted),
+            right(value),
+            right(spread),
+            Cell::new(met),
+        ]);
+    }
+    let measured = || targets.iter().filter_map(|target| target.measured);
+    let met = measured().filter(|measured| measured.met).count();
+    format!(
+        "{table}\n\n{met} of {} measured targets are met.\n",
+        measured().count()
+    )
+}
+
+fn shown(measured: &Measured) -> String {
+    let unit = measured.unit;
+    match measured.value {
+        value if unit == "x" => format!("{value:.2}x"),
+        value => format!("{value:.0}{unit}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{judge, render};
+    use crate::clock::TimeSource;
+    use crate::environment::{Environment, Machine};
+    use crate::keys::KeyKind;
+    use crate::results::{Cell, Report, Results};
+    use crate::roster::PeerKind;
+    use crate::suite::Figures;
+    use crate::workload::Workload;
+
+    fn figures(artmap: f64) -> Figures {
+        let mut results = Results::default();
+        for (peer, ns) in [(PeerKind::Untorn, 100.0), (PeerKind::Artmap, artmap)] {
+            let cell = Cell {
+                keys: KeyKind::Random,
+                threads: 1,
+                workload: Workload::SeekRandom,
+                peer,
+            };
+            results.add(cell, ns * 1.2);
+            results.add(cell, ns);
+        }
+        let environment = Environment {
+            n: 10,
+            value_len: 64,
+            rounds: 2,
+            seed: 1,
+            threads: vec![1],
+            clock: TimeSource::Wall,
+            machine: Machine::here(),
+        };
+        Figures {
+            compare: Some(Report {
+                environment,
+                results: results.records(10),
+            }),
+            ..Figures::default()
+        }
+    }
+
+    fn scan(artmap: f64) -> super::Measured {
+        let targets = judge(&figures(artmap));
+        let scan = targets
+            .into_iter()
+            .find(|target| target.what == "scan of 50" && target.wanted == "at most 0.4x artmap");
+        scan.unwrap().measured.unwrap()
+    }
+
+    #[test]
+    fn a_ratio_is_held_against_its_bound_and_carries_its_spread() {
+        let met = scan(400.0);
+        assert!(met.met && (met.value - 0.25).abs() < 1e-9, "{met:?}");
+        assert!(met.spread.is_some_and(|spread| (spread - 0.2).abs() < 1e-9));
+        assert!(!scan(200.0).met);
+    }
+
+    #[test]
+    fn what_was_not_measured_is_neither_met_nor_missed() {
+        let targets = judge(&Figures::default());
+        assert!(targets.len() > 30, "{}", targets.len());
+        assert!(targets.iter().all(|target| target.measured.is_none()));
+        assert!(render(&targets).contains("0 of 0 measured targets"));
+    }
+}
