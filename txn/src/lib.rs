@@ -105,7 +105,7 @@
 //! - [`buffer`]: the write buffer with flags and stages; [`flags`]: what is known of a key.
 //! - [`lock`]: the lock table with queues, deadlines and deadlock detection.
 //! - [`store`]: the seam, the embedded multi-version store with its commit protocol, and the
-//!   [conformance suite](store::conformance) for stores of your own.
+//!   [conformance suite](store::conformance) and the [faults](store::faults) for stores of your own.
 //! - [`transaction`]: how calls of one transaction go together.
 //!
 //! # What is not there

@@ -5,7 +5,7 @@
 //! [`Answer`]: the result at once where the store knows it, a future of it where it has to wait.
 //!
 //! [`MemStore`] is the embedded store of this crate. The promises below are tests that any other store can run:
-//! [`conformance`].
+//! [`conformance`]. [`faults`] puts errors, delays, losses and duplicates between a transaction and any store.
 //!
 //! # What every store promises
 //!
@@ -22,6 +22,7 @@
 
 mod answer;
 pub mod conformance;
+pub mod faults;
 pub mod mem;
 mod oracle;
 mod reply;
