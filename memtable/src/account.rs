@@ -7,7 +7,8 @@
 //! * A1: a version is announced before it is published and stays announced until it is folded. So whoever sees a version
 //!   finds it in a stripe, announced or folded.
 //!   While it is announced it is not retired: until its writer marks it *booked*, nobody unlinks it or buries its entry, for
-//!   a guard that begins later could still reach it here.
+//!   a guard that begins later could still reach it here. A batch is announced as one, before the first of its versions is
+//!   published; its descriptor names them all when it is decided.
 //! * A2: a stripe's contents are one of a small ring of slots; one store of `published` makes the next slot current. A reader
 //!   re-reads if the ring went round under his eyes.
 //! * A3: `stats()` ends the current segment `s` and adds up what lies at or below `s` and in no hole: folded sums by their
@@ -22,19 +23,22 @@
 //! Sums of different segments are merged when no rollback can part them any more. A reader whose `s` falls into a merged
 //! stretch starts again. The idea of counting by announcement is from Sela and Petrank, "Concurrent Size" (OOPSLA 2022); the
 //! pair and the segments are our own.
+mod announced;
 mod stripe;
 mod tally;
 
 use crate::clock::{Clock, Hole};
 use crate::entry;
 use crate::reclaim::Guard;
+use crate::stamp::Stamp;
 use crate::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
 use crate::sync::{self, const_fn};
-use crate::version::{Delta, Place, Stamp, State, VersionRef};
+use crate::version::{Delta, Place, State, VersionRef};
 use std::ptr;
 use stripe::Stripe;
 use tally::Parts;
 
+pub(crate) use announced::Announced;
 pub(crate) use stripe::Claim;
 
 /// Block `n` has `2^n` stripes.
@@ -172,7 +176,7 @@ impl Account {
         let mut total = (0, 0);
         for (index, number) in numbers.iter_mut().enumerate() {
             let (read, tally) = self.stripe(index).read();
-            if !tally.announced.is_null() {
+            if !tally.announced.is_nothing() {
                 return None;
             }
             let (len, size) = tally.total(&view, u64::MAX)?;
@@ -198,14 +202,16 @@ impl Account {
         for stripe in self.stripes() {
             let (_, tally) = stripe.read();
             let (mut len, mut size) = tally.total(&view, upto)?;
-            // SAFETY: a version that was announced is retired, never freed at once, so the guard keeps it (A1).
-            if let Some(version) = unsafe { VersionRef::new(tally.announced) }
-                && let Stamp::At(segment) = version.stamp()
+            // SAFETY: read from a stripe under the guard (A1).
+            let announced = unsafe { tally.announced.named(guard) };
+            if let Stamp::At(segment) = announced.stamp()
                 && segment <= upto
             {
-                let parts = Parts::of(delta_of(version, persistent_mask), segment);
-                for part in parts.standing(&view) {
-                    (len, size) = (len + part.len, size + part.size);
+                for version in announced.versions(guard) {
+                    let parts = Parts::of(delta_of(version, persistent_mask), segment);
+                    for part in parts.standing(&view) {
+                        (len, size) = (len + part.len, size + part.size);
+                    }
                 }
             }
             total = (total.0 + len, total.1 + size);

@@ -45,7 +45,7 @@ use crate::reclaim::Guard;
 use crate::run::{self, NewRun, Range, Run, RunRef, Slot};
 use std::ptr;
 
-pub(crate) use insert::Inserted;
+pub(crate) use insert::{Inserted, Offspring};
 pub(crate) use interleaved::IN_FLIGHT;
 
 /// Where to start, and what is known already: the key is below `bound` (null: nothing is known, or there is no bound).
@@ -201,6 +201,24 @@ impl<'t, S: Slot> Level<'t, S> {
     #[inline]
     pub(crate) fn seek<'g>(&self, key: &[u8], guard: &'g Guard) -> Spot<'t, 'g, S> {
         Spot::within(self.find(key, Side::At, guard), key)
+    }
+
+    /// As [`Level::seek`], for a key that is not below the one for which `near` was found: it spares the descent if both are in
+    /// the same leaf.
+    pub(crate) fn seek_near<'g>(
+        &self,
+        near: Option<Spot<'t, 'g, S>>,
+        key: &[u8],
+        guard: &'g Guard,
+    ) -> Spot<'t, 'g, S> {
+        if let Some(Spot { cell, .. }) = near
+            && let Some(run) = cell.load(guard)
+            && !run.is_dead()
+            && run.high().is_none_or(|high| key < high)
+        {
+            return Spot::within((cell, Some(run)), key);
+        }
+        self.seek(key, guard)
     }
 
     /// As [`Level::seek`], from a cell that was reached under the guard.

@@ -27,15 +27,18 @@
 //!   meanwhile never takes effect, and none that was computed outside of stages lands in one. Ticks void nothing.
 //!   A frozen view is the last one under which anything is stamped: what was computed before is void by the same rule, and who
 //!   computes under it is refused ([`frozen`](crate::frozen)).
-//! * S3: a head is stamped before anything is put on top, so what lies below a head is decided.
+//! * S3: a head is stamped before anything is put on top, so what lies below a head is decided. For that, who writes over a
+//!   version of an open batch completes the batch first ([`batch`](crate::batch)); who reads looks below.
 
+use crate::batch::Descriptor;
 use crate::debt::HoleRecord;
 use crate::marks::{Mark, Marks};
 use crate::mutant::planted;
 use crate::reclaim::Guard;
+use crate::stamp::{Stamp, StampWord};
 use crate::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use crate::sync::{self, Arc, const_fn};
-use crate::version::{Stamp, VersionRef};
+use crate::version::VersionRef;
 use std::ptr;
 
 /// A stretch of segments that was rolled back.
@@ -241,19 +244,76 @@ impl Clock {
         sync::fence_after_rmw();
     }
 
-    /// The version's stamp, after setting it if it was pending. For whoever meets a version in a chain (S1).
+    /// What the stamp says, after setting it if it was pending. For whoever meets a version in a chain (S1), or its batch; that
+    /// may be open still.
     #[inline]
-    pub(crate) fn settle(&self, version: VersionRef<'_>, guard: &Guard) -> Stamp {
-        match version.stamp() {
-            pending @ Stamp::Pending { .. } => self.help(version, pending, guard),
+    pub(crate) fn settle(&self, word: &StampWord, guard: &Guard) -> Stamp {
+        match word.load() {
+            pending @ Stamp::Pending { .. } => {
+                sync::atomic::fence(Ordering::SeqCst);
+                self.stamp_now(word, pending, guard)
+            }
+            Stamp::InBatch => self.settle_in_batch(word, guard),
             stamp => stamp,
         }
     }
 
     #[cold]
-    fn help(&self, version: VersionRef<'_>, pending: Stamp, guard: &Guard) -> Stamp {
-        sync::atomic::fence(Ordering::SeqCst);
-        self.stamp_now(version, pending, guard)
+    fn settle_in_batch(&self, word: &StampWord, guard: &Guard) -> Stamp {
+        let Some(batch) = word.batch(guard) else {
+            return word.load();
+        };
+        match self.settle_batch(batch, guard) {
+            Stamp::InBatch => Stamp::InBatch,
+            decided => word.decide_with(batch, decided),
+        }
+    }
+
+    /// What a batch came to, after stamping it if that is all that is missing; [`Stamp::InBatch`] while it is open.
+    pub(crate) fn settle_batch(&self, batch: &Descriptor, guard: &Guard) -> Stamp {
+        let decision = batch.decision();
+        match decision.load() {
+            pending @ Stamp::Pending { .. } => {
+                sync::atomic::fence(Ordering::SeqCst);
+                self.stamp_now(decision, pending, guard)
+            }
+            stamp => stamp,
+        }
+    }
+
+    /// The newest version from `head` on that is decided: the head, unless its batch is open. For readers, who help nobody.
+    #[inline]
+    pub(crate) fn decided<'g>(
+        &self,
+        head: VersionRef<'g>,
+        guard: &'g Guard,
+    ) -> Option<VersionRef<'g>> {
+        match head.stamp() {
+            Stamp::InBatch => self.decided_in_batch(head, guard),
+            Stamp::Pending { .. } => {
+                self.settle(head.stamp_word(), guard);
+                Some(head)
+            }
+            _ => Some(head),
+        }
+    }
+
+    #[cold]
+    fn decided_in_batch<'g>(
+        &self,
+        head: VersionRef<'g>,
+        guard: &'g Guard,
+    ) -> Option<VersionRef<'g>> {
+        // Before the look at the batch: once that is decided, what lies below may be cut off here.
+        let mut below = head.previous();
+        let stamp = self.settle(head.stamp_word(), guard);
+        if planted("batch-below-late") {
+            below = head.previous();
+        }
+        match stamp {
+            Stamp::InBatch => below,
+            _ => Some(head),
+        }
     }
 
     /// As [`Clock::settle`], for the writer right after the CAS that published the version, which spares the fence.
@@ -262,10 +322,10 @@ impl Clock {
             sync::fence_after_rmw();
         }
         let stamp = version.stamp();
-        self.stamp_now(version, stamp, guard)
+        self.stamp_now(version.stamp_word(), stamp, guard)
     }
 
-    fn stamp_now(&self, version: VersionRef<'_>, stamp: Stamp, guard: &Guard) -> Stamp {
+    fn stamp_now(&self, word: &StampWord, stamp: Stamp, guard: &Guard) -> Stamp {
         let Stamp::Pending { turns } = stamp else {
             return stamp;
         };
@@ -274,7 +334,7 @@ impl Clock {
             true => Stamp::At(view.segment),
             false => Stamp::Void,
         };
-        version.decide(stamp, decision)
+        word.decide(stamp, decision)
     }
 }
 

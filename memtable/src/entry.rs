@@ -13,9 +13,10 @@ use crate::mutant::planted;
 use crate::prefetch::prefetch;
 use crate::reclaim::Guard;
 use crate::run::Slot;
+use crate::stamp::{Stamp, StampWord};
 use crate::sync::Checked;
 use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-use crate::version::{self, Stamp, State, Version, VersionRef};
+use crate::version::{self, State, Version, VersionRef};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -87,6 +88,13 @@ impl EntrySlot {
 
     pub(crate) fn as_ptr(self) -> *mut u8 {
         self.0.as_ptr().cast()
+    }
+
+    /// # Safety
+    /// `entry` came from [`EntrySlot::as_ptr`].
+    pub(crate) unsafe fn from_ptr(entry: *mut u8) -> EntrySlot {
+        // SAFETY: by the contract it is not null.
+        EntrySlot(unsafe { NonNull::new_unchecked(entry.cast()) })
     }
 }
 
@@ -242,30 +250,34 @@ pub(crate) struct Contents<'v> {
 }
 
 impl NewEntry {
-    /// The entry's first version is inline, or is `chained`, which the entry owns from now on.
-    pub(crate) fn new(
+    /// An entry whose first version is inline.
+    pub(crate) fn new(key: &[u8], contents: &Contents<'_>, stamp: StampWord) -> NewEntry {
+        let inline = &contents.value[..];
+        let first = Version::inline(stamp, contents.state, contents.tag, inline.len() as u8);
+        NewEntry::allocate(key, inline, first, None)
+    }
+
+    /// An entry whose first version lies apart, and belongs to it from now on.
+    pub(crate) fn over(key: &[u8], version: VersionRef<'_>) -> NewEntry {
+        let unused = Version::inline(StampWord::new(Stamp::Void), State::Gone, 0, 0);
+        NewEntry::allocate(key, &[], unused, Some(version))
+    }
+
+    fn allocate(
         key: &[u8],
-        contents: &Contents<'_>,
-        stamp: Stamp,
-        chained: Option<VersionRef<'_>>,
+        inline: &[u8],
+        first: Version,
+        apart: Option<VersionRef<'_>>,
     ) -> NewEntry {
-        let inline = match chained {
-            None => &contents.value[..],
-            Some(_) => &[],
-        };
         let layout = layout(key.len(), inline.len());
         // SAFETY: the layout is not empty: it has the header.
         let memory = unsafe { alloc(layout) }.cast::<Entry>();
         let Some(entry) = NonNull::new(memory) else {
             handle_alloc_error(layout)
         };
-        let (state, stamp) = match chained {
-            None => (contents.state, stamp),
-            Some(_) => (State::Gone, Stamp::Void),
-        };
         // SAFETY: fresh memory of that layout, not shared with anyone; the head is derived from the allocation's pointer.
         unsafe {
-            let head = match chained {
+            let head = match apart {
                 None => entry.byte_add(offset_of!(Entry, first)).as_ptr().cast(),
                 Some(version) => version.as_ptr(),
             };
@@ -273,7 +285,7 @@ impl NewEntry {
                 head: AtomicPtr::new(head),
                 hold: AtomicU32::new(0),
                 key_len: key.len() as u32,
-                first: Version::inline(stamp, state, contents.tag, inline.len() as u8),
+                first,
                 check: Checked::new(),
             });
             let bytes = entry.as_ptr().add(1).cast::<u8>();
@@ -282,6 +294,15 @@ impl NewEntry {
             entry.as_ref().check.wrote();
         }
         NewEntry { entry }
+    }
+
+    /// Frees the entry with its version.
+    ///
+    /// # Safety
+    /// It was not published, and nobody looks at its version.
+    pub(crate) unsafe fn destroy(self) {
+        // SAFETY: by the contract.
+        unsafe { destroy(self.entry.as_ptr().cast()) }
     }
 
     pub(crate) fn publish<'g>(&self, _guard: &'g Guard) -> EntryRef<'g> {

@@ -99,6 +99,7 @@
 //! must be true between them.
 
 mod account;
+mod batch;
 mod cells;
 mod chain;
 mod clock;
@@ -129,6 +130,7 @@ mod set;
 mod shards;
 mod snapshot;
 mod stage;
+mod stamp;
 mod sync;
 mod table;
 mod teardown;
@@ -144,6 +146,7 @@ mod write;
 pub mod __model;
 
 pub use account::Stats;
+pub use batch::WriteBatch;
 pub use compute::Exchange;
 pub use cursor::Cursor;
 pub use error::{Error, MAX_KEY_LEN, MAX_VALUE_LEN};

@@ -1,6 +1,7 @@
 //! The public table.
 
 use crate::account::Stats;
+use crate::batch::WriteBatch;
 use crate::cursor::Cursor;
 use crate::error::Error;
 use crate::frozen::{FreezeError, Frozen};
@@ -66,12 +67,12 @@ impl Memtable {
     #[cfg(untorn_loom)]
     #[doc(hidden)]
     pub fn __any_pending(&self) -> bool {
-        use crate::{entry::Head, version::Stamp, walk::Walk};
+        use crate::{entry::Head, walk::Walk};
         let guard = reclaim::pin();
         let all = std::ops::Bound::Unbounded;
         let mut walk = Walk::new(&self.table, all.clone(), all, &guard);
         std::iter::from_fn(|| walk.next()).any(|entry| match entry.head() {
-            Head::Live(head) => matches!(head.stamp(), Stamp::Pending { .. }),
+            Head::Live(head) => !head.stamp().is_decided(),
             Head::Dead => false,
         })
     }
@@ -131,6 +132,22 @@ impl Memtable {
     ) -> Result<Written, Error> {
         self.table
             .write(key.as_ref(), |item| Change::Update(change(item)))
+    }
+
+    /// Applies all writes of a batch at one instant: every reader, snapshot and count sees all of them or none.
+    ///
+    /// Linearizable, lock-free: who would write to a key of a batch that is on its way completes that first, so a write may take as long
+    /// as the batches that it meets. Readers never wait and never help; they see what was before. Beside an insert for each
+    /// key it costs a sort of the keys, unless they are sorted already, and one allocation for all; keys that follow each other save the
+    /// descent. In an open stage the batch belongs to that stage as a whole.
+    ///
+    /// A batch of a million writes can delay a single one by all of it; where that matters make it a table of its own, as
+    /// [`MemtableSet::apply`](crate::MemtableSet::apply) does.
+    ///
+    /// # Errors
+    /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`], [`Error::Frozen`]; nothing is changed then.
+    pub fn apply(&self, batch: &WriteBatch) -> Result<Written, Error> {
+        self.table.apply(batch)
     }
 
     /// A copy of the value that the key holds; `None` if it is absent, deleted or has a tag alone. Linearizable.

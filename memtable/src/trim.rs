@@ -21,8 +21,9 @@ use crate::entry::{EntryRef, Head};
 use crate::mutant::planted;
 use crate::reclaim::Guard;
 use crate::registry::Registry;
+use crate::stamp::Stamp;
 use crate::sync;
-use crate::version::{self, Stamp, State, VersionRef};
+use crate::version::{self, State, VersionRef};
 
 /// Who trims, and why.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -81,7 +82,7 @@ impl<'g> Judge<'_, 'g> {
         self.top_passed |= is_top;
         let decides_bits = || is_top && self.bits_at_or_below(version);
         match stamp {
-            Stamp::Pending { .. } => true,
+            Stamp::InBatch | Stamp::Pending { .. } => true,
             Stamp::Void => false,
             Stamp::Discarded => decides_bits(),
             Stamp::At(segment) => match self.view.rolled_back(segment) {
@@ -91,7 +92,7 @@ impl<'g> Judge<'_, 'g> {
                     self.blocked |= shown;
                     // Not while it is announced: a `stats()` that began before the rollback counts it.
                     if decides_bits && !shown && booked {
-                        version.decide(stamp, Stamp::Discarded);
+                        version.stamp_word().decide(stamp, Stamp::Discarded);
                     }
                     shown || decides_bits
                 }
@@ -119,7 +120,7 @@ impl<'g> Judge<'_, 'g> {
 }
 
 fn happened(version: VersionRef<'_>) -> bool {
-    !matches!(version.stamp(), Stamp::Void | Stamp::Pending { .. })
+    matches!(version.stamp(), Stamp::At(_) | Stamp::Discarded)
 }
 
 impl Trimmer<'_> {
@@ -136,7 +137,10 @@ impl Trimmer<'_> {
         // Decided before it is judged: a stamp that came in the middle would make a new version look like nothing. And before
         // the view is read: a stamp above the view may lie behind a mark that the view does not know, whose rollback needs what
         // lies below.
-        self.clock.settle(head, guard);
+        if !self.clock.settle(head.stamp_word(), guard).is_decided() {
+            // In an open batch: its owner trims when it is done.
+            return Trimmed::Done(put_off(entry, role, Payment::Busy));
+        }
         let view = self.clock.now(guard);
         // The view before the registry (R1). The flag's exchange was the last write, so nothing is in the store buffer.
         sync::fence_after_rmw();
@@ -157,7 +161,8 @@ impl Trimmer<'_> {
             && head.is_booked()
             && view.discards(segment)
         {
-            head.decide(Stamp::At(segment), Stamp::Discarded);
+            head.stamp_word()
+                .decide(Stamp::At(segment), Stamp::Discarded);
         }
         let mut kept = head;
         let mut next = head.previous();
@@ -172,22 +177,29 @@ impl Trimmer<'_> {
 
         let empty = !alive
             && kept == head
-            && !matches!(head.stamp(), Stamp::Pending { .. })
+            && head.stamp().is_decided()
             && (head.tag() & self.persistent_mask == 0 || head.stamp() == Stamp::Void)
             && !judge.blocked
             && !judge.unbooked;
         if empty && (!entry.in_debt() || planted("bury-in-debt")) && entry.bury(head) {
             return Trimmed::Buried;
         }
-        let payment = match (role, judge.unbooked, judge.blocked) {
-            (Role::Writer, ..) | (_, false, false) => Payment::Paid,
-            (_, true, _) => Payment::Busy,
-            (_, false, true) => Payment::Blocked,
-        };
-        if !matches!(payment, Payment::Paid) {
+        Trimmed::Done(match (judge.unbooked, judge.blocked) {
+            (false, false) => Payment::Paid,
+            (true, _) => put_off(entry, role, Payment::Busy),
+            (false, true) => put_off(entry, role, Payment::Blocked),
+        })
+    }
+}
+
+/// What could not be cleared away stays owed, but for a writer, who owes nothing.
+fn put_off(entry: EntryRef<'_>, role: Role, why: Payment) -> Payment {
+    match role {
+        Role::Writer => Payment::Paid,
+        Role::Payer | Role::Remover => {
             entry.owe();
+            why
         }
-        Trimmed::Done(payment)
     }
 }
 

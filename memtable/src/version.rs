@@ -2,9 +2,8 @@
 //!
 //! A version is filled before it is published and from then on only three of its words change:
 //!
-//! * the *stamp*, once from *pending* to its final value ([`Stamp`]), by anybody who meets it
-//!   ([`Clock::settle`](crate::clock::Clock::settle)), and once more from a rolled back segment to *discarded*, by the holder of
-//!   the entry's trim flag;
+//! * the *stamp* ([`stamp`](crate::stamp)), once to its final value, by anybody who meets it, and once more from a rolled back
+//!   segment to *discarded*, by the holder of the entry's trim flag;
 //! * *booked*, once, by its writer, when no stripe of the account announces it any more ([`account`](crate::account)): until
 //!   then it is reachable from there, so it is neither unlinked nor freed with its entry;
 //! * `previous`, by the holder of the entry's trim flag, to leave out versions that nobody needs.
@@ -13,52 +12,13 @@
 //! `previous` and is freed with the entry. Every other version is a [`Chained`] of its own.
 
 use crate::reclaim::Guard;
+use crate::stamp::{Stamp, StampWord};
 use crate::sync::Checked;
-use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
 use std::mem::offset_of;
 use std::ptr::{self, NonNull};
-
-/// When a version takes effect, as read from its stamp word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stamp {
-    /// Not decided yet; computed after so many turns of the clock.
-    Pending { turns: u64 },
-    /// In effect from this segment on, unless a rollback took the segment back.
-    At(u64),
-    /// Never happened: the clock turned between its computation and its stamp. Its writer starts again.
-    Void,
-    /// Rolled back for good, and no snapshot is left that could show it.
-    Discarded,
-}
-
-const PENDING: u64 = 1 << 63;
-const VOID: u64 = u64::MAX;
-const DISCARDED: u64 = u64::MAX - 1;
-
-impl Stamp {
-    pub(crate) const fn to_word(self) -> u64 {
-        match self {
-            Stamp::Pending { turns } => PENDING | turns,
-            Stamp::At(segment) => segment,
-            Stamp::Void => VOID,
-            Stamp::Discarded => DISCARDED,
-        }
-    }
-
-    #[inline]
-    pub(crate) const fn from_word(word: u64) -> Stamp {
-        match word {
-            VOID => Stamp::Void,
-            DISCARDED => Stamp::Discarded,
-            _ if word & PENDING != 0 => Stamp::Pending {
-                turns: word & !PENDING,
-            },
-            _ => Stamp::At(word),
-        }
-    }
-}
 
 /// What a version says about its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +57,7 @@ pub(crate) struct Delta {
 /// The part that all versions share.
 #[repr(C)]
 pub(crate) struct Version {
-    stamp: AtomicU64,
+    stamp: StampWord,
     tag: u32,
     state: State,
     inline: bool,
@@ -118,9 +78,9 @@ struct Chained {
 
 impl Version {
     /// The inline first version of an entry.
-    pub(crate) fn inline(stamp: Stamp, state: State, tag: u32, len: u8) -> Version {
+    pub(crate) fn inline(stamp: StampWord, state: State, tag: u32, len: u8) -> Version {
         let version = Version {
-            stamp: AtomicU64::new(stamp.to_word()),
+            stamp,
             tag,
             state,
             inline: true,
@@ -190,24 +150,14 @@ impl<'g> VersionRef<'g> {
         self.get().inline
     }
 
-    /// Acquire: whoever sees a stamp sees the version and all that its writer did before.
     #[inline]
-    pub(crate) fn stamp(&self) -> Stamp {
-        Stamp::from_word(self.get().stamp.load(Ordering::Acquire))
+    pub(crate) fn stamp_word(&self) -> &'g StampWord {
+        &self.get().stamp
     }
 
-    /// Sets the stamp if it is still `from`; answers what it is now.
-    pub(crate) fn decide(&self, from: Stamp, to: Stamp) -> Stamp {
-        // Release: who reads the stamp (a `stats()` that met the announcement) reads the delta too.
-        match self.get().stamp.compare_exchange(
-            from.to_word(),
-            to.to_word(),
-            Ordering::AcqRel,
-            Ordering::Acquire,
-        ) {
-            Ok(_) => to,
-            Err(now) => Stamp::from_word(now),
-        }
+    #[inline]
+    pub(crate) fn stamp(&self) -> Stamp {
+        self.get().stamp.load()
     }
 
     /// No stripe announces it any more. Release: who retires it does so after the stripe let it go.
@@ -290,7 +240,7 @@ impl NewVersion {
     }
 
     pub(crate) fn new(
-        stamp: Stamp,
+        stamp: StampWord,
         state: State,
         tag: u32,
         value: &[u8],
@@ -318,6 +268,22 @@ impl NewVersion {
             ptr::copy_nonoverlapping(value.as_ptr(), start, value.len());
         }
         NewVersion { chained }
+    }
+
+    /// Frees the version.
+    ///
+    /// # Safety
+    /// It was not published, and nobody looks at it.
+    pub(crate) unsafe fn destroy(self) {
+        // SAFETY: by the contract; the pointer is that of the allocation.
+        unsafe {
+            destroy(
+                self.chained
+                    .byte_add(offset_of!(Chained, version))
+                    .as_ptr()
+                    .cast(),
+            )
+        }
     }
 
     /// The version, for publication.
@@ -366,20 +332,6 @@ pub(crate) unsafe fn destroy(object: *mut u8) {
 #[cfg(all(test, not(untorn_loom)))]
 mod tests {
     use super::*;
-
-    #[test]
-    fn stamp_words_round_trip_and_do_not_collide() {
-        for stamp in [
-            Stamp::Pending { turns: 0 },
-            Stamp::Pending { turns: 17 },
-            Stamp::At(1),
-            Stamp::At((1 << 63) - 1),
-            Stamp::Void,
-            Stamp::Discarded,
-        ] {
-            assert_eq!(Stamp::from_word(stamp.to_word()), stamp);
-        }
-    }
 
     #[test]
     fn an_inline_version_costs_sixteen_bytes() {

@@ -7,7 +7,8 @@
 use crate::clock::{Clock, View, ViewRef};
 use crate::entry::{EntryRef, Head};
 use crate::reclaim::Guard;
-use crate::version::{Stamp, State, VersionRef};
+use crate::stamp::Stamp;
+use crate::version::{State, VersionRef};
 
 /// The newest version of a chain that is in effect under `view`, a removal included.
 #[inline]
@@ -27,13 +28,13 @@ pub(crate) fn in_effect<'g>(head: VersionRef<'g>, view: &View) -> Option<Version
 /// The newest version that happened at all: its tag has the persistent bits, even if it was rolled back.
 pub(crate) fn top(head: VersionRef<'_>) -> Option<VersionRef<'_>> {
     std::iter::successors(Some(head), VersionRef::previous)
-        .find(|version| !matches!(version.stamp(), Stamp::Void | Stamp::Pending { .. }))
+        .find(|version| matches!(version.stamp(), Stamp::At(_) | Stamp::Discarded))
 }
 
 /// What a key holds at one instant.
 pub(crate) struct Current<'g> {
-    /// The head that was read.
-    pub(crate) head: VersionRef<'g>,
+    /// The newest version that is decided.
+    pub(crate) newest: VersionRef<'g>,
     pub(crate) view: ViewRef<'g>,
     /// The version in effect; `None` if there is none or it is a removal.
     pub(crate) live: Option<VersionRef<'g>>,
@@ -42,7 +43,7 @@ pub(crate) struct Current<'g> {
 }
 
 impl<'g> Current<'g> {
-    /// Reads the key; `None` if its entry is dead.
+    /// Reads the key; `None` if its entry is dead, or holds nothing but what an open batch put there.
     pub(crate) fn read(
         entry: EntryRef<'g>,
         clock: &Clock,
@@ -52,24 +53,39 @@ impl<'g> Current<'g> {
         let Head::Live(head) = entry.head() else {
             return None;
         };
-        clock.settle(head, guard);
+        let decided = clock.decided(head, guard)?;
+        Some(Current::from(decided, clock, persistent_mask, guard))
+    }
+
+    /// Reads the key from a version on that is decided.
+    pub(crate) fn from(
+        decided: VersionRef<'g>,
+        clock: &Clock,
+        persistent_mask: u32,
+        guard: &'g Guard,
+    ) -> Current<'g> {
         let view = clock.now(guard);
-        let live = in_effect(head, &view).filter(|version| version.state() != State::Gone);
+        let live = in_effect(decided, &view).filter(|version| version.state() != State::Gone);
         let persistent = match persistent_mask {
             0 => 0,
-            mask => top(head).map_or(0, |top| top.tag() & mask),
+            mask => top(decided).map_or(0, |top| top.tag() & mask),
         };
-        Some(Current {
-            head,
+        Current {
+            newest: decided,
             view,
             live,
             persistent,
-        })
+        }
     }
 
     /// The whole tag: the persistent bits and those of the version in effect.
     pub(crate) fn tag(&self, persistent_mask: u32) -> u32 {
         self.persistent | self.live.map_or(0, |live| live.tag() & !persistent_mask)
+    }
+
+    /// What the version in effect holds.
+    pub(crate) fn content(&self, entry: EntryRef<'g>) -> Option<(State, &'g [u8])> {
+        self.live.map(|live| (live.state(), entry.value(live)))
     }
 
     pub(crate) fn is_absent(&self) -> bool {
@@ -87,8 +103,8 @@ pub(crate) fn newest<'g>(
     let Head::Live(head) = entry.head() else {
         return None;
     };
-    clock.settle(head, guard);
-    in_effect(head, &clock.now(guard)).filter(|version| version.state() != State::Gone)
+    let decided = clock.decided(head, guard)?;
+    in_effect(decided, &clock.now(guard)).filter(|version| version.state() != State::Gone)
 }
 
 /// The version of a key that a registered snapshot sees.
@@ -101,12 +117,12 @@ pub(crate) fn at<'g>(
     let Head::Live(head) = entry.head() else {
         return None;
     };
-    clock.settle(head, guard);
+    let decided = clock.decided(head, guard)?;
     let view = clock.now(guard);
-    std::iter::successors(Some(head), VersionRef::previous)
+    std::iter::successors(Some(decided), VersionRef::previous)
         .find(|version| match version.stamp() {
             Stamp::At(segment) => view.shows(segment, snapshot),
-            Stamp::Void | Stamp::Discarded | Stamp::Pending { .. } => false,
+            _ => false,
         })
         .filter(|version| version.state() != State::Gone)
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use untorn_memtable::{
-    Entry, Kind, Memtable, RollbackError, Savepoint, Snapshot, StageId, Stats, Update,
+    Entry, Kind, Memtable, RollbackError, Savepoint, Snapshot, StageId, Stats, Update, WriteBatch,
 };
 
 /// Bits that survive rollbacks in the tables with stages.
@@ -18,6 +18,8 @@ enum Op {
     Delete(u8),
     Remove(u8),
     Tag(u8, u32),
+    /// Of inserts, deletions and tags.
+    Batch(Vec<Op>),
     Stage,
     Release,
     CleanUp,
@@ -30,14 +32,23 @@ enum Op {
     Range(u8, u8),
 }
 
-fn op() -> impl Strategy<Value = Op> {
-    let key = 0..24u8;
+const KEYS: std::ops::Range<u8> = 0..24;
+
+/// What a batch can do, too.
+fn write() -> impl Strategy<Value = Op> + Clone {
     prop_oneof![
-        8 => (key.clone(), prop::collection::vec(any::<u8>(), 0..6)).prop_map(|(k, v)| Op::Insert(k, v)),
-        2 => (key.clone(), Just(200usize)).prop_map(|(k, n)| Op::Insert(k, vec![k; n])),
-        3 => key.clone().prop_map(Op::Delete),
-        3 => key.clone().prop_map(Op::Remove),
-        3 => (key.clone(), 0..16u32).prop_map(|(k, t)| Op::Tag(k, t)),
+        8 => (KEYS, prop::collection::vec(any::<u8>(), 0..6)).prop_map(|(k, v)| Op::Insert(k, v)),
+        2 => (KEYS, Just(200usize)).prop_map(|(k, n)| Op::Insert(k, vec![k; n])),
+        3 => KEYS.prop_map(Op::Delete),
+        3 => (KEYS, 0..16u32).prop_map(|(k, t)| Op::Tag(k, t)),
+    ]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        16 => write(),
+        3 => KEYS.prop_map(Op::Remove),
+        3 => prop::collection::vec(write(), 0..12).prop_map(Op::Batch),
         2 => Just(Op::Stage),
         1 => Just(Op::Release),
         2 => Just(Op::CleanUp),
@@ -47,7 +58,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Snapshot),
         1 => Just(Op::SnapshotBeforeStages),
         1 => Just(Op::DropSnapshot),
-        2 => (key.clone(), key).prop_map(|(a, b)| Op::Range(a, b)),
+        2 => (KEYS, KEYS).prop_map(|(a, b)| Op::Range(a, b)),
     ]
 }
 
@@ -100,6 +111,28 @@ impl Model {
         let tag = tag & !mask;
         self.written
             .insert(key.to_vec(), Content { kind, value, tag });
+    }
+
+    fn write(&mut self, op: &Op, mask: u32) {
+        let old = |key: &[u8]| self.get(key);
+        match op {
+            Op::Insert(k, value) => {
+                let tag = old(&key(*k)).map_or(0, |content| content.tag);
+                self.set(&key(*k), Kind::Value, value.clone(), tag, mask);
+            }
+            Op::Delete(k) => {
+                let tag = old(&key(*k)).map_or(0, |content| content.tag);
+                self.set(&key(*k), Kind::Tombstone, Vec::new(), tag, mask);
+            }
+            Op::Tag(k, tag) => {
+                let (kind, value) = match old(&key(*k)) {
+                    Some(old) => (old.kind, old.value),
+                    None => (Kind::TagOnly, Vec::new()),
+                };
+                self.set(&key(*k), kind, value, *tag, mask);
+            }
+            other => panic!("{other:?} is no write"),
+        }
     }
 
     fn keys(&self) -> Vec<Vec<u8>> {
@@ -191,17 +224,28 @@ fn run(ops: &[Op], capacity: usize, mask: u32) {
     for op in ops {
         match op {
             Op::Insert(k, value) => {
-                let key = key(*k);
-                let tag = model.get(&key).map_or(0, |content| content.tag);
-                let written = table.insert(&key, value).unwrap();
+                let written = table.insert(key(*k), value).unwrap();
                 assert_eq!(written.staged, !marks.0.is_empty());
-                model.set(&key, Kind::Value, value.clone(), tag, mask);
+                model.write(op, mask);
             }
             Op::Delete(k) => {
-                let key = key(*k);
-                let tag = model.get(&key).map_or(0, |content| content.tag);
-                table.delete(&key).unwrap();
-                model.set(&key, Kind::Tombstone, Vec::new(), tag, mask);
+                table.delete(key(*k)).unwrap();
+                model.write(op, mask);
+            }
+            Op::Batch(writes) => {
+                let mut batch = WriteBatch::new();
+                for write in writes {
+                    match write {
+                        Op::Insert(k, value) => batch.put(key(*k), value),
+                        Op::Delete(k) => batch.delete(key(*k)),
+                        Op::Tag(k, tag) => batch.tag(key(*k), *tag),
+                        other => panic!("{other:?} is in no batch"),
+                    };
+                    model.write(write, mask);
+                }
+                let written = table.apply(&batch).unwrap();
+                assert_eq!(written.changed, !writes.is_empty());
+                assert_eq!(written.staged, !writes.is_empty() && !marks.0.is_empty());
             }
             Op::Remove(k) => {
                 let key = key(*k);
@@ -225,9 +269,7 @@ fn run(ops: &[Op], capacity: usize, mask: u32) {
                         Update::Tag(*tag)
                     })
                     .unwrap();
-                let (kind, value) =
-                    old.map_or((Kind::TagOnly, Vec::new()), |old| (old.kind, old.value));
-                model.set(&key, kind, value, *tag, mask);
+                model.write(op, mask);
             }
             Op::Stage => {
                 let stage = table.open_stage();

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use untorn_memtable::{Memtable, Stats, Update};
+use untorn_memtable::{Memtable, Stats, Update, WriteBatch};
 
 const KEY: usize = 8;
 
@@ -158,8 +158,16 @@ fn all_at_once(seed: u64, len: usize, keys: u64, depth: usize, duration: Duratio
                         count += 1;
                         let n = rng.random_range(0..keys);
                         match rng.random_range(0..10) {
-                            0..4 => {
+                            0..3 => {
                                 table.insert(key(n), value(n, count, len)).unwrap();
+                            }
+                            3 => {
+                                let mut batch = WriteBatch::new();
+                                for _ in 0..rng.random_range(1..6) {
+                                    let n = rng.random_range(0..keys);
+                                    batch.put(key(n), value(n, count, len));
+                                }
+                                table.apply(&batch).unwrap();
                             }
                             4..6 => {
                                 let new = value(n, count, len);

@@ -1,18 +1,19 @@
 //! A stripe: the sums of one writer at a time, and the version that it is about to book.
 
+use super::announced::Announced;
 use super::tally::{OlderSum, Parts, Sum, Tally, destroy_sum};
 use crate::clock::{Hole, View};
 use crate::mutant::planted;
 use crate::reclaim::Guard;
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering, fence};
 use crate::sync::{self, const_fn};
-use crate::version::{Delta, Version, VersionRef};
+use crate::version::Delta;
 use std::ptr;
 
 const RING: u64 = if cfg!(untorn_loom) { 2 } else { 4 };
 
 struct Slot {
-    announced: AtomicPtr<Version>,
+    announced: AtomicPtr<()>,
     first: AtomicU64,
     last: AtomicU64,
     len: AtomicU64,
@@ -38,7 +39,7 @@ impl Slot {
 
     fn load(&self) -> Tally {
         Tally {
-            announced: self.announced.load(Ordering::Relaxed),
+            announced: Announced::from_word(self.announced.load(Ordering::Relaxed)),
             newest: Sum {
                 first: self.first.load(Ordering::Relaxed),
                 last: self.last.load(Ordering::Relaxed),
@@ -51,7 +52,8 @@ impl Slot {
     }
 
     fn store(&self, tally: &Tally) {
-        self.announced.store(tally.announced, Ordering::Relaxed);
+        self.announced
+            .store(tally.announced.to_word(), Ordering::Relaxed);
         self.first.store(tally.newest.first, Ordering::Relaxed);
         self.last.store(tally.newest.last, Ordering::Relaxed);
         self.len
@@ -151,30 +153,39 @@ impl Claim<'_> {
         self.stripe.published.store(self.number, Ordering::Release);
     }
 
-    /// Before the version is published (A1).
-    pub(crate) fn announce(&mut self, version: VersionRef<'_>) {
+    /// Before the version, or the first one of the batch, is published (A1).
+    pub(crate) fn announce(&mut self, announced: Announced) {
         if planted("no-announcement") {
             return;
         }
-        self.tally.announced = version.as_ptr();
+        self.tally.announced = announced;
         self.publish();
     }
 
-    /// The announced version was not published, or is void.
+    /// What was announced was not published, or is void.
     pub(crate) fn retract(&mut self) {
-        self.tally.announced = ptr::null_mut();
+        self.tally.announced = Announced::NOTHING;
         self.publish();
     }
 
-    /// Books the announced version, which was stamped with `segment`.
-    pub(crate) fn fold(&mut self, delta: Delta, segment: u64, view: &View, guard: &Guard) {
-        self.tally.announced = ptr::null_mut();
+    /// Books what was announced, which was stamped with `segment`: the deltas of all its versions, at once.
+    #[inline]
+    pub(crate) fn fold(
+        &mut self,
+        deltas: impl IntoIterator<Item = Delta>,
+        segment: u64,
+        view: &View,
+        guard: &Guard,
+    ) {
+        self.tally.announced = Announced::NOTHING;
         let mut replaced = Vec::new();
-        let parts = Parts::of(delta, segment);
-        self.tally.add(parts.here, view, &mut replaced);
-        for part in parts.elsewhere.into_iter().flatten() {
-            self.tally.moved = self.tally.moved.max(segment);
-            self.tally.add(part, view, &mut replaced);
+        for delta in deltas {
+            let parts = Parts::of(delta, segment);
+            self.tally.add(parts.here, view, &mut replaced);
+            for part in parts.elsewhere.into_iter().flatten() {
+                self.tally.moved = self.tally.moved.max(segment);
+                self.tally.add(part, view, &mut replaced);
+            }
         }
         self.publish();
         retire(replaced, guard);

@@ -1,7 +1,8 @@
 //! The sums of a stripe, kept apart by segment as long as a rollback can part them.
 
+use super::announced::Announced;
 use crate::clock::{Hole, View};
-use crate::version::{Delta, Place, Version};
+use crate::version::{Delta, Place};
 use std::ptr;
 
 /// Older sums beyond this many are looked through for neighbours to merge.
@@ -25,7 +26,7 @@ pub(super) struct OlderSum {
 /// The contents of a stripe at one time.
 #[derive(Clone, Copy)]
 pub(super) struct Tally {
-    pub(super) announced: *mut Version,
+    pub(super) announced: Announced,
     pub(super) newest: Sum,
     pub(super) older: *mut OlderSum,
     /// The newest segment in which something was booked that counts in an older one.
@@ -282,7 +283,7 @@ mod tests {
             ..Sum::default()
         };
         let tally = Tally {
-            announced: ptr::null_mut(),
+            announced: Announced::NOTHING,
             newest: Sum::at(6, 1, 10),
             older: cons(merged, ptr::null_mut()),
             moved: 0,

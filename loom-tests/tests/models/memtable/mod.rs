@@ -4,6 +4,7 @@
 //! an insert, a get against an overwrite, a scan against a split. Each model ends with the exact content and
 //! exact counters.
 
+mod batches;
 mod counters;
 mod freezes;
 mod merges;

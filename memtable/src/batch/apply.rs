@@ -1,0 +1,279 @@
+//! The way of a batch through the table: announce, place, close, stamp, book, clean up.
+
+use super::descriptor::{self, Descriptor, Op, Placed};
+use super::write_batch::WriteBatch;
+use crate::account::{Announced, Claim, delta_of};
+use crate::chain::{Inserted, Spot};
+use crate::entry::{EntryRef, EntrySlot, Head};
+use crate::error::Error;
+use crate::item::Written;
+use crate::mutant::planted;
+use crate::reclaim::{self, Guard};
+use crate::stamp::{Stamp, StampWord};
+use crate::sync;
+use crate::table::Table;
+use crate::trim::Role;
+use crate::version::VersionRef;
+use crate::visible::Current;
+use crate::write::{self, Change};
+use std::ptr;
+
+/// So many ops are placed, or cleared up, under one guard, so that a large batch does not hold back all garbage.
+const SHARE: usize = 256;
+
+/// What an attempt to place an op came to.
+enum Placing<'g> {
+    Placed,
+    /// Nothing more has to be placed: the batch is closed.
+    Closed,
+    /// Another batch is open there.
+    Behind(&'g Descriptor),
+    /// Lost a race; look again.
+    Again,
+}
+
+impl Table {
+    /// Applies a batch, as one.
+    pub(crate) fn apply(&self, batch: &WriteBatch) -> Result<Written, Error> {
+        batch.check()?;
+        if batch.is_empty() {
+            return Ok(write::UNCHANGED);
+        }
+        loop {
+            if let Some(written) = self.try_apply(batch)? {
+                self.pay_debts(&reclaim::pin());
+                return Ok(written);
+            }
+            sync::spin();
+        }
+    }
+
+    /// One attempt; `None` if it turned out to be void.
+    fn try_apply(&self, batch: &WriteBatch) -> Result<Option<Written>, Error> {
+        let guard = reclaim::pin();
+        let view = self.clock.now(&guard);
+        if view.frozen {
+            return Err(write::refused());
+        }
+        let batch = Descriptor::new(batch, view.turns, !view.marks.is_empty());
+        let batch = Box::into_raw(batch);
+        // SAFETY: retired at the end of this call, not before.
+        let descriptor = unsafe { &*batch };
+        let mut claim = self.account.claim();
+        if !planted("batch-unannounced") {
+            claim.announce(Announced::batch(descriptor));
+        }
+        let refused = self.is_frozen(&guard);
+        drop(guard);
+        let written = match refused {
+            true => {
+                claim.retract();
+                drop(claim);
+                Err(write::refused())
+            }
+            false => {
+                while !self.complete(descriptor, &reclaim::pin()) {}
+                Ok(self.settle_and_book(descriptor, claim))
+            }
+        };
+        let size = size_of::<Descriptor>() + size_of_val(&*descriptor.ops);
+        // SAFETY: no version names it any more (B3). It was announced: a `stats()` may still look at it (A1), and who met it in
+        // a version may still be about to place something.
+        unsafe { reclaim::pin().retire(batch.cast(), descriptor::destroy, size) };
+        written
+    }
+
+    /// Places what is missing of `batch`, and of those that are in its way, up to a share, and closes it when nothing is. Answers
+    /// whether it is closed.
+    pub(crate) fn complete<'g>(&self, batch: &'g Descriptor, guard: &'g Guard) -> bool {
+        let mut current = batch;
+        // Where the last op was placed: the next one is often in the same leaf.
+        let mut near = None;
+        for _ in 0..SHARE {
+            let placing = match current.next_op() {
+                Some(op) => self.place(current, op, &mut near, guard),
+                None => {
+                    if planted("batch-decided-at-once") {
+                        let now = Stamp::At(self.clock.now(guard).segment);
+                        current.decision().decide(Stamp::InBatch, now);
+                    }
+                    current.close();
+                    Placing::Closed
+                }
+            };
+            match placing {
+                Placing::Placed => {}
+                Placing::Again => sync::spin(),
+                Placing::Closed if ptr::eq(current, batch) => return true,
+                Placing::Closed => (current, near) = (batch, None),
+                Placing::Behind(other) => (current, near) = (other, None),
+            }
+        }
+        false
+    }
+
+    fn place<'t, 'g>(
+        &'t self,
+        batch: &Descriptor,
+        op: &Op,
+        near: &mut Option<Spot<'t, 'g, EntrySlot>>,
+        guard: &'g Guard,
+    ) -> Placing<'g> {
+        let spot = self.leaves().seek_near(*near, batch.key(op), guard);
+        *near = Some(spot);
+        // SAFETY: from a run that was loaded under the guard (I4).
+        let entry = spot.slot().map(|slot| unsafe { slot.under(guard) });
+        if let Some(entry) = entry
+            && let Head::Live(head) = entry.head()
+        {
+            return self.place_on_top(batch, op, entry, head, guard);
+        }
+        self.place_new(batch, op, spot, guard)
+    }
+
+    fn place_on_top<'g>(
+        &self,
+        batch: &Descriptor,
+        op: &Op,
+        entry: EntryRef<'g>,
+        head: VersionRef<'g>,
+        guard: &'g Guard,
+    ) -> Placing<'g> {
+        if self.clock.settle(head.stamp_word(), guard) == Stamp::InBatch {
+            return match head.stamp_word().batch(guard) {
+                Some(open) if ptr::eq(open, batch) => {
+                    op.note(Placed {
+                        entry,
+                        version: head,
+                    });
+                    Placing::Placed
+                }
+                Some(other) => Placing::Behind(other),
+                None => Placing::Again,
+            };
+        }
+        // After the head was loaded (B4).
+        if !batch.is_open() && !planted("batch-late-helper") {
+            return Placing::Closed;
+        }
+        let current = Current::from(head, &self.clock, self.persistent_mask, guard);
+        let change = Change::Update(batch.change(op, self.item(entry, &current)));
+        let Ok(Some(next)) = write::contents(change, current.content(entry)) else {
+            unreachable!("every value was measured, and every op writes")
+        };
+        if batch.staged {
+            entry.owe();
+        }
+        let stamp = StampWord::in_batch(batch);
+        let (version, _) = self.version_above(entry, &current, &next, stamp);
+        let placed = Placed {
+            entry,
+            version: version.publish(guard),
+        };
+        if entry.push(head, placed.version) {
+            op.note(placed);
+            return Placing::Placed;
+        }
+        // SAFETY: never published, and not announced by itself.
+        unsafe { version.destroy() };
+        if batch.staged {
+            self.settle_unlisted(entry, 1, guard);
+        }
+        Placing::Again
+    }
+
+    fn place_new<'t, 'g>(
+        &'t self,
+        batch: &Descriptor,
+        op: &Op,
+        spot: Spot<'t, 'g, EntrySlot>,
+        guard: &'g Guard,
+    ) -> Placing<'g> {
+        if !batch.is_open() && !planted("batch-late-helper") {
+            return Placing::Closed;
+        }
+        let change = Change::Update(batch.change(op, None));
+        let Ok(Some(contents)) = write::contents(change, None) else {
+            unreachable!("every value was measured, and every op writes")
+        };
+        let stamp = StampWord::in_batch(batch);
+        let entry = self.new_entry(batch.key(op), &contents, stamp, guard);
+        let placed = entry.publish(guard);
+        let Head::Live(version) = placed.head() else {
+            unreachable!("only a published entry is buried")
+        };
+        if batch.staged {
+            placed.owe();
+        }
+        // After the run was loaded (B4).
+        let wanted = || batch.is_open() || planted("batch-late-helper");
+        match self.insert_entry(spot, placed, wanted, guard) {
+            Inserted::Done {
+                displaced,
+                offspring,
+            } => {
+                op.note(Placed {
+                    entry: placed,
+                    version,
+                });
+                self.tidy_leaf(displaced, offspring, guard);
+                Placing::Placed
+            }
+            Inserted::Found(_) | Inserted::Unwanted => {
+                // SAFETY: never published, and not announced by itself.
+                unsafe { entry.destroy() };
+                Placing::Again
+            }
+        }
+    }
+
+    /// Stamps a closed batch, books it and lets the stripe go; then what every write does on its way out. `None` if it is void.
+    fn settle_and_book(&self, batch: &Descriptor, mut claim: Claim<'_>) -> Option<Written> {
+        let guard = reclaim::pin();
+        let stamp = self.clock.settle_batch(batch, &guard);
+        for version in batch.versions(&guard) {
+            if !planted("batch-stamps-left") {
+                version.stamp_word().decide_with(batch, stamp);
+            }
+        }
+        let segment = match stamp {
+            Stamp::At(segment) => Some(segment),
+            _ => None,
+        };
+        match segment {
+            Some(segment) => {
+                let deltas = batch.versions(&guard);
+                let deltas = deltas.map(|version| delta_of(version, self.persistent_mask));
+                claim.fold(deltas, segment, &self.clock.now(&guard), &guard);
+            }
+            None => claim.retract(),
+        }
+        drop(guard);
+        drop(claim);
+        let mut staged = false;
+        for ops in batch.ops.chunks(SHARE) {
+            let guard = reclaim::pin();
+            for op in ops {
+                // SAFETY: not booked yet.
+                let Some(Placed { entry, version }) = (unsafe { op.placed(&guard) }) else {
+                    unreachable!("a closed batch is placed whole")
+                };
+                version.mark_booked();
+                match segment {
+                    Some(segment) if batch.staged => {
+                        staged |= self.enlist(entry, segment, None, &guard);
+                    }
+                    None if batch.staged => entry.settle_debt(),
+                    _ => {}
+                }
+                if version.previous().is_some() {
+                    self.trim(entry, Role::Writer, &guard);
+                }
+            }
+        }
+        segment.map(|_| Written {
+            changed: true,
+            staged,
+        })
+    }
+}

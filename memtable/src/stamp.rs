@@ -1,0 +1,144 @@
+//! The stamp: one word that says when a version takes effect, or a whole [batch](crate::batch).
+//!
+//! | lowest two bits | the rest | meaning |
+//! |---|---|---|
+//! | 00 | address of a descriptor | decided with its batch |
+//! | 00 | null, in a descriptor's own word | the batch is open |
+//! | 01 | a segment | in effect from it on, unless a rollback took it back |
+//! | 10 | a number of turns | pending: computed after so many turns of the clock, and not stamped yet |
+//! | 11 | | void or discarded |
+//!
+//! Anybody who meets a pending stamp sets it, once, from the clock ([`Clock::settle`](crate::clock::Clock::settle)); one that names a batch
+//! is set to what the batch's own came to. Besides, the holder of an entry's trim flag turns a rolled back segment into
+//! *discarded*.
+
+use crate::batch::Descriptor;
+use crate::reclaim::Guard;
+use crate::sync::atomic::{AtomicPtr, Ordering};
+use std::ptr;
+
+const _: () = assert!(usize::BITS == 64, "a stamp holds a segment of 62 bits");
+
+/// When a version takes effect, as read from its stamp word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stamp {
+    /// Decided with its batch, which was open when it was looked at.
+    InBatch,
+    /// Not decided yet; computed after so many turns of the clock.
+    Pending { turns: u64 },
+    /// In effect from this segment on, unless a rollback took the segment back.
+    At(u64),
+    /// Never happened: the clock turned between its computation and its stamp. Its writer starts again.
+    Void,
+    /// Rolled back for good, and no snapshot is left that could show it.
+    Discarded,
+}
+
+const KIND: usize = 0b11;
+const IN_BATCH: usize = 0b00;
+const AT: usize = 0b01;
+const PENDING: usize = 0b10;
+const VOID: usize = usize::MAX;
+const DISCARDED: usize = usize::MAX - 4;
+
+impl Stamp {
+    /// Whether it says already what becomes of the version.
+    pub(crate) const fn is_decided(self) -> bool {
+        !matches!(self, Stamp::InBatch | Stamp::Pending { .. })
+    }
+
+    const fn to_word(self) -> *mut Descriptor {
+        ptr::without_provenance_mut(match self {
+            Stamp::InBatch => IN_BATCH,
+            Stamp::At(segment) => (segment as usize) << 2 | AT,
+            Stamp::Pending { turns } => (turns as usize) << 2 | PENDING,
+            Stamp::Void => VOID,
+            Stamp::Discarded => DISCARDED,
+        })
+    }
+
+    #[inline]
+    fn from_word(word: *mut Descriptor) -> Stamp {
+        let word = word.addr();
+        match word & KIND {
+            AT => Stamp::At((word >> 2) as u64),
+            PENDING => Stamp::Pending {
+                turns: (word >> 2) as u64,
+            },
+            IN_BATCH => Stamp::InBatch,
+            _ if word == VOID => Stamp::Void,
+            _ => Stamp::Discarded,
+        }
+    }
+}
+
+/// The word itself.
+pub(crate) struct StampWord(AtomicPtr<Descriptor>);
+
+impl StampWord {
+    pub(crate) fn new(stamp: Stamp) -> StampWord {
+        StampWord(AtomicPtr::new(stamp.to_word()))
+    }
+
+    /// The stamp of a version in a batch.
+    pub(crate) fn in_batch(batch: &Descriptor) -> StampWord {
+        StampWord(AtomicPtr::new(ptr::from_ref(batch).cast_mut()))
+    }
+
+    /// Acquire: whoever sees a stamp sees the version and all that its writer did before.
+    #[inline]
+    pub(crate) fn load(&self) -> Stamp {
+        Stamp::from_word(self.0.load(Ordering::Acquire))
+    }
+
+    /// The batch that decides it, if that is still named here.
+    pub(crate) fn batch<'g>(&self, _guard: &'g Guard) -> Option<&'g Descriptor> {
+        let word = self.0.load(Ordering::Acquire);
+        match word.addr() & KIND {
+            // SAFETY: a descriptor is retired only after no version that can be reached names it any more (B3).
+            IN_BATCH => unsafe { word.as_ref() },
+            _ => None,
+        }
+    }
+
+    /// Sets the stamp if it is still `from`, which names no batch of a version; answers what it is now.
+    pub(crate) fn decide(&self, from: Stamp, to: Stamp) -> Stamp {
+        self.exchange(from.to_word(), to)
+    }
+
+    /// As [`StampWord::decide`], for a version in `batch`.
+    pub(crate) fn decide_with(&self, batch: &Descriptor, to: Stamp) -> Stamp {
+        self.exchange(ptr::from_ref(batch).cast_mut(), to)
+    }
+
+    fn exchange(&self, from: *mut Descriptor, to: Stamp) -> Stamp {
+        // Release: who reads the stamp (a `stats()` that met the announcement) reads the delta too.
+        match self
+            .0
+            .compare_exchange(from, to.to_word(), Ordering::AcqRel, Ordering::Acquire)
+        {
+            Ok(_) => to,
+            Err(now) => Stamp::from_word(now),
+        }
+    }
+}
+
+#[cfg(all(test, not(untorn_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamp_words_round_trip_and_do_not_collide() {
+        for stamp in [
+            Stamp::InBatch,
+            Stamp::Pending { turns: 0 },
+            Stamp::Pending { turns: 17 },
+            Stamp::At(0),
+            Stamp::At((1 << 61) - 1),
+            Stamp::Void,
+            Stamp::Discarded,
+        ] {
+            assert_eq!(Stamp::from_word(stamp.to_word()), stamp);
+        }
+    }
+}
