@@ -36,6 +36,7 @@
 
 mod apply;
 mod descriptor;
+mod op;
 mod write_batch;
 
 pub(crate) use descriptor::Descriptor;

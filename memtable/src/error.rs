@@ -36,6 +36,9 @@ pub enum Error {
         /// The hard limit, in bytes.
         limit: u64,
     },
+    /// A batch for a [`MemtableSet`](crate::MemtableSet) sets a key's tag and not its content, which may lie in an older table.
+    #[error("a batch for a set of tables has to write the content of each key whose tag it sets")]
+    TagAlone,
     /// A read below what was pruned from a [`SequencedMemtable`](crate::SequencedMemtable).
     #[error("reads below sequence number {oldest} are refused, since it was pruned")]
     Pruned {

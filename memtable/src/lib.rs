@@ -39,6 +39,8 @@
 //! [`compute`](Memtable::compute), [`get_or_insert_with`](Memtable::get_or_insert_with),
 //! [`compare_and_set`](Memtable::compare_and_set).
 //!
+//! Writes of several keys that belong together are one [`WriteBatch`]: [`apply`](Memtable::apply) makes them visible at one instant.
+//!
 //! An engine that numbers its writes itself takes a [`SequencedMemtable`]: writes and reads are at its numbers, in any order.
 //!
 //! A key holds a value, a tombstone (a deletion that hides older tables), or a tag alone ([`Kind`]); with each goes a 32-bit tag
@@ -52,9 +54,10 @@
 //! | [`get`](Memtable::get), [`entry`](Memtable::entry), [`contains`](Memtable::contains), and those of [`Pinned`] | linearizable |
 //! | [`stats`](Memtable::stats), [`len`](Memtable::len), [`size`](Memtable::size) | linearizable, also against stages: exactly what the table held at an instant of the call |
 //! | [`Pinned::range`], [`Pinned::range_all`] | strictly ordered, no key twice, every key that is there for the whole scan is yielded; each key is read when it is yielded |
+//! | [`apply`](Memtable::apply) | linearizable: a whole batch at one instant, for every reader, snapshot and count |
 //! | [`compute`](Memtable::compute), [`get_or_insert_with`](Memtable::get_or_insert_with), [`compare_and_set`](Memtable::compare_and_set) | linearizable; closures may run again |
 //! | [`get_many`](Memtable::get_many), [`scan`](Memtable::scan), a [`Cursor`] over the table | each key is read at an instant of its own |
-//! | [`MemtableSet`]: writes and point reads | linearizable over all its tables |
+//! | [`MemtableSet`]: writes, batches and point reads | linearizable over all its tables |
 //! | [`SequencedMemtable`] | what a number sees is constant once the writes up to it are done; a read below what was pruned is refused |
 //! | [`Snapshot`], [`SetSnapshot`] | all keys at one instant; constant for as long as it lives |
 //! | [`freeze`](Memtable::freeze) | one instant: what took effect before is in for ever, whatever comes after is refused |
@@ -68,7 +71,8 @@
 //!
 //! A lookup descends through lanes that stay in the processor's caches, then costs about two memory latencies: one for the leaf's
 //! run, one for the entry, in which key and a first value up to 128 bytes lie side by side. An insert of a new key copies
-//! its leaf's run, at most 48 pairs of words; an overwrite allocates one version and copies nothing else. An entry costs 32
+//! its leaf's run, at most 48 pairs of words; an overwrite allocates one version and copies nothing else. A batch costs the same for each
+//! key, but for the descents that sorted neighbours save. An entry costs 32
 //! bytes beside its key and value, and 16 in the run. An empty table owns no heap.
 //!
 //! # Memory
@@ -95,7 +99,7 @@
 //! is one compare-and-swap of that pointer to a copy, a split is one, too (a B-link step: Lehman and Yao, 1981). An entry
 //! never moves, and an overwrite is one compare-and-swap in it. Above lie lanes of the same make, which are only hints. The
 //! stamps that make snapshots and stages follow versioned compare-and-swap (Wei et al., PPoPP 2021), the counters
-//! "Concurrent Size" (Sela and Petrank, OOPSLA 2022). Each module opens with its protocol; `docs/INVARIANTS.md` holds what
+//! "Concurrent Size" (Sela and Petrank, OOPSLA 2022), the batches the multi-word operations of Harris, Fraser and Pratt (DISC 2002). Each module opens with its protocol; `docs/INVARIANTS.md` holds what
 //! must be true between them.
 
 mod account;

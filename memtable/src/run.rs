@@ -111,7 +111,7 @@ impl<S> Copy for RunRef<'_, S> {}
 
 /// The first 8 bytes of `key` behind `prefix` bytes.
 #[inline]
-fn head(key: &[u8], prefix: usize) -> u64 {
+pub(crate) fn head(key: &[u8], prefix: usize) -> u64 {
     let rest = key.get(prefix..).unwrap_or_default();
     match rest.first_chunk::<8>() {
         Some(bytes) => u64::from_be_bytes(*bytes),

@@ -10,8 +10,12 @@
 //! * T3: a point read takes the list once, and the newest table that has the key. A newer table that it does not know had
 //!   no write when it took the list, so what it finds was the newest at some instant of the call.
 //! * T4: tables leave the list from the oldest on, so a newer value is never missing where an older one is still found.
+//! * T6: a large batch is a table of its own. It is filled in private and frozen, the active table is frozen, and one exchange of
+//!   the list puts in front of that the batch and an empty table. If another table came in front meanwhile, that is frozen,
+//!   too: so the batch is newer than all that is behind it, older than all before it, and seen by that exchange, as a whole.
 //! * T5: bytes are reserved before a write, for the whole set, and given back when the table that holds them is dropped.
 
+mod batch;
 mod budget;
 mod flush;
 mod merge;
@@ -67,8 +71,10 @@ pub struct MemtableSet {
 
 /// The list at one moment.
 struct Tables {
+    /// How many tables came before the active one.
+    number: u64,
     active: Member,
-    /// From the newest to the oldest.
+    /// From the newest to the oldest; each came right before the one in front of it.
     frozen: Vec<Member>,
 }
 
@@ -85,8 +91,6 @@ struct Member(Arc<Slot>);
 
 struct Slot {
     table: Memtable,
-    /// How many tables came before.
-    number: u64,
     /// Bytes of the budget that the table's writes took.
     reserved: AtomicU64,
     budget: Arc<Budget>,
@@ -96,11 +100,14 @@ struct Slot {
 }
 
 impl Member {
-    fn new(number: u64, budget: Arc<Budget>) -> Member {
+    fn new(budget: Arc<Budget>) -> Member {
+        Member::over(Memtable::new(), 0, budget)
+    }
+
+    fn over(table: Memtable, reserved: u64, budget: Arc<Budget>) -> Member {
         Member(Arc::new(Slot {
-            table: Memtable::new(),
-            number,
-            reserved: AtomicU64::new(0),
+            table,
+            reserved: AtomicU64::new(reserved),
             budget,
             taken: AtomicBool::new(false),
             flushed: AtomicBool::new(false),
@@ -134,7 +141,8 @@ impl MemtableSet {
         let budget = Arc::new(Budget::new(limits));
         MemtableSet {
             tables: ArcSwap::from_pointee(Tables {
-                active: Member::new(0, budget.clone()),
+                number: 0,
+                active: Member::new(budget.clone()),
                 frozen: Vec::new(),
             }),
             budget,
@@ -147,7 +155,8 @@ impl MemtableSet {
     /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`], [`Error::MemoryLimit`]; nothing is changed then.
     pub fn insert(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Written, Error> {
         let (key, value) = (key.as_ref(), value.as_ref());
-        self.write(key.len() + value.len(), |table| table.insert(key, value))
+        let reserved = self.budget.reserve(1, key.len() + value.len())?;
+        self.write(reserved, |table| table.insert(key, value))
     }
 
     /// Writes a tombstone, which hides what older tables and the files below hold. Otherwise as [`MemtableSet::insert`].
@@ -156,15 +165,16 @@ impl MemtableSet {
     /// [`Error::KeyTooLarge`], [`Error::MemoryLimit`]; nothing is changed then.
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<Written, Error> {
         let key = key.as_ref();
-        self.write(key.len(), |table| table.delete(key))
+        let reserved = self.budget.reserve(1, key.len())?;
+        self.write(reserved, |table| table.delete(key))
     }
 
+    /// Writes to the active table, which takes over what was reserved for it.
     fn write(
         &self,
-        bytes: usize,
+        reserved: u64,
         mut write: impl FnMut(&Memtable) -> Result<Written, Error>,
     ) -> Result<Written, Error> {
-        let reserved = self.budget.reserve(bytes)?;
         loop {
             let tables = self.tables.load();
             match write(&tables.active) {
@@ -211,7 +221,8 @@ impl MemtableSet {
     fn succeed(&self, tables: &Arc<Tables>) {
         let frozen = std::iter::once(&tables.active).chain(&tables.frozen);
         let next = Tables {
-            active: Member::new(tables.active.0.number + 1, self.budget.clone()),
+            number: tables.number + 1,
+            active: Member::new(self.budget.clone()),
             frozen: frozen.cloned().collect(),
         };
         let before = self.tables.compare_and_swap(tables, Arc::new(next));
@@ -263,10 +274,11 @@ impl MemtableSet {
     /// Several may be flushed at once. See [`Flush`] for how a table leaves the set.
     pub fn next_flush(&self) -> Option<Flush<'_>> {
         let tables = self.tables.load();
-        let oldest_first = tables.frozen.iter().rev();
-        oldest_first
-            .cloned()
-            .find_map(|member| Flush::take(self, member))
+        let mut oldest_first = tables.frozen.iter().enumerate().rev();
+        oldest_first.find_map(|(newer, member)| {
+            let number = tables.number - 1 - newer as u64;
+            Flush::take(self, member.clone(), number)
+        })
     }
 
     /// As [`MemtableSet::next_flush`], but waits for a table until `deadline`.
@@ -280,6 +292,7 @@ impl MemtableSet {
             let flushed = |member: &&Member| member.0.flushed.load(Ordering::Acquire);
             let done = tables.frozen.iter().rev().take_while(flushed).count();
             Tables {
+                number: tables.number,
                 active: tables.active.clone(),
                 frozen: tables.frozen[..tables.frozen.len() - done].to_vec(),
             }

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use untorn_memtable::{Entry, Error, Flush, Kind, Limits, MemtableSet, SetSnapshot};
+use untorn_memtable::{Entry, Error, Flush, Kind, Limits, MemtableSet, SetSnapshot, WriteBatch};
 
 /// What a key holds; `None` is a tombstone.
 type Map = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -33,6 +33,8 @@ fn table_contents(flush: &Flush<'_>) -> Map {
 enum Op {
     Insert(u8, u8),
     Delete(u8),
+    /// Keys with values, or tombstones.
+    Batch(Vec<(u8, Option<u8>)>),
     Rotate,
     Flush,
     GiveBack,
@@ -47,6 +49,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => (key.clone(), any::<u8>()).prop_map(|(key, value)| Op::Insert(key, value)),
         3 => key.clone().prop_map(Op::Delete),
+        2 => prop::collection::vec((key.clone(), any::<Option<u8>>()), 0..8).prop_map(Op::Batch),
         2 => Just(Op::Rotate),
         1 => Just(Op::Flush),
         1 => Just(Op::GiveBack),
@@ -59,7 +62,9 @@ fn op() -> impl Strategy<Value = Op> {
 proptest! {
     #[test]
     fn a_set_and_the_files_below_it_behave_like_one_map(ops in prop::collection::vec(op(), 1..100)) {
-        let set = MemtableSet::new(Limits::default());
+        // Batches of more than three writes are tables of their own.
+        let limits = Limits { table: 2 * 4 * 128, ..Limits::default() };
+        let set = MemtableSet::new(limits);
         let mut map = Map::new();
         let mut files: Vec<Map> = Vec::new();
         let mut flushes: Vec<Flush<'_>> = Vec::new();
@@ -73,6 +78,17 @@ proptest! {
                 Op::Delete(key) => {
                     set.delete([key]).unwrap();
                     map.insert(vec![key], None);
+                }
+                Op::Batch(writes) => {
+                    let mut batch = WriteBatch::new();
+                    for (key, value) in writes {
+                        match value {
+                            Some(value) => batch.put([key], [value]),
+                            None => batch.delete([key]),
+                        };
+                        map.insert(vec![key], value.map(|value| vec![value]));
+                    }
+                    prop_assert_eq!(set.apply(&batch).unwrap().changed, !batch.is_empty());
                 }
                 Op::Rotate => {
                     let frozen = set.frozen_tables();
@@ -214,6 +230,125 @@ fn rotation_under_writers_loses_nothing_and_tears_no_snapshot() {
         }
     }
     assert_eq!(set.reserved_bytes(), 0);
+}
+
+/// Each batch writes all keys, small ones into the active table and large ones as tables of their own; who reads sees one batch.
+#[test]
+fn nobody_sees_half_a_batch_whichever_way_it_goes() {
+    const WRITERS: u8 = 2;
+    const KEYS: u8 = 8;
+    const EACH: u64 = 400;
+    let limits = Limits {
+        table: 20_000,
+        ..Limits::default()
+    };
+    let set = MemtableSet::new(limits);
+    let writing = AtomicBool::new(true);
+    thread::scope(|scope| {
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| {
+                let set = &set;
+                scope.spawn(move || {
+                    for n in 0..EACH {
+                        let mut batch = WriteBatch::new();
+                        let len = if n % 5 == 0 { 2000 } else { 9 };
+                        for key in 0..KEYS {
+                            let mut value = vec![0; len];
+                            value[..8].copy_from_slice(&n.to_be_bytes());
+                            value[8] = writer;
+                            batch.put([key], value);
+                        }
+                        set.apply(&batch).unwrap();
+                    }
+                })
+            })
+            .collect();
+        let flusher = scope.spawn(|| {
+            while writing.load(Ordering::Acquire) {
+                match set.next_flush() {
+                    // Not the newest frozen one, so that every key is in the set.
+                    Some(flush) if set.frozen_tables() > 2 => flush.complete(),
+                    _ => thread::yield_now(),
+                }
+            }
+        });
+        let reader = scope.spawn(|| {
+            while writing.load(Ordering::Acquire) {
+                let snapshot = set.snapshot();
+                let batches: Vec<_> = (0..KEYS)
+                    .map(|key| snapshot.get([key]).map(|value| value[..9].to_vec()))
+                    .collect();
+                assert!(
+                    batches.iter().all(|batch| *batch == batches[0]),
+                    "torn: {batches:?}"
+                );
+            }
+        });
+        for writer in writers {
+            writer.join().unwrap();
+        }
+        writing.store(false, Ordering::Release);
+        flusher.join().unwrap();
+        reader.join().unwrap();
+    });
+    assert_eq!(contents(&set.snapshot()).len(), usize::from(KEYS));
+}
+
+#[test]
+fn a_batch_fits_whole_or_not_at_all() {
+    let limits = Limits {
+        table: 10_000,
+        soft: 20_000,
+        hard: 20_000,
+    };
+    let set = MemtableSet::new(limits);
+    let mut batch = WriteBatch::new();
+    for key in 0..100u8 {
+        batch.put([key], [0; 100]);
+    }
+    let refused = set.apply(&batch).unwrap_err();
+    assert_eq!(refused, Error::MemoryLimit { limit: limits.hard });
+    assert_eq!(set.reserved_bytes(), 0);
+    assert_eq!(set.snapshot().range::<&[u8]>(..).count(), 0);
+    assert_eq!(set.frozen_tables(), 0);
+}
+
+#[test]
+fn a_large_batch_is_a_table_of_its_own_between_those_before_and_after() {
+    let limits = Limits {
+        table: 4000,
+        ..Limits::default()
+    };
+    let set = MemtableSet::new(limits);
+    set.insert("k", "before").unwrap();
+    let mut batch = WriteBatch::new();
+    for key in 0..50u8 {
+        batch.put([key], "batch");
+    }
+    set.apply(batch.put("k", "batch")).unwrap();
+    assert_eq!(set.frozen_tables(), 2);
+    assert_eq!(set.get("k").as_deref(), Some(&b"batch"[..]));
+    set.insert("k", "after").unwrap();
+    assert_eq!(set.get("k").as_deref(), Some(&b"after"[..]));
+
+    let (first, second) = (set.next_flush().unwrap(), set.next_flush().unwrap());
+    assert_eq!((first.number(), first.stats().len), (0, 1));
+    assert_eq!((second.number(), second.stats().len), (1, 51));
+    first.complete();
+    second.complete();
+    assert_eq!(set.get("k").as_deref(), Some(&b"after"[..]));
+    set.rotate();
+    assert_eq!(set.next_flush().unwrap().number(), 2);
+}
+
+#[test]
+fn a_tag_without_content_is_refused_by_a_set() {
+    let set = MemtableSet::new(Limits::default());
+    let mut batch = WriteBatch::new();
+    batch.put("a", "1").tag("a", 1).tag("b", 1);
+    assert_eq!(set.apply(&batch), Err(Error::TagAlone));
+    assert_eq!(set.get("a"), None);
+    assert!(set.apply(batch.put("b", "2")).is_ok());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The way of a batch through the table: announce, place, close, stamp, book, clean up.
 
-use super::descriptor::{self, Descriptor, Op, Placed};
+use super::descriptor::{self, Descriptor};
+use super::op::{Op, Placed};
 use super::write_batch::WriteBatch;
 use crate::account::{Announced, Claim, delta_of};
 use crate::chain::{Inserted, Spot};

@@ -1,5 +1,6 @@
 //! What users fill: a list of writes.
 
+use super::op::{Op, fold};
 use crate::error::{Error, MAX_KEY_LEN, MAX_VALUE_LEN};
 use crate::sync::Arc;
 
@@ -137,7 +138,7 @@ impl WriteBatch {
     }
 
     /// Whether every key and value is short enough.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         for write in &self.list.writes {
             if write.key_len > MAX_KEY_LEN {
                 return Err(Error::KeyTooLarge {
@@ -154,6 +155,17 @@ impl WriteBatch {
             }
         }
         Ok(())
+    }
+
+    /// Whether the content of each key is written whose tag is.
+    pub(crate) fn check_content(&self) -> Result<(), Error> {
+        let sets_tag = |write: &Write| matches!(write.what, What::Tag(_));
+        let alone =
+            self.list.writes.iter().any(sets_tag) && fold(&self.list).iter().any(Op::is_tag_alone);
+        match alone {
+            true => Err(Error::TagAlone),
+            false => Ok(()),
+        }
     }
 }
 

@@ -54,9 +54,9 @@ impl Budget {
         }
     }
 
-    /// Takes what a write of so many bytes of key and value needs; answers how much that is.
-    pub(super) fn reserve(&self, bytes: usize) -> Result<u64, Error> {
-        let need = bytes as u64 + OVERHEAD;
+    /// Takes what so many writes need, with so many bytes of keys and values in all; answers how much that is.
+    pub(super) fn reserve(&self, writes: usize, bytes: usize) -> Result<u64, Error> {
+        let need = bytes as u64 + writes as u64 * OVERHEAD;
         let hard = self.limits.hard;
         let taken = |reserved: u64| reserved.checked_add(need).filter(|&sum| sum <= hard);
         match self
@@ -85,6 +85,11 @@ impl Budget {
 
     pub(super) fn is_over_soft_limit(&self) -> bool {
         self.reserved() > self.limits.soft
+    }
+
+    /// Whether a batch that takes so much is to be a table of its own.
+    pub(super) fn fills_half_a_table(&self, batch: u64) -> bool {
+        batch > self.limits.table / 2
     }
 
     /// Whether a table that took so much is to be frozen.

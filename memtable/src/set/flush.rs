@@ -24,7 +24,7 @@ pub struct Flush<'s> {
 }
 
 impl<'s> Flush<'s> {
-    pub(super) fn take(set: &'s MemtableSet, member: Member) -> Option<Flush<'s>> {
+    pub(super) fn take(set: &'s MemtableSet, member: Member, number: u64) -> Option<Flush<'s>> {
         if member.0.taken.swap(true, Ordering::Acquire) {
             return None;
         }
@@ -34,7 +34,7 @@ impl<'s> Flush<'s> {
         Some(Flush {
             set,
             table,
-            number: member.0.number,
+            number,
             member: Some(member),
         })
     }

@@ -185,7 +185,7 @@ fn s28_batch_with_cleanup() {
 /// S28. Three threads: two complete the batch of the third, each on its way to a write of its own.
 #[test]
 fn s28_two_help() {
-    model("s28_two_help", 1, 100000, || {
+    model("s28_two_help", 1, 80000, || {
         let table = table(&[]);
         let others = ["b", "a"].map(|key| {
             let there = Arc::clone(&table);
