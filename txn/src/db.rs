@@ -1,16 +1,22 @@
 //! A database: a store, and the transactions on it.
 
+mod close;
+mod registry;
 mod run;
 mod snapshot;
 
+pub use close::Closed;
 pub use run::Cause;
 pub use snapshot::DbSnapshot;
 
 use crate::error::Error;
 use crate::store::{Begin, MemStore, SafePoint, Store, Timestamp};
-use crate::transaction::alarm::Alarm;
 use crate::transaction::{BeginOptions, Transaction, block_on};
+use crate::worker::Worker;
+use registry::Registry;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 /// A handle on a store, to begin transactions. A clone is the same database.
 ///
@@ -28,8 +34,16 @@ use std::sync::Arc;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Db {
-    store: Arc<dyn Store>,
-    alarm: Arc<Alarm>,
+    shared: Arc<Shared>,
+}
+
+/// What a database and its transactions have in common.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) worker: Worker,
+    pub(crate) registry: Registry,
+    is_closed: AtomicBool,
 }
 
 impl Db {
@@ -41,14 +55,18 @@ impl Db {
     /// A database on `store`.
     pub fn new(store: Arc<dyn Store>) -> Self {
         Self {
-            store,
-            alarm: Arc::default(),
+            shared: Arc::new(Shared {
+                store,
+                worker: Worker::default(),
+                registry: Registry::default(),
+                is_closed: AtomicBool::new(false),
+            }),
         }
     }
 
     /// The store.
     pub fn store(&self) -> &Arc<dyn Store> {
-        &self.store
+        &self.shared.store
     }
 
     /// Begins a transaction. Does not wait for any other.
@@ -56,21 +74,27 @@ impl Db {
     /// # Errors
     ///
     /// With a given start timestamp [`Error::InvalidTimestamp`] and [`Error::SnapshotTooOld`];
-    /// [`Error::Store`].
+    /// [`Error::DatabaseClosed`], [`Error::Store`].
     pub async fn begin(&self, options: BeginOptions) -> Result<Transaction, Error> {
+        self.check_open()?;
         let owner = Arc::new(());
         let begin = Begin {
             start_ts: options.start_ts,
             owner: Arc::downgrade(&owner),
         };
-        let start_ts = self.store.begin(begin).await?;
-        Ok(Transaction::new(
-            Arc::clone(&self.store),
-            Arc::clone(&self.alarm),
-            start_ts,
-            owner,
-            options,
-        ))
+        let start_ts = self.shared.store.begin(begin).await?;
+        let txn = Transaction::new(Arc::clone(&self.shared), start_ts, owner, options);
+        self.shared.registry.enter(start_ts, txn.core());
+        // Entered first, looked at then: a close that did not meet it is seen here.
+        self.check_open()?;
+        Ok(txn)
+    }
+
+    fn check_open(&self) -> Result<(), Error> {
+        if self.shared.is_closed.load(Ordering::SeqCst) {
+            return Err(Error::DatabaseClosed);
+        }
+        Ok(())
     }
 
     /// The database as it is now, to read from.
@@ -79,7 +103,7 @@ impl Db {
     ///
     /// [`Error::Store`].
     pub async fn snapshot(&self) -> Result<DbSnapshot, Error> {
-        DbSnapshot::take(&self.store, None).await
+        DbSnapshot::take(self.store(), None).await
     }
 
     /// The database as it was at a timestamp, to read from. Any number of snapshots may be taken of one timestamp.
@@ -89,7 +113,7 @@ impl Db {
     /// [`Error::SnapshotTooOld`] where what was visible then may be gone, [`Error::InvalidTimestamp`] for one in the
     /// future; [`Error::Store`].
     pub async fn snapshot_at(&self, at: Timestamp) -> Result<DbSnapshot, Error> {
-        DbSnapshot::take(&self.store, Some(at)).await
+        DbSnapshot::take(self.store(), Some(at)).await
     }
 
     /// Up to where old versions may have been dropped, and for how long something has held that back.
@@ -98,7 +122,7 @@ impl Db {
     ///
     /// [`Error::Store`].
     pub async fn safe_point(&self) -> Result<SafePoint, Error> {
-        self.store.safe_point().await
+        self.store().safe_point().await
     }
 
     /// A timestamp above every one given out before.
@@ -107,7 +131,7 @@ impl Db {
     ///
     /// [`Error::Store`].
     pub async fn timestamp(&self) -> Result<Timestamp, Error> {
-        self.store.timestamp().await
+        self.store().timestamp().await
     }
 
     /// The same methods, parking the thread.
@@ -157,6 +181,11 @@ impl BlockingDb<'_> {
     /// As there.
     pub fn safe_point(&self) -> Result<SafePoint, Error> {
         block_on(self.db.safe_point())
+    }
+
+    /// As [`Db::close`].
+    pub fn close(&self, deadline: Instant) -> Closed {
+        block_on(self.db.close(deadline))
     }
 
     /// As [`Db::timestamp`].

@@ -123,16 +123,18 @@ pub mod lock;
 pub mod store;
 mod sync;
 pub mod transaction;
+mod worker;
 
 pub use buffer::{Entry, MemBuffer};
-pub use db::{BlockingDb, Cause, Db, DbSnapshot};
+pub use db::{BlockingDb, Cause, Closed, Db, DbSnapshot};
 pub use error::{ConflictReason, Error, Loss, TxnState};
 pub use flags::{Assertion, FlagOp, KeyFlags};
 pub use key_display::{DisplayKey, MAX_PRINTED};
 pub use lock::{LockError, LockTable};
 pub use store::{AssertionLevel, ForUpdate, MemStore, SafePoint, Store, Timestamp};
 pub use transaction::{
-    BeginOptions, CommitInfo, LockOptions, LockOutcome, Mode, OnDrop, Transaction,
+    BeginOptions, CancelToken, CommitInfo, CommitOptions, Keep, LockOptions, LockOutcome, Mode,
+    MutationFilter, OnDrop, StatementView, Transaction, UnlockedWrites,
 };
 
 /// The README's example, compiled and run.

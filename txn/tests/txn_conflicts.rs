@@ -203,7 +203,10 @@ fn a_key_locked_without_a_question_is_asked_again_when_it_is_presumed_absent() {
     put(&db, "there", "x");
     let txn = begin(&db);
     let plain = LockOptions::default();
-    let outcomes = txn.blocking().lock_keys(["free", "there"], plain).unwrap();
+    let outcomes = txn
+        .blocking()
+        .lock_keys(["free", "there"], plain.clone())
+        .unwrap();
     assert!(
         outcomes
             .iter()
@@ -211,7 +214,7 @@ fn a_key_locked_without_a_question_is_asked_again_when_it_is_presumed_absent() {
     );
     txn.insert("free", "1").unwrap();
     txn.insert("there", "1").unwrap();
-    let outcome = &txn.blocking().lock_keys(["free"], plain).unwrap()[0];
+    let outcome = &txn.blocking().lock_keys(["free"], plain.clone()).unwrap()[0];
     assert!(outcome.already_locked);
     assert_eq!(outcome.exists, Some(false));
     let flags = txn.buffer().get_flags("free").unwrap();

@@ -5,11 +5,9 @@
 
 use super::Db;
 use crate::error::{Error, TxnState};
-use crate::transaction::alarm::Alarm;
 use crate::transaction::{BeginOptions, Transaction, block_on};
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 /// Attempts in all.
@@ -76,7 +74,10 @@ impl Db {
                 return Err(failed);
             }
             tracing::debug!(attempt, "transaction is tried again");
-            pause(&self.alarm, pause_after(attempt)).await?;
+            let worker = &self.shared.worker;
+            worker
+                .sleep_until(Instant::now() + pause_after(attempt))
+                .await;
         }
     }
 }
@@ -117,24 +118,6 @@ fn pause_after(attempt: u32) -> Duration {
     // A fresh state has fresh keys: as random as a pause needs to be.
     let part = RandomState::new().hash_one(attempt) >> 32;
     longest.mul_f64(part as f64 / f64::from(u32::MAX))
-}
-
-async fn pause(alarm: &Alarm, span: Duration) -> Result<(), Error> {
-    let end = Instant::now() + span;
-    let mut bell = None;
-    poll_fn(|context| {
-        if Instant::now() >= end {
-            return Poll::Ready(Ok(()));
-        }
-        match alarm.set(end, context.waker().clone()) {
-            Ok(set) => {
-                bell = Some(set);
-                Poll::Pending
-            }
-            Err(error) => Poll::Ready(Err(error)),
-        }
-    })
-    .await
 }
 
 #[cfg(test)]

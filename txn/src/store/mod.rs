@@ -138,6 +138,11 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// a conflict can no longer be told. The transaction must then be rolled back.
     fn prewrite<'a>(&'a self, start: Timestamp, request: &'a Prewrite) -> Answer<'a, Prewritten>;
 
+    /// Whether a prewrite may commit, so that one which was not answered leaves that open.
+    fn decides_in_prewrite(&self) -> bool {
+        false
+    }
+
     /// The second phase: commits everything that was put down, at one instant for every reader, and ends the
     /// transaction.
     ///

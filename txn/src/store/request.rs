@@ -226,27 +226,32 @@ pub struct Prewrite {
     pub deadline: Option<Instant>,
     /// How long the locks live from now on without a heartbeat.
     pub ttl: Duration,
+    /// Whether the store may commit along with it, if it [can](super::Store::decides_in_prewrite).
+    pub may_decide: bool,
 }
 
 impl Prewrite {
     /// Of these mutations, without waiting for a lock; the first key that may be is the primary.
     pub fn new(mutations: Vec<Mutation>) -> Self {
+        let leaves_something = |mutation: &&Mutation| mutation.op != MutationOp::CheckNotExists;
+        let primary = mutations.iter().find(leaves_something);
+        let primary = primary.or(mutations.first());
         Self {
-            primary: primary(&mutations).unwrap_or_default(),
+            primary: primary.map_or_else(Bytes::new, |mutation| mutation.key.clone()),
             mutations,
             for_update_ts: 0,
             assertions: AssertionLevel::Off,
             wait: Wait::NoWait,
             deadline: None,
             ttl: LOCK_TTL,
+            may_decide: true,
         }
     }
-}
 
-/// The first key that may be the primary: one that the commit leaves something under.
-fn primary(mutations: &[Mutation]) -> Option<Bytes> {
-    mutations
-        .iter()
-        .find(|mutation| mutation.op != MutationOp::CheckNotExists)
-        .map(|mutation| mutation.key.clone())
+    /// Whether there is something to commit: more than checks.
+    pub fn leaves_something(&self) -> bool {
+        self.mutations
+            .iter()
+            .any(|mutation| mutation.op != MutationOp::CheckNotExists)
+    }
 }

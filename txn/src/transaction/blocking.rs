@@ -4,8 +4,9 @@
 //! never by a task that would have to run on the caller's own worker, so blocking within a runtime only holds up
 //! that one worker.
 
-use super::{CommitInfo, LockOptions, LockOutcome, Range, Transaction};
+use super::{CommitInfo, CommitOptions, LockOptions, LockOutcome, Range, Transaction};
 use crate::error::Error;
+use crate::store::TxnStatus;
 use bytes::Bytes;
 use std::future::Future;
 use std::ops::RangeBounds;
@@ -126,9 +127,7 @@ impl<'a> Blocking<'a> {
 
     /// As [`Transaction::range`], as an iterator. Once it has yielded an error it has ended.
     pub fn range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> BlockingRange {
-        BlockingRange {
-            range: self.txn.range(bounds),
-        }
+        BlockingRange::new(self.txn.range(bounds))
     }
 
     /// As [`Transaction::commit`].
@@ -138,6 +137,24 @@ impl<'a> Blocking<'a> {
     /// As there.
     pub fn commit(&self) -> Result<CommitInfo, Error> {
         block_on(self.txn.commit())
+    }
+
+    /// As [`Transaction::commit_with`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn commit_with(&self, options: CommitOptions) -> Result<CommitInfo, Error> {
+        block_on(self.txn.commit_with(options))
+    }
+
+    /// As [`Transaction::outcome`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn outcome(&self) -> Result<TxnStatus, Error> {
+        block_on(self.txn.outcome())
     }
 
     /// As [`Transaction::rollback`].
@@ -157,6 +174,10 @@ pub struct BlockingRange {
 }
 
 impl BlockingRange {
+    pub(super) fn new(range: Range) -> Self {
+        Self { range }
+    }
+
     /// From the back; to be chosen before the first step.
     #[must_use]
     #[allow(clippy::should_implement_trait)] // one direction, chosen once: not a double-ended iterator

@@ -5,7 +5,8 @@
 //! closed.
 
 use crate::error::{Error, TxnState};
-use std::sync::atomic::{AtomicU8, Ordering};
+use crate::store::Timestamp;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 const STATES: [TxnState; 5] = [
     TxnState::Open,
@@ -18,6 +19,8 @@ const STATES: [TxnState; 5] = [
 #[derive(Debug, Default)]
 pub(super) struct Life {
     word: AtomicU8,
+    /// Written before the word says *committed*.
+    commit_ts: AtomicU64,
 }
 
 impl Life {
@@ -45,6 +48,15 @@ impl Life {
             .map_err(|seen| Error::TransactionClosed {
                 state: STATES[usize::from(seen)],
             })
+    }
+
+    /// When it was committed; only once it is.
+    pub(super) fn commit_ts(&self) -> Timestamp {
+        self.commit_ts.load(Ordering::Acquire)
+    }
+
+    pub(super) fn committed_at(&self, at: Timestamp) {
+        self.commit_ts.store(at, Ordering::Release);
     }
 
     /// Moves on; only for the caller that took the word out of *open*.

@@ -2,49 +2,67 @@
 //!
 //! The [register](super::register) says who asks for what; this is the way of one call through it:
 //!
-//! 1. *Claim* all keys, sorted and without duplicates.
-//! 2. *Ask* for them in order, a run of free ones at a time. Answers that the store has at once are noted
-//!    together; before the call waits for one that it has not, it notes what it has and lays the rest of the
-//!    run down again, so that siblings can go on with it. In order, so that calls which overlap, of this
-//!    transaction or of others, come to the keys that they share in the same order.
+//! 1. *Claim* all keys, sorted and without duplicates, with room for them in the buffer.
+//! 2. *Ask* for them in order, a [run](super::lock_run) of free ones at a time, the primary before all others and
+//!    alone. In order, so that calls which overlap, of this transaction or of others, come to the keys that they share
+//!    in the same order.
 //! 3. *Look* at keys that were locked before, as far as more is asked of them now than was then.
 //! 4. *Publish*: the flags of all keys, then the register's mark. Commit and rollback shut this step out while they
 //!    close the transaction, and there is no wait in it: a call is published whole or not at all.
 //!
-//! If it fails anywhere, or its future is dropped, [`Call`] withdraws the claims and gives back what nobody else
-//! wants: one path for every kind of failure.
+//! If it fails anywhere, or its future is dropped or cancelled, [`Call`] withdraws the claims and gives back what
+//! nobody else wants: one path for every kind of failure.
 
 use super::Core;
 use super::budget::Budget;
+use super::lock_run::Run;
 use super::options::{LockOptions, LockOutcome, Mode};
-use super::register::{Hold, Known, Next};
+use super::register::{Hold, Known, Next, Terms, Withdrawn};
 use crate::buffer::Reservation;
 use crate::error::Error;
 use crate::flags::{FlagOp, KeyFlags};
-use crate::store::{Answer, LockKey};
+use crate::lock::LockMode;
+use crate::store::{Answer, ForUpdate};
 use bytes::Bytes;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::sync::PoisonError;
-use std::task::{Context, Poll, Waker};
+use std::future::poll_fn;
+use std::sync::{Arc, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
 
 /// Requests that a call announces before it sends them.
 const RUN: usize = 64;
+/// How soon a give-back that was not answered is sent again.
+const SEND_AGAIN: Duration = Duration::from_millis(20);
 
 /// What a call knows of one of its keys.
 #[derive(Debug, Clone, Default)]
-struct Found {
-    hold: Option<Hold>,
-    already: bool,
-    kept: bool,
+pub(super) struct Found {
+    /// The lock, unless the store left the key unlocked.
+    pub(super) hold: Option<Hold>,
+    /// Whether it has a value, where the key is unlocked.
+    pub(super) exists: Option<bool>,
+    pub(super) for_update_ts: u64,
+    pub(super) already: bool,
+    pub(super) kept: bool,
     /// The request, or the look, carried the presumption.
-    checked: bool,
-    value: Option<Bytes>,
+    pub(super) checked: bool,
+    pub(super) value: Option<Bytes>,
+}
+
+/// How the requests of one call are made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asking<'a> {
+    pub(super) options: &'a LockOptions,
+    pub(super) budget: &'a Budget,
+    pub(super) mode: LockMode,
+    pub(super) for_update: ForUpdate,
+    /// Grant in spite of conflicts.
+    pub(super) force: bool,
 }
 
 impl Core {
     pub(super) async fn lock_keys(
-        &self,
+        self: &Arc<Self>,
         given: Vec<Bytes>,
         options: LockOptions,
     ) -> Result<Vec<LockOutcome>, Error> {
@@ -55,10 +73,16 @@ impl Core {
         let mut keys = given.clone();
         keys.sort_unstable();
         keys.dedup();
+        self.check_options(&keys, &options)?;
+        self.check_alive()?;
         let room = self.buffer.reserve(&keys);
         let room = room.map_err(|error| self.as_of_now(error))?;
         let outcomes = if self.options.mode == Mode::Optimistic {
             self.mark_keys(&keys, &options, room).await
+        } else if let Some(token) = &options.cancel {
+            let locked = self.lock_sorted(&keys, &options, room);
+            let locked = token.unless_cancelled(locked).await;
+            locked.unwrap_or(Err(Error::Cancelled))
         } else {
             self.lock_sorted(&keys, &options, room).await
         };
@@ -72,6 +96,28 @@ impl Core {
             .collect())
     }
 
+    /// What cannot be meant is refused before anything is done.
+    fn check_options(&self, keys: &[Bytes], options: &LockOptions) -> Result<(), Error> {
+        let conflict = |reason| Err(Error::OptionConflict { reason });
+        if self.options.mode == Mode::Optimistic && (options.shared || options.only_if_exists) {
+            return conflict("an optimistic transaction asks the store for no locks");
+        }
+        if options.only_if_exists && !options.return_values {
+            return conflict("locking only what exists needs the values");
+        }
+        let is_written = |key: &Bytes| self.buffer.get(key).is_some();
+        if options.shared && keys.iter().any(is_written) {
+            return conflict("a key that was written is not locked shared");
+        }
+        match options.for_update_ts {
+            ForUpdate::At(given) if given < self.start_ts => Err(Error::InvalidTimestamp {
+                given,
+                newest: self.start_ts,
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Optimistic: the store is not asked, commit checks.
     async fn mark_keys(
         &self,
@@ -79,13 +125,16 @@ impl Core {
         options: &LockOptions,
         mut room: Reservation,
     ) -> Result<Vec<LockOutcome>, Error> {
+        let values = if options.return_values || options.check_existence {
+            let values = self.store().batch_get(keys, self.start_ts).await?;
+            values.into_iter().map(Some).collect()
+        } else {
+            vec![None; keys.len()]
+        };
+        let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        self.life.check_open()?;
         let mut outcomes = Vec::with_capacity(keys.len());
-        for key in keys {
-            let value = if options.return_values || options.check_existence {
-                Some(self.store.get(key, self.start_ts).await?)
-            } else {
-                None
-            };
+        for (key, value) in keys.iter().zip(values) {
             outcomes.push(LockOutcome {
                 locked: true,
                 already_locked: self.is_flagged(key),
@@ -94,10 +143,6 @@ impl Core {
                 for_update_ts: 0,
                 locked_with_conflict_ts: None,
             });
-        }
-        let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
-        self.life.check_open()?;
-        for key in keys {
             room.update_flags(key, [FlagOp::SetLocked])?;
         }
         Ok(outcomes)
@@ -110,30 +155,79 @@ impl Core {
     }
 
     /// The key is presumed absent and that was not checked yet.
-    fn is_to_check(&self, key: &Bytes) -> bool {
+    pub(super) fn is_to_check(&self, key: &Bytes) -> bool {
         self.buffer.get_flags(key).is_some_and(|flags| {
             flags.presumes_not_exists() && flags.contains(KeyFlags::NEED_CHECK_EXISTS)
         })
     }
 
     async fn lock_sorted(
-        &self,
+        self: &Arc<Self>,
         keys: &[Bytes],
         options: &LockOptions,
         room: Reservation,
     ) -> Result<Vec<LockOutcome>, Error> {
+        if keys.len() > 1 && self.register.is_fair() {
+            self.fair_done()?;
+        }
         let budget = Budget::new(
             options.wait.unwrap_or(self.options.lock_wait),
             options.deadline,
         );
-        self.register.claim(keys)?;
-        let call = Call { core: self, keys };
+        let mode = if options.shared {
+            LockMode::Shared
+        } else {
+            LockMode::Exclusive
+        };
+        let mut call = Call {
+            core: self,
+            keys,
+            round: self.register.claim(keys, mode)?,
+            room: Some(room),
+        };
+        let locked = self.lock_claimed(&mut call, options, &budget, mode).await;
+        if let Err(Error::Deadlock { .. }) = &locked {
+            // The victim of a deadlock is told once it is out of the others' way.
+            let withdrawn = call.withdraw();
+            self.give_back_now(withdrawn).await;
+        }
+        locked
+    }
+
+    async fn lock_claimed(
+        self: &Arc<Self>,
+        call: &mut Call<'_>,
+        options: &LockOptions,
+        budget: &Budget,
+        mode: LockMode,
+    ) -> Result<Vec<LockOutcome>, Error> {
+        let keys = call.keys;
+        let for_update = match options.for_update_ts {
+            // A forced lock tells of what was committed since its call began.
+            ForUpdate::Fresh if call.round.is_some() => {
+                ForUpdate::At(self.store().timestamp().await?)
+            }
+            given => given,
+        };
+        let asking = Asking {
+            options,
+            budget,
+            mode,
+            for_update,
+            force: call.round.is_some(),
+        };
+        let terms = Terms {
+            mode,
+            round: call.round,
+            needs_primary: options.only_if_exists && keys.len() > 1,
+        };
         let mut known = vec![Found::default(); keys.len()];
         let mut at = 0;
         while at < keys.len() {
-            match self.register.next(&keys[at..], RUN)? {
+            match self.register.next(&keys[at..], RUN, terms)? {
                 Next::Held { hold, kept } => {
                     known[at] = Found {
+                        for_update_ts: hold.for_update_ts,
                         hold: Some(hold),
                         already: true,
                         kept,
@@ -141,61 +235,86 @@ impl Core {
                     };
                     at += 1;
                 }
-                Next::Ask { first, count } => {
-                    let run = Run {
-                        core: self,
-                        keys: &keys[at..at + count],
-                        first,
-                        done: 0,
-                        granted: Vec::new(),
-                    };
-                    at += run.send(options, &budget, &mut known[at..]).await?;
+                Next::Ask {
+                    first,
+                    count,
+                    primary,
+                } => {
+                    let run = Run::new(self, &keys[at..at + count], first, primary);
+                    at += run.send(asking, &mut known[at..]).await?;
                 }
-                Next::Busy if budget.is_no_wait() => {
+                Next::Asked { primary } if budget.is_no_wait() => {
                     // Not joined: asked beside the sibling's request, without queueing.
-                    let run = Run {
-                        core: self,
-                        keys: &keys[at..at + 1],
-                        first: self.register.number(),
-                        done: 0,
-                        granted: Vec::new(),
-                    };
-                    at += run.send(options, &budget, &mut known[at..]).await?;
+                    let first = self.register.number();
+                    let run = Run::new(self, &keys[at..=at], first, primary);
+                    run.send(asking, &mut known[at..]).await?;
+                    let is_left = known[at].hold.is_none();
+                    at += usize::from(is_left || self.register.holds(&keys[at]));
                 }
-                Next::Busy => self.join(&keys[at], &budget).await?,
+                Next::NoPrimary {
+                    key,
+                    is_queued: true,
+                } if budget.is_no_wait() => {
+                    return Err(Error::LockNotAvailable {
+                        key,
+                        holders: Vec::new(),
+                    });
+                }
+                Next::NoPrimary { key, .. } => {
+                    let granted = |waker: &Waker| self.register.await_primary(waker);
+                    self.await_sibling(&key, budget, granted).await?;
+                }
+                Next::Asked { .. } | Next::Returning => {
+                    let key = &keys[at];
+                    let joined = |waker: &Waker| self.register.join(key, waker);
+                    self.await_sibling(key, budget, joined).await?;
+                }
             }
         }
         for (key, known) in keys.iter().zip(&mut known) {
             self.look(key, options, known).await?;
         }
-        self.publish(&call, &known, room)?;
-        std::mem::forget(call);
+        self.publish(call, &known)?;
         Ok(known
             .into_iter()
             .map(|known| LockOutcome {
-                locked: true,
+                locked: known.hold.is_some(),
                 already_locked: known.already,
-                exists: known.hold.and_then(|hold| hold.known.exists()),
+                exists: match &known.hold {
+                    Some(hold) => hold.known.exists(),
+                    None => known.exists,
+                },
                 value: known.value,
-                for_update_ts: known.hold.map_or(0, |hold| hold.for_update_ts),
-                locked_with_conflict_ts: None,
+                for_update_ts: known.for_update_ts,
+                locked_with_conflict_ts: known
+                    .hold
+                    .and_then(|hold| hold.conflict_ts)
+                    .filter(|_| asking.force)
+                    .filter(|&ts| matches!(for_update, ForUpdate::At(at) if at < ts)),
             })
             .collect())
     }
 
-    /// Waits for a sibling's request for `key`, within this call's own budget.
-    async fn join(&self, key: &Bytes, budget: &Budget) -> Result<(), Error> {
+    /// Waits for a sibling's request for `key`, within this call's own budget. One that does not wait is here only
+    /// for what is answered without waiting for anybody.
+    async fn await_sibling(
+        &self,
+        key: &Bytes,
+        budget: &Budget,
+        mut ready: impl FnMut(&Waker) -> Poll<Result<(), Error>>,
+    ) -> Result<(), Error> {
+        let end = budget.ends().filter(|_| !budget.is_no_wait());
         let mut bell = None;
         poll_fn(|context| {
-            if let Poll::Ready(joined) = self.register.join(key, context.waker()) {
-                return Poll::Ready(joined);
+            if let Poll::Ready(ready) = ready(context.waker()) {
+                return Poll::Ready(ready);
             }
-            if let Some(end) = budget.ends() {
-                if end <= std::time::Instant::now() {
+            if let Some(end) = end {
+                if end <= Instant::now() {
                     return Poll::Ready(Err(budget.ended(key)));
                 }
                 // Set anew at each poll: the waker may be another one.
-                match self.alarm.set(end, context.waker().clone()) {
+                match self.db.worker.wake_at(end, context.waker().clone()) {
                     Ok(set) => bell = Some(set),
                     Err(error) => return Poll::Ready(Err(error)),
                 }
@@ -221,9 +340,7 @@ impl Core {
         known.checked = self.is_to_check(key);
         let is_asked = options.check_existence || known.checked;
         if options.return_values || (is_asked && hold.known == Known::Unknown) {
-            // Under the lock nobody changes it: what is committed now is the newest.
-            let now = self.store.timestamp().await?;
-            let value = self.store.get(key, now).await?;
+            let value = self.newest(key).await?;
             hold.known = Known::of(Some(value.is_some()));
             self.register.learn(key, hold.known);
             known.value = value.filter(|_| options.return_values);
@@ -234,140 +351,128 @@ impl Core {
         Ok(())
     }
 
+    /// The newest value of a key that is locked: nobody changes it meanwhile.
+    pub(super) async fn newest(&self, key: &Bytes) -> Result<Option<Bytes>, Error> {
+        let now = self.store().timestamp().await?;
+        self.store().get(key, now).await
+    }
+
     /// Flags first, then the register: as long as the claims stand no sibling gives the keys back. The room for
-    /// them is reserved, so nothing can stop it halfway.
-    fn publish(
-        &self,
-        call: &Call<'_>,
-        found: &[Found],
-        mut room: Reservation,
-    ) -> Result<(), Error> {
+    /// them is reserved, so nothing can stop it halfway. In fair mode flags wait until it is done.
+    fn publish(self: &Arc<Self>, call: &mut Call<'_>, found: &[Found]) -> Result<(), Error> {
         let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         self.life.check_open()?;
+        let Some(mut room) = call.room.take() else {
+            return Ok(());
+        };
+        let (mut locked, mut unlocked) = (Vec::new(), Vec::new());
         for (key, found) in call.keys.iter().zip(found) {
-            if found.kept && !found.checked && self.is_flagged(key) {
+            let Some(hold) = &found.hold else {
+                unlocked.push(key.clone());
                 continue;
-            }
-            let value = match found.hold.map(|hold| hold.known) {
-                Some(Known::Exists) => Some(FlagOp::SetLockedValueExists),
-                Some(Known::Absent) => Some(FlagOp::SetLockedValueNotExists),
-                Some(Known::Unknown) | None => None,
             };
-            let check = found.checked.then_some(FlagOp::ClearNeedCheckExists);
-            let ops = [Some(FlagOp::SetLocked), value, check];
-            // Nothing to say is said by repeating what was said.
-            let ops = ops.map(|op| op.unwrap_or(FlagOp::SetLocked));
-            room.update_flags(key, ops)?;
+            locked.push(key.clone());
+            let is_there = found.kept && !found.checked && self.is_flagged(key);
+            if call.round.is_none() && !is_there {
+                room.update_flags(key, flags_of(hold, found.checked))?;
+            }
         }
-        self.register.keep(call.keys);
+        self.register.keep(&locked, call.round);
+        // A fair call has one key.
+        if let (Some(_), Some(key)) = (call.round.take(), locked.pop()) {
+            crate::store::lock(&self.pending_room).insert(key, room);
+        }
+        call.keys = &[];
+        if !unlocked.is_empty() {
+            self.give_back(self.register.withdraw(&unlocked, None));
+        }
         Ok(())
     }
 }
 
-/// The claims of a call. Dropped when it fails; a call that succeeds has turned them into locks.
+/// The flags of a lock. Nothing to say is said by repeating what was said.
+pub(super) fn flags_of(hold: &Hold, checked: bool) -> [FlagOp; 3] {
+    let mode = match hold.mode {
+        LockMode::Shared => FlagOp::SetLockedShared,
+        LockMode::Exclusive => FlagOp::SetLocked,
+    };
+    let value = match hold.known {
+        Known::Exists => FlagOp::SetLockedValueExists,
+        Known::Absent => FlagOp::SetLockedValueNotExists,
+        Known::Unknown => mode,
+    };
+    let check = if checked {
+        FlagOp::ClearNeedCheckExists
+    } else {
+        mode
+    };
+    [mode, value, check]
+}
+
+/// The claims of a call. Withdrawn when it fails; a call that succeeds has turned them into locks.
 struct Call<'a> {
-    core: &'a Core,
+    core: &'a Arc<Core>,
     keys: &'a [Bytes],
+    round: Option<u64>,
+    room: Option<Reservation>,
+}
+
+impl Call<'_> {
+    /// Withdraws the claims; the second time there are none.
+    fn withdraw(&mut self) -> Withdrawn {
+        let keys = std::mem::take(&mut self.keys);
+        let withdrawn = self.core.register.withdraw(keys, self.round.take());
+        // The primary that stays for others' sake: its flag fits into the room that this call has reserved.
+        if let (Some(primary), Some(room)) = (&withdrawn.primary, &mut self.room) {
+            let core = self.core;
+            let _gate = core.gate.read().unwrap_or_else(PoisonError::into_inner);
+            // A transaction that is closed needs no flags any more.
+            drop(room.update_flags(primary, [FlagOp::SetLocked]));
+        }
+        withdrawn
+    }
 }
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        self.core
-            .give_back(self.core.register.withdraw(self.keys), true);
+        let withdrawn = self.withdraw();
+        self.core.give_back(withdrawn);
     }
 }
 
 impl Core {
-    fn give_back(&self, locks: Vec<(Bytes, u64)>, registered: bool) {
+    /// Gives locks back: at once where the store answers at once, else in the background.
+    pub(super) fn give_back(self: &Arc<Self>, withdrawn: Withdrawn) {
+        let locks = withdrawn.locks;
         if locks.is_empty() {
             return;
         }
-        // Taken in at the first poll.
-        let mut answer = pin!(self.store.unlock(self.start_ts, locks.clone()));
-        let _ = answer
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()));
-        if registered {
-            self.register.returned(&locks);
+        let answer = self.store().unlock(self.start_ts, locks.clone());
+        if let Answer::Ready(Some(Ok(()))) = answer {
+            return self.register.returned(&locks);
         }
+        drop(answer);
+        let core = Arc::clone(self);
+        self.db.worker.spawn(async move {
+            core.give_back_now(Withdrawn {
+                locks,
+                ..Withdrawn::default()
+            })
+            .await;
+        });
     }
-}
 
-/// Requests that were announced under consecutive numbers. A drop notes what was granted and lays down the rest.
-struct Run<'a> {
-    core: &'a Core,
-    keys: &'a [Bytes],
-    first: u64,
-    /// How many of the keys are granted, the noted ones included.
-    done: usize,
-    granted: Vec<(Bytes, Hold)>,
-}
-
-impl Run<'_> {
-    /// Sends the requests, up to the first that has to wait and including it. Says how many were granted.
-    async fn send(
-        mut self,
-        options: &LockOptions,
-        budget: &Budget,
-        known: &mut [Found],
-    ) -> Result<usize, Error> {
-        let core = self.core;
-        for (at, known) in known.iter_mut().enumerate().take(self.keys.len()) {
-            let key = &self.keys[at];
-            let attempt = self.first + at as u64;
-            let to_check = core.is_to_check(key);
-            let answer = core.store.lock(
-                core.start_ts,
-                LockKey {
-                    for_update: options.for_update_ts,
-                    wait: budget.wait(),
-                    deadline: budget.deadline,
-                    value: options.return_values,
-                    existence: options.check_existence,
-                    absent: to_check,
-                    ..LockKey::new(key.clone(), attempt)
-                },
-            );
-            let waits = matches!(answer, Answer::Waiting(_));
-            if waits {
-                self.lay_down(at + 1);
+    /// Gives locks back, and asks until that is answered or the transaction has ended.
+    async fn give_back_now(&self, withdrawn: Withdrawn) {
+        let locks = withdrawn.locks;
+        while !locks.is_empty() && self.life.check_open().is_ok() {
+            let answer = self.store().unlock(self.start_ts, locks.clone()).await;
+            if matches!(answer, Err(Error::Store { .. })) {
+                let worker = &self.db.worker;
+                worker.sleep_until(Instant::now() + SEND_AGAIN).await;
+                continue;
             }
-            let locked = answer.await.map_err(|error| budget.whole(error))?;
-            let hold = Hold {
-                attempt,
-                known: Known::of(locked.exists),
-                for_update_ts: locked.for_update_ts,
-            };
-            self.granted.push((key.clone(), hold));
-            self.done = at + 1;
-            *known = Found {
-                hold: Some(hold),
-                checked: to_check,
-                value: locked.value,
-                ..Found::default()
-            };
-            if waits {
-                break;
-            }
+            return self.register.returned(&locks);
         }
-        Ok(self.done)
-    }
-
-    /// Notes what is granted, and gives up the announcement of the keys from `from` on.
-    fn lay_down(&mut self, from: usize) {
-        let surplus = self.core.register.granted(&self.granted);
-        self.granted.clear();
-        self.core.give_back(surplus, false);
-        if from < self.keys.len() {
-            self.core
-                .register
-                .not_granted(&self.keys[from..], self.first + from as u64);
-        }
-    }
-}
-
-impl Drop for Run<'_> {
-    fn drop(&mut self) {
-        self.lay_down(self.done);
     }
 }

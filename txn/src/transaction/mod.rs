@@ -14,37 +14,52 @@
 //!
 //! # Closing
 //!
-//! Commit and rollback take the life word out of open; the loser is told so at once. Then, under the gate, the
-//! buffer is closed (a write that races is in the mutations or is refused) and the register. Lock calls in
+//! Commit and rollback take the life word out of open, under the gate; the loser is told so at once. In the same step
+//! the buffer is closed (a write that races is in the mutations or is refused) and the register. Lock calls in
 //! flight are told by the store and by the register, leave their queues, and answer
 //! [`Error::TransactionClosed`]; a future that nobody polls any more does not hold anything up, because the
 //! store releases every lock of the transaction at its end, published or not.
+//!
+//! A commit that was begun runs to its end: if its future is dropped, the database's thread polls on.
 
-pub(crate) mod alarm;
 mod blocking;
 mod budget;
-mod finish;
+mod cancel;
+mod commit;
+mod fair;
+mod heartbeat;
 mod life;
 mod lock_keys;
+mod lock_run;
 mod mutations;
 mod options;
 mod range;
 mod read;
 mod register;
+mod rollback;
+mod statement;
+mod to_the_end;
 mod write;
 
 pub(crate) use blocking::block_on;
 pub use blocking::{Blocking, BlockingRange};
-pub use options::{BeginOptions, CommitInfo, LockOptions, LockOutcome, Mode, OnDrop};
+pub use cancel::CancelToken;
+pub use options::{
+    BeginOptions, CommitInfo, CommitOptions, Keep, LockOptions, LockOutcome, Mode, MutationFilter,
+    OnDrop, UnlockedWrites,
+};
 pub use range::Range;
+pub use statement::StatementView;
 
-use crate::buffer::{MemBuffer, Savepoint, Stage, Stats};
-use crate::error::{Error, TxnState};
+use crate::buffer::{MemBuffer, Reservation, Savepoint, Stage, Stats};
+use crate::db::Shared;
+use crate::error::{Error, Loss, TxnState};
 use crate::store::{Store, Timestamp};
-use alarm::Alarm;
 use bytes::Bytes;
+use heartbeat::Pulse;
 use life::Life;
 use register::Register;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -74,25 +89,24 @@ pub struct Transaction {
     core: Arc<Core>,
 }
 
-struct Core {
-    store: Arc<dyn Store>,
-    alarm: Arc<Alarm>,
+pub(crate) struct Core {
+    db: Arc<Shared>,
     start_ts: Timestamp,
-    /// The store's sign that the transaction is alive.
-    _owner: Arc<()>,
     options: BeginOptions,
     buffer: MemBuffer,
     register: Register,
     gate: RwLock<()>,
     life: Life,
+    pulse: Pulse,
+    /// Room in the buffer for the locks that are pending in fair mode.
+    pending_room: Mutex<HashMap<Bytes, Reservation>>,
     /// Serialises `put`, `insert` and `delete` of keys that fall together: an insert looks before it writes.
     stripes: [Mutex<()>; 16],
 }
 
 impl Transaction {
     pub(crate) fn new(
-        store: Arc<dyn Store>,
-        alarm: Arc<Alarm>,
+        db: Arc<Shared>,
         start_ts: Timestamp,
         owner: Arc<()>,
         options: BeginOptions,
@@ -107,18 +121,22 @@ impl Transaction {
         tracing::debug!(start_ts, label = options.label.as_deref(), "begin");
         Self {
             core: Arc::new(Core {
-                store,
-                alarm,
+                db,
                 start_ts,
-                _owner: owner,
                 options,
                 buffer,
                 register: Register::default(),
                 gate: RwLock::new(()),
                 life: Life::default(),
+                pulse: Pulse::new(owner),
+                pending_room: Mutex::default(),
                 stripes: Default::default(),
             }),
         }
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
     }
 
     /// The timestamp that names the transaction and that it reads at.
@@ -215,6 +233,25 @@ impl Transaction {
 }
 
 impl Core {
+    fn store(&self) -> &dyn Store {
+        &*self.db.store
+    }
+
+    /// An error of the store in terms of the transaction: one that the store has ended of its own accord has lost
+    /// its locks.
+    fn from_store(&self, error: Error) -> Error {
+        if !matches!(error, Error::TransactionClosed { .. }) {
+            return error;
+        }
+        if self.life.state() == TxnState::Open {
+            self.lose(Loss::Refused);
+        }
+        match self.check_alive() {
+            Err(lost) if self.life.state() == TxnState::Open => lost,
+            _ => error,
+        }
+    }
+
     /// An error that says *closed* in terms of how far the transaction is now.
     fn as_of_now(&self, error: Error) -> Error {
         match (error, self.life.state()) {

@@ -1,10 +1,13 @@
 //! What may be said at the beginning of a transaction and of a lock, and what comes back.
 
-use crate::buffer::Limits;
+use super::cancel::CancelToken;
+use crate::buffer::{Entry, Limits};
+use crate::flags::KeyFlags;
 use crate::lock::Wait;
-use crate::store::{ForUpdate, Timestamp};
+use crate::store::{AssertionLevel, ForUpdate, LOCK_TTL, Timestamp};
 use bytes::Bytes;
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// When a transaction finds out about conflicts.
@@ -23,8 +26,64 @@ pub enum OnDrop {
     /// A `tracing` warning, if it had something to commit.
     #[default]
     Warn,
+    /// A panic, if it had something to commit; a warning where the thread panics already.
+    Panic,
     /// Nothing.
     Silent,
+}
+
+/// What commit does about keys that a pessimistic transaction wrote and never locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UnlockedWrites {
+    /// A commit of another since the start is a conflict, as in an optimistic transaction.
+    #[default]
+    Checked,
+    /// They are guarded by something else, such as a lock on a parent row: only those that carry
+    /// [`NEED_CONSTRAINT_CHECK`](KeyFlags::NEED_CONSTRAINT_CHECK) are checked.
+    Trusted,
+}
+
+/// Whether commit carries a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// It does.
+    Keep,
+    /// It does not; if the key is locked, the lock is carried instead.
+    Skip,
+}
+
+/// Decides at commit which writes are carried, by key, content and flags. It is called in key order, once for each
+/// value and tombstone, by the thread that commits; its panic rolls back.
+///
+/// ```
+/// use untorn_txn::{BeginOptions, Db, Keep, MutationFilter};
+///
+/// let db = Db::in_memory();
+/// let filter = MutationFilter::new(|key, _, _| if key.starts_with(b"tmp") { Keep::Skip } else { Keep::Keep });
+/// let txn = db.blocking().begin(BeginOptions { filter: Some(filter), ..Default::default() })?;
+/// txn.put("row", "1")?;
+/// txn.put("tmp/row", "1")?;
+/// assert_eq!(txn.blocking().commit()?.keys, 1);
+/// # Ok::<(), untorn_txn::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct MutationFilter(Arc<dyn Fn(&[u8], &Entry, KeyFlags) -> Keep + Send + Sync>);
+
+impl MutationFilter {
+    /// A filter that asks `decide`.
+    pub fn new(decide: impl Fn(&[u8], &Entry, KeyFlags) -> Keep + Send + Sync + 'static) -> Self {
+        Self(Arc::new(decide))
+    }
+
+    pub(super) fn skips(&self, key: &[u8], entry: &Entry, flags: KeyFlags) -> bool {
+        (self.0)(key, entry, flags) == Keep::Skip
+    }
+}
+
+impl fmt::Debug for MutationFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MutationFilter")
+    }
 }
 
 /// How a transaction begins.
@@ -47,6 +106,16 @@ pub struct BeginOptions {
     pub limits: Limits,
     /// Whether values may be empty.
     pub empty_values: bool,
+    /// Writes of a pessimistic transaction that were never locked.
+    pub unlocked_writes: UnlockedWrites,
+    /// How far the assertions that keys carry are looked at. Off by default.
+    pub assertions: AssertionLevel,
+    /// Leaves writes out of the commit.
+    pub filter: Option<MutationFilter>,
+    /// How long locks outlive the last sign of life. By default 20 seconds; a sign is given twice in that time.
+    pub lock_ttl: Duration,
+    /// How long signs of life are given at most: then the locks are [lost](crate::Error::LockLost). By default an hour.
+    pub max_lifetime: Option<Duration>,
     /// A drop that was not meant.
     pub on_drop: OnDrop,
     /// A name for logs.
@@ -61,6 +130,11 @@ impl Default for BeginOptions {
             lock_wait: Wait::For(Duration::from_secs(50)),
             limits: Limits::default(),
             empty_values: false,
+            unlocked_writes: UnlockedWrites::default(),
+            assertions: AssertionLevel::default(),
+            filter: None,
+            lock_ttl: LOCK_TTL,
+            max_lifetime: Some(Duration::from_secs(3600)),
             on_drop: OnDrop::default(),
             label: None,
         }
@@ -91,7 +165,7 @@ impl BeginOptions {
 /// let options = LockOptions { wait: Some(Wait::NoWait), return_values: true, ..Default::default() };
 /// assert_eq!(options.deadline, None);
 /// ```
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct LockOptions {
     /// One budget for the whole call, from its beginning; by default the transaction's.
     pub wait: Option<Wait>,
@@ -101,8 +175,15 @@ pub struct LockOptions {
     pub return_values: bool,
     /// Tell whether there are values.
     pub check_existence: bool,
+    /// Lock only keys that have a value in the store; needs `return_values`, and for several keys that something was
+    /// locked before.
+    pub only_if_exists: bool,
+    /// Lock shared: others may too. Needs that another key was locked exclusively before.
+    pub shared: bool,
     /// As of when the keys are seen.
     pub for_update_ts: ForUpdate,
+    /// Ends the call from elsewhere.
+    pub cancel: Option<CancelToken>,
 }
 
 /// What became of one key of a lock call.
@@ -133,6 +214,43 @@ impl fmt::Debug for LockOutcome {
             .field("for_update_ts", &self.for_update_ts)
             .field("locked_with_conflict_ts", &self.locked_with_conflict_ts)
             .finish()
+    }
+}
+
+/// How a commit is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CommitOptions {
+    /// When to give up. Before the decision is sent the transaction is rolled back then; after it, what is not known
+    /// by then is [undetermined](crate::Error::Undetermined).
+    pub deadline: Option<Instant>,
+    /// For how long a store that does not answer is asked how the commit ended, where there is no deadline. By
+    /// default 10 seconds.
+    pub patience: Duration,
+}
+
+impl Default for CommitOptions {
+    fn default() -> Self {
+        Self {
+            deadline: None,
+            patience: Duration::from_secs(10),
+        }
+    }
+}
+
+impl CommitOptions {
+    /// Sets [`Self::deadline`].
+    #[must_use]
+    pub fn deadline(mut self, deadline: Instant) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// Sets [`Self::patience`].
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 }
 

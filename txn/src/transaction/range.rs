@@ -6,7 +6,7 @@
 //! before its `next` began, order is strict, and what is written behind the cursor is not seen.
 
 use super::{Transaction, owned};
-use crate::buffer::Entry;
+use crate::buffer::{BufferSnapshot, Entry};
 use crate::error::Error;
 use crate::store::ScanRequest;
 use bytes::Bytes;
@@ -20,6 +20,7 @@ const BATCH: usize = 256;
 /// Keys and values in order; made by [`Transaction::range`]. Holds the transaction.
 pub struct Range {
     txn: Transaction,
+    own: Own,
     /// What is still ahead; narrowed as the cursor moves.
     lower: Bound<Bytes>,
     upper: Bound<Bytes>,
@@ -34,10 +35,30 @@ impl Transaction {
     /// The keys within `bounds` with their values, own writes over the store at the start timestamp. Nothing is
     /// read before the first `next`. An empty or inverted range yields nothing.
     pub fn range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> Range {
+        Range::new(self, Own::Live, bounds)
+    }
+}
+
+/// Where a range finds the transaction's own writes.
+#[derive(Debug)]
+pub(super) enum Own {
+    /// In the buffer, as it is at each step.
+    Live,
+    /// In a view that stays the same.
+    Fixed(BufferSnapshot),
+}
+
+impl Range {
+    pub(super) fn new<K: AsRef<[u8]>>(
+        txn: &Transaction,
+        own: Own,
+        bounds: impl RangeBounds<K>,
+    ) -> Self {
         let lower = bounds.start_bound().map(owned);
         let upper = bounds.end_bound().map(owned);
-        Range {
-            txn: self.clone(),
+        Self {
+            txn: txn.clone(),
+            own,
             more: Some((lower.clone(), upper.clone())),
             lower,
             upper,
@@ -46,9 +67,7 @@ impl Transaction {
             ended: false,
         }
     }
-}
 
-impl Range {
     /// From the back. To be chosen before the first step; later it has no effect.
     #[must_use]
     pub fn rev(mut self) -> Self {
@@ -109,13 +128,19 @@ impl Range {
     /// The first of the buffer's own writes ahead, up to the key `last` where there is one.
     fn own(&self, last: Option<&Bytes>) -> Option<(Bytes, Entry)> {
         let last = last.map(|key| Bound::Included(key.clone()));
-        let buffer = &self.txn.core.buffer;
-        if self.reverse {
-            let lower = last.unwrap_or_else(|| self.lower.clone());
-            buffer.range((lower, self.upper.clone())).next_back()
-        } else {
-            let upper = last.unwrap_or_else(|| self.upper.clone());
-            buffer.range((self.lower.clone(), upper)).next()
+        let mut bounds = (self.lower.clone(), self.upper.clone());
+        if let Some(last) = last {
+            *(if self.reverse {
+                &mut bounds.0
+            } else {
+                &mut bounds.1
+            }) = last;
+        }
+        match (&self.own, self.reverse) {
+            (Own::Live, false) => self.txn.core.buffer.range(bounds).next(),
+            (Own::Live, true) => self.txn.core.buffer.range(bounds).next_back(),
+            (Own::Fixed(view), false) => view.range(bounds).next(),
+            (Own::Fixed(view), true) => view.range(bounds).next_back(),
         }
     }
 
@@ -135,7 +160,7 @@ impl Range {
             limit: BATCH,
             reverse: self.reverse,
         };
-        let pairs = self.txn.core.store.scan(&request).await;
+        let pairs = self.txn.core.store().scan(&request).await;
         let pairs = pairs.map_err(|error| self.txn.core.as_of_now(error))?;
         self.more = match pairs.last() {
             Some((last, _)) if pairs.len() == BATCH => {

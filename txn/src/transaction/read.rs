@@ -29,11 +29,20 @@ impl Transaction {
     ) -> Result<Vec<Option<Bytes>>, Error> {
         self.core.life.check_open()?;
         let keys: Vec<Bytes> = keys.into_iter().map(owned).collect();
-        let mut values = Vec::with_capacity(keys.len());
-        for key in &keys {
-            values.push(self.core.get(key).await?);
-        }
-        Ok(values)
+        let own: Vec<Option<Entry>> = keys.iter().map(|key| self.core.buffer.get(key)).collect();
+        let asked: Vec<Bytes> = keys
+            .into_iter()
+            .zip(&own)
+            .filter_map(|(key, own)| own.is_none().then_some(key))
+            .collect();
+        let stored = self.core.store().batch_get(&asked, self.core.start_ts);
+        let stored = stored.await.map_err(|error| self.core.as_of_now(error))?;
+        let mut stored = stored.into_iter();
+        let value = |own: Option<Entry>| match own {
+            Some(own) => own.into_value(),
+            None => stored.next().flatten(),
+        };
+        Ok(own.into_iter().map(value).collect())
     }
 
     /// Locks keys. From any number of threads at once, with keys that overlap: each is locked once. The
@@ -48,8 +57,10 @@ impl Transaction {
     ///
     /// [`Error::KeyExists`] where a key was inserted here and exists; [`Error::LockWaitTimeout`],
     /// [`Error::LockNotAvailable`], [`Error::DeadlineExceeded`], [`Error::Deadlock`];
-    /// [`Error::WriteConflict`] and [`Error::InvalidTimestamp`] with a given timestamp; before any lock is
-    /// taken [`Error::KeyTooLarge`] and [`Error::TxnTooLarge`]; [`Error::TransactionClosed`].
+    /// [`Error::WriteConflict`] and [`Error::InvalidTimestamp`] with a given timestamp; [`Error::Cancelled`];
+    /// [`Error::LockLost`]; before any lock is taken [`Error::KeyTooLarge`], [`Error::TxnTooLarge`] and, for options
+    /// that do not go together or a key that is locked shared, [`Error::OptionConflict`];
+    /// [`Error::TransactionClosed`].
     pub async fn lock_keys<K: AsRef<[u8]>>(
         &self,
         keys: impl IntoIterator<Item = K>,
@@ -109,7 +120,7 @@ impl Core {
             Some(Entry::Value(value)) => Ok(Some(value)),
             Some(Entry::Tombstone) => Ok(None),
             None => {
-                let read = self.store.get(key, self.start_ts).await;
+                let read = self.store().get(key, self.start_ts).await;
                 read.map_err(|error| self.as_of_now(error))
             }
         }

@@ -4,7 +4,7 @@ use super::register::Known;
 use super::{Core, Transaction, owned};
 use crate::buffer::Entry;
 use crate::error::Error;
-use crate::flags::FlagOp;
+use crate::flags::{FlagOp, KeyFlags};
 use crate::store::lock;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::MutexGuard;
@@ -14,10 +14,11 @@ impl Transaction {
     ///
     /// # Errors
     ///
-    /// [`Error::TransactionClosed`], and those of [`MemBuffer::set`](crate::MemBuffer::set).
+    /// [`Error::TransactionClosed`], [`Error::OptionConflict`] for a key that is locked shared, and those of
+    /// [`MemBuffer::set`](crate::MemBuffer::set).
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<(), Error> {
         let key = key.as_ref();
-        self.core.life.check_open()?;
+        self.core.check_writable(key)?;
         let _turn = self.core.turn(key);
         self.core.closing(self.core.buffer.set(key, value))
     }
@@ -31,7 +32,7 @@ impl Transaction {
     /// else those of [`put`](Self::put).
     pub fn insert(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<(), Error> {
         let key = key.as_ref();
-        self.core.life.check_open()?;
+        self.core.check_writable(key)?;
         let _turn = self.core.turn(key);
         let exists = || Error::KeyExists { key: owned(key) };
         let written = match self.core.buffer.get(key) {
@@ -39,7 +40,8 @@ impl Transaction {
             // Deleted here: whatever the store has, the key is free, and what was presumed before stays.
             Some(Entry::Tombstone) => self.core.buffer.set(key, value),
             None => {
-                if self.core.register.kept(&owned(key)) == Some(Known::Exists) {
+                let hold = self.core.register.kept(&owned(key));
+                if hold.is_some_and(|hold| hold.known == Known::Exists) {
                     return Err(exists());
                 }
                 self.core
@@ -57,13 +59,25 @@ impl Transaction {
     /// Those of [`put`](Self::put).
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<(), Error> {
         let key = key.as_ref();
-        self.core.life.check_open()?;
+        self.core.check_writable(key)?;
         let _turn = self.core.turn(key);
         self.core.closing(self.core.buffer.delete(key))
     }
 }
 
 impl Core {
+    /// Open, and not locked shared: the lock would have to be upgraded.
+    fn check_writable(&self, key: &[u8]) -> Result<(), Error> {
+        self.life.check_open()?;
+        let flags = self.buffer.get_flags(key).unwrap_or_default();
+        if flags.contains(KeyFlags::LOCKED_SHARED) {
+            return Err(Error::OptionConflict {
+                reason: "the key is locked shared, and locks are not upgraded",
+            });
+        }
+        Ok(())
+    }
+
     /// One writer per stripe of keys.
     fn turn(&self, key: &[u8]) -> MutexGuard<'_, ()> {
         let hash = BuildHasherDefault::<DefaultHasher>::new().hash_one(key);

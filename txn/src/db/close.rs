@@ -1,0 +1,53 @@
+//! The end of a database (rule 61).
+
+use super::Db;
+use crate::store::Timestamp;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// What [`Db::close`] has done.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Closed {
+    /// Open transactions that it rolled back.
+    pub rolled_back: usize,
+    /// Transactions that had not ended by the deadline, by start timestamp, ascending.
+    pub left: Vec<Timestamp>,
+    /// All work in the background is done.
+    pub is_idle: bool,
+}
+
+impl Db {
+    /// Closes the database for every clone: nothing begins any more, open transactions are rolled back, commits and
+    /// rollbacks under way and work in the background are waited for until the deadline, and the thread of the
+    /// database is joined. A second call finds nothing to do.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use untorn_txn::{BeginOptions, Db, Error};
+    ///
+    /// let db = Db::in_memory();
+    /// let txn = db.blocking().begin(BeginOptions::default())?;
+    /// let closed = db.blocking().close(Instant::now() + Duration::from_secs(5));
+    /// assert_eq!((closed.rolled_back, closed.left.len(), closed.is_idle), (1, 0, true));
+    /// assert!(matches!(txn.blocking().get("k"), Err(Error::TransactionClosed { .. })));
+    /// assert!(matches!(db.blocking().begin(BeginOptions::default()), Err(Error::DatabaseClosed)));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub async fn close(&self, deadline: Instant) -> Closed {
+        let shared = &*self.shared;
+        shared.is_closed.store(true, Ordering::SeqCst);
+        let mut closed = Closed::default();
+        let worker = &shared.worker;
+        for core in shared.registry.all() {
+            let rolled_back = worker.within(Some(deadline), core.roll_back());
+            // Whoever ended it meanwhile has done what was to be done.
+            closed.rolled_back += usize::from(matches!(rolled_back.await, Some(Ok(()))));
+        }
+        worker.within(Some(deadline), shared.registry.empty()).await;
+        closed.is_idle = worker.idle(deadline).await;
+        closed.left = shared.registry.left();
+        worker.end();
+        closed
+    }
+}

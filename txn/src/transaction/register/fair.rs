@@ -1,0 +1,183 @@
+//! Fair mode (rule 44): locks that stay pending until the statement that asked for them has gone through.
+//!
+//! The mode has a *round* for each attempt of the statement. A call that succeeds leaves its key pending in its round.
+//! A retry begins the next round and lets go of what the round before last left and the last did not ask for again;
+//! done keeps what the last round asked for and lets go of the rest; cancel lets go of all.
+
+use super::{Keys, Place, Register, Withdrawn, wake};
+use crate::error::Error;
+use crate::lock::LockMode;
+use bytes::Bytes;
+
+#[derive(Debug, Default)]
+pub(super) struct Fair {
+    round: Option<u64>,
+    /// Calls in flight that belong to the mode.
+    calls: usize,
+}
+
+/// What is to be done after the mode has gone on or ended.
+#[derive(Debug, Default)]
+pub(in crate::transaction) struct Settled {
+    /// Locks that stay from now on: their flags are to be published.
+    pub(in crate::transaction) kept: Vec<(Bytes, super::Hold)>,
+    /// Those that go.
+    pub(in crate::transaction) gone: Withdrawn,
+}
+
+const NOT_ON: Error = Error::OptionConflict {
+    reason: "fair mode is not on",
+};
+const BUSY: Error = Error::OptionConflict {
+    reason: "a fair lock call is in flight",
+};
+
+impl Fair {
+    /// Notes a call that begins, and says which round it belongs to.
+    pub(super) fn enter(&mut self, keys: usize, mode: LockMode) -> Result<Option<u64>, Error> {
+        if self.round.is_none() {
+            return Ok(None);
+        }
+        if mode == LockMode::Shared {
+            return Err(Error::OptionConflict {
+                reason: "fair locks are exclusive",
+            });
+        }
+        if keys > 1 {
+            return Err(Error::OptionConflict {
+                reason: "fair mode was begun again while a call of several keys ended it",
+            });
+        }
+        self.calls += 1;
+        Ok(self.round)
+    }
+
+    pub(super) fn leave(&mut self, round: Option<u64>) {
+        if round.is_some() {
+            self.calls -= 1;
+        }
+    }
+
+    pub(super) fn is_on(&self) -> bool {
+        self.round.is_some()
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.calls > 0
+    }
+
+    fn idle_round(&self) -> Result<u64, Error> {
+        let round = self.round.ok_or(NOT_ON)?;
+        if self.is_busy() { Err(BUSY) } else { Ok(round) }
+    }
+}
+
+impl Keys {
+    /// The pending locks of the rounds that `which` names, with their attempt numbers.
+    fn pending(&self, which: impl Fn(u64) -> bool) -> Vec<(Bytes, u64)> {
+        let pending = |(name, key): (&Bytes, &super::Key)| match &key.place {
+            Place::Held(hold) if key.claims == 0 && key.pending.is_some_and(&which) => {
+                Some((name.clone(), hold.attempt))
+            }
+            _ => None,
+        };
+        let mut pending: Vec<_> = self.map.iter().filter_map(pending).collect();
+        pending.sort_unstable();
+        pending
+    }
+
+    /// Whether the primary was chosen in the mode and no lock that stays names it.
+    fn primary_is_pending(&self) -> bool {
+        let Some(primary) = &self.primary else {
+            return false;
+        };
+        let names = |key: &super::Key| {
+            let is_pending = key.pending.is_some() && !key.kept;
+            !is_pending
+                && match &key.place {
+                    Place::Held(hold) => hold.primary == primary.key,
+                    Place::Asked(_) => true,
+                    Place::Free | Place::Returning(_) => false,
+                }
+        };
+        primary.is_fair && !self.map.values().any(names)
+    }
+}
+
+impl Register {
+    /// Whether fair mode is on.
+    pub(in crate::transaction) fn is_fair(&self) -> bool {
+        self.keys.lock().fair.is_on()
+    }
+
+    pub(in crate::transaction) fn fair_begin(&self) -> Result<(), Error> {
+        let mut register = self.keys.lock();
+        register.check_open()?;
+        if register.fair.is_on() {
+            return Err(Error::OptionConflict {
+                reason: "fair mode is on",
+            });
+        }
+        register.fair.round = Some(1);
+        Ok(())
+    }
+
+    pub(in crate::transaction) fn fair_retry(&self) -> Result<Withdrawn, Error> {
+        let mut wakers = Vec::new();
+        let mut register = self.keys.lock();
+        register.check_open()?;
+        let round = register.fair.idle_round()?;
+        register.fair.round = Some(round + 1);
+        let unwanted = register.pending(|pending| pending < round);
+        if register.primary_is_pending() {
+            register.give_primary_up(&mut wakers);
+        }
+        let gone = register.let_go(unwanted, &mut wakers);
+        drop(register);
+        wake(wakers);
+        Ok(gone)
+    }
+
+    /// The mode ends; what the last round asked for stays.
+    pub(in crate::transaction) fn fair_done(&self) -> Result<Settled, Error> {
+        let mut wakers = Vec::new();
+        let mut register = self.keys.lock();
+        register.check_open()?;
+        let round = register.fair.idle_round()?;
+        register.fair.round = None;
+        let unwanted = register.pending(|pending| pending < round);
+        let mut settled = Settled {
+            gone: register.let_go(unwanted, &mut wakers),
+            ..Settled::default()
+        };
+        for (name, key) in &mut register.map {
+            if key.pending.take() == Some(round)
+                && let Place::Held(hold) = &key.place
+            {
+                key.kept = true;
+                settled.kept.push((name.clone(), hold.clone()));
+            }
+        }
+        drop(register);
+        wake(wakers);
+        Ok(settled)
+    }
+
+    /// The mode ends, and nothing of it stays.
+    pub(in crate::transaction) fn fair_cancel(&self) -> Result<Withdrawn, Error> {
+        let mut wakers = Vec::new();
+        let mut register = self.keys.lock();
+        register.check_open()?;
+        register.fair.idle_round()?;
+        register.fair.round = None;
+        let unwanted = register.pending(|_| true);
+        let gone = register.let_go(unwanted, &mut wakers);
+        // What is left of the mode is wanted by a call in flight that does not belong to it.
+        for key in register.map.values_mut() {
+            key.pending = None;
+        }
+        drop(register);
+        wake(wakers);
+        Ok(gone)
+    }
+}

@@ -1,0 +1,113 @@
+//! The way out without a commit: rollback, drop, and what happens where the store cannot be reached.
+
+use super::options::OnDrop;
+use super::to_the_end::ToTheEnd;
+use super::{Core, Transaction};
+use crate::db::Shared;
+use crate::error::{Error, TxnState};
+use crate::store::{Answer, Timestamp};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+impl Transaction {
+    /// Takes everything back and releases every lock. Ends open stages and fair mode. Runs to its end once it was
+    /// polled, also if the future is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TransactionClosed`]; [`Error::Store`] where the store could not be reached: the transaction is
+    /// closed all the same, and the store is told in the background.
+    pub async fn rollback(&self) -> Result<(), Error> {
+        self.core.roll_back().await
+    }
+}
+
+impl Core {
+    pub(crate) async fn roll_back(self: &Arc<Self>) -> Result<(), Error> {
+        self.close_for_rollback()?;
+        tracing::debug!(start_ts = self.start_ts, "rollback");
+        match self.store().rollback(self.start_ts) {
+            Answer::Ready(Some(answer)) => self.rolled_back(answer),
+            answer => {
+                drop(answer);
+                let core = Arc::clone(self);
+                let told = async move {
+                    let answer = core.store().rollback(core.start_ts).await;
+                    core.rolled_back(answer)
+                };
+                ToTheEnd::new(&self.db, told).await
+            }
+        }
+    }
+
+    fn rolled_back(&self, answer: Result<(), Error>) -> Result<(), Error> {
+        if let Err(Error::Store { .. }) = answer {
+            tell_later(&self.db, self.start_ts);
+        }
+        self.db.registry.leave(self.start_ts);
+        answer
+    }
+
+    /// The transaction is rolled back from now on, for everybody but the store.
+    fn close_for_rollback(&self) -> Result<(), Error> {
+        {
+            let _gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+            self.life.leave_open(TxnState::RolledBack)?;
+            self.buffer.close(TxnState::RolledBack, true)?;
+            self.register.close();
+        }
+        self.pulse.end();
+        self.store().stop_locking(self.start_ts);
+        Ok(())
+    }
+
+    /// Has the store take back what it holds: at once where it answers at once, else in the background.
+    pub(super) fn roll_back_without_waiting(&self) {
+        match self.store().rollback(self.start_ts) {
+            Answer::Ready(Some(answer)) => drop(self.rolled_back(answer)),
+            _ => {
+                tell_later(&self.db, self.start_ts);
+                self.db.registry.leave(self.start_ts);
+            }
+        }
+    }
+}
+
+/// Tells the store of a rollback until it has heard of it.
+pub(super) fn tell_later(db: &Arc<Shared>, start_ts: Timestamp) {
+    let work = Arc::clone(db);
+    db.worker.spawn(async move {
+        let mut pause = FIRST_PAUSE;
+        while let Err(Error::Store { source, .. }) = work.store.rollback(start_ts).await {
+            tracing::warn!(start_ts, %source, "a rollback is not answered");
+            work.worker.sleep_until(Instant::now() + pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    });
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        // No clone is left, but somebody may hold the buffer.
+        if self.close_for_rollback().is_err() {
+            return;
+        }
+        self.roll_back_without_waiting();
+        if !self.buffer.is_dirty() || self.options.on_drop == OnDrop::Silent {
+            return;
+        }
+        tracing::warn!(
+            start_ts = self.start_ts,
+            label = self.options.label.as_deref(),
+            "an open transaction was dropped: it is rolled back"
+        );
+        assert!(
+            self.options.on_drop != OnDrop::Panic || std::thread::panicking(),
+            "transaction {} was dropped open",
+            self.start_ts
+        );
+    }
+}

@@ -1,0 +1,396 @@
+//! The one thread of a database: timers, and work that nobody waits for.
+//!
+//! It is started at the first need and ended with the last handle. It sleeps until the first timer is due or a task
+//! is woken. A timer wakes a waker or runs a job; a task is a future that was handed over: a heartbeat, a lock that
+//! is given back, a commit whose caller has left. No runtime of a caller's is asked for anything.
+//!
+//! Everything is changed under one mutex, and nothing of others' runs while it is held. The thread notes until when
+//! it sleeps; a timer that is due later than that does not wake it, so setting one and taking it out again costs a
+//! map's insertion and removal and nothing else.
+
+use crate::error::Error;
+use crate::store::lock;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+type Place = (Instant, u64);
+
+#[derive(Debug, Default)]
+pub(crate) struct Worker {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ended: bool,
+    /// When the thread looks again by itself; `None` while it is awake or sleeps without end.
+    sleeps_until: Option<Instant>,
+    is_asleep: bool,
+    number: u64,
+    timers: BTreeMap<Place, Due>,
+    ready: VecDeque<Arc<Task>>,
+    tasks: usize,
+    /// Who waits for the last task.
+    idle: Vec<Waker>,
+}
+
+/// What a timer does.
+enum Due {
+    Wake(Waker),
+    Run(Box<dyn FnOnce() + Send>),
+}
+
+impl fmt::Debug for Due {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Due")
+    }
+}
+
+/// A timer that is set; taken out when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Bell {
+    shared: Arc<Shared>,
+    place: Place,
+}
+
+/// A future that the thread runs.
+struct Task {
+    shared: Weak<Shared>,
+    future: Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>,
+}
+
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Task")
+    }
+}
+
+impl Worker {
+    /// Wakes `waker` at `when`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`] where the operating system gives no thread, [`Error::DatabaseClosed`].
+    pub(crate) fn wake_at(&self, when: Instant, waker: Waker) -> Result<Bell, Error> {
+        self.set(when, Due::Wake(waker))
+    }
+
+    /// Runs `job` at `when`, on the thread. It must not take long.
+    ///
+    /// # Errors
+    ///
+    /// As [`wake_at`](Self::wake_at).
+    pub(crate) fn run_at(
+        &self,
+        when: Instant,
+        job: impl FnOnce() + Send + 'static,
+    ) -> Result<Bell, Error> {
+        self.set(when, Due::Run(Box::new(job)))
+    }
+
+    fn set(&self, when: Instant, due: Due) -> Result<Bell, Error> {
+        self.start()?;
+        let mut state = lock(&self.shared.state);
+        if state.ended {
+            return Err(Error::DatabaseClosed);
+        }
+        state.number += 1;
+        let place = (when, state.number);
+        state.timers.insert(place, due);
+        let is_early = state.is_asleep && state.sleeps_until.is_none_or(|until| when < until);
+        drop(state);
+        if is_early {
+            self.shared.changed.notify_all();
+        }
+        Ok(Bell {
+            shared: Arc::clone(&self.shared),
+            place,
+        })
+    }
+
+    /// Has the thread run a future to its end. Where there is no thread the future is dropped.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        if let Err(error) = self.start() {
+            tracing::error!(%error, "work of a database is left undone");
+            return;
+        }
+        let task = Arc::new(Task {
+            shared: Arc::downgrade(&self.shared),
+            future: Mutex::new(Some(Box::pin(future))),
+        });
+        let mut state = lock(&self.shared.state);
+        if !state.ended {
+            state.tasks += 1;
+            state.ready.push_back(task);
+            drop(state);
+            self.shared.changed.notify_all();
+        }
+    }
+
+    /// Ready at `when`, or at once where there is no thread.
+    pub(crate) async fn sleep_until(&self, when: Instant) {
+        let mut bell = None;
+        poll_fn(|context| {
+            if Instant::now() >= when {
+                return Poll::Ready(());
+            }
+            // Set anew at each poll: the waker may be another one.
+            match self.wake_at(when, context.waker().clone()) {
+                Ok(set) => {
+                    bell = Some(set);
+                    Poll::Pending
+                }
+                Err(_) => Poll::Ready(()),
+            }
+        })
+        .await;
+    }
+
+    /// The outcome of `future`, or `None` if that is not there by `end`.
+    pub(crate) async fn within<T>(
+        &self,
+        end: Option<Instant>,
+        future: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut future = pin!(future);
+        let mut bell = None;
+        poll_fn(|context| {
+            if let Poll::Ready(done) = future.as_mut().poll(context) {
+                return Poll::Ready(Some(done));
+            }
+            let Some(end) = end else {
+                return Poll::Pending;
+            };
+            if Instant::now() >= end {
+                return Poll::Ready(None);
+            }
+            // Without a thread nobody looks at the clock: the future decides alone.
+            bell = self.wake_at(end, context.waker().clone()).ok();
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Ready once no task is left, or at `end`; says whether none is.
+    pub(crate) async fn idle(&self, end: Instant) -> bool {
+        let idle = poll_fn(|context| {
+            let mut state = lock(&self.shared.state);
+            if state.tasks == 0 {
+                return Poll::Ready(());
+            }
+            state.idle.push(context.waker().clone());
+            Poll::Pending
+        });
+        self.within(Some(end), idle).await.is_some()
+    }
+
+    /// Ends the thread. What was handed over and is not done is dropped.
+    pub(crate) fn end(&self) {
+        let left = {
+            let mut state = lock(&self.shared.state);
+            state.ended = true;
+            (
+                std::mem::take(&mut state.timers),
+                std::mem::take(&mut state.ready),
+            )
+        };
+        self.shared.changed.notify_all();
+        // After the mutex: what a drop does is not ours.
+        drop(left);
+        let thread = lock(&self.thread).take();
+        // The thread may itself drop the last handle, through a task: it cannot join itself.
+        if let Some(thread) = thread
+            && thread.thread().id() != thread::current().id()
+        {
+            drop(thread.join());
+        }
+    }
+
+    fn start(&self) -> Result<(), Error> {
+        let mut thread = lock(&self.thread);
+        if thread.is_none() {
+            if lock(&self.shared.state).ended {
+                return Err(Error::DatabaseClosed);
+            }
+            let shared = Arc::clone(&self.shared);
+            let spawned = thread::Builder::new()
+                .name("untorn-db".to_owned())
+                .spawn(move || shared.run());
+            *thread = Some(spawned.map_err(Error::store)?);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Shared {
+    fn run(&self) {
+        let mut state = lock(&self.state);
+        while !state.ended {
+            if let Some(task) = state.ready.pop_front() {
+                drop(state);
+                self.poll(&task);
+                state = lock(&self.state);
+                continue;
+            }
+            let now = Instant::now();
+            let first = state.timers.first_key_value().map(|(&place, _)| place);
+            match first {
+                Some(place) if place.0 <= now => {
+                    let due = state.timers.remove(&place);
+                    drop(state);
+                    match due {
+                        Some(Due::Wake(waker)) => guarded(|| waker.wake()),
+                        Some(Due::Run(job)) => guarded(job),
+                        None => {}
+                    }
+                    state = lock(&self.state);
+                }
+                Some((at, _)) => {
+                    state.is_asleep = true;
+                    state.sleeps_until = Some(at);
+                    let waited = self.changed.wait_timeout(state, at - now);
+                    state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                    state.is_asleep = false;
+                }
+                None => {
+                    state.is_asleep = true;
+                    state.sleeps_until = None;
+                    let waited = self.changed.wait(state);
+                    state = waited.unwrap_or_else(PoisonError::into_inner);
+                    state.is_asleep = false;
+                }
+            }
+        }
+    }
+
+    fn poll(&self, task: &Arc<Task>) {
+        let waker = Waker::from(Arc::clone(task));
+        let mut context = Context::from_waker(&waker);
+        let mut future = lock(&task.future);
+        let mut done = true;
+        guarded(|| {
+            if let Some(running) = future.as_mut() {
+                done = running.as_mut().poll(&mut context).is_ready();
+            } else {
+                done = false;
+            }
+        });
+        if !done {
+            return;
+        }
+        let ended = future.take();
+        drop(future);
+        guarded(|| drop(ended));
+        let mut state = lock(&self.state);
+        state.tasks -= 1;
+        let idle = if state.tasks == 0 {
+            std::mem::take(&mut state.idle)
+        } else {
+            Vec::new()
+        };
+        drop(state);
+        idle.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Runs what belongs to others. A panic there is reported and ends only that.
+fn guarded(run: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(run)).is_err() {
+        tracing::error!("background work of a database panicked");
+    }
+}
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {
+        let Some(shared) = self.shared.upgrade() else {
+            return;
+        };
+        let mut state = lock(&shared.state);
+        if !state.ended && !state.ready.iter().any(|ready| Arc::ptr_eq(ready, &self)) {
+            state.ready.push_back(self);
+            drop(state);
+            shared.changed.notify_all();
+        }
+    }
+}
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        let due = lock(&self.shared.state).timers.remove(&self.place);
+        // After the mutex: what a waker's drop does is not ours.
+        drop(due);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    #[test]
+    fn timers_run_in_the_order_in_which_they_are_due_and_not_once_they_are_dropped() {
+        let worker = Worker::default();
+        let (tell, told) = mpsc::channel();
+        let now = Instant::now();
+        let set = |millis: u64, name: &'static str| {
+            let tell = tell.clone();
+            let when = now + Duration::from_millis(millis);
+            worker
+                .run_at(when, move || {
+                    tell.send(name).unwrap();
+                })
+                .unwrap()
+        };
+        let _late = set(40, "late");
+        let dropped = set(10, "dropped");
+        let _early = set(20, "early");
+        drop(dropped);
+        assert_eq!(told.recv().unwrap(), "early");
+        assert_eq!(told.recv().unwrap(), "late");
+    }
+
+    #[test]
+    fn a_task_that_panics_does_not_end_the_others() {
+        let worker = Arc::new(Worker::default());
+        let (tell, told) = mpsc::channel();
+        worker.spawn(async { panic!("as planned") });
+        let inner = Arc::clone(&worker);
+        worker.spawn(async move {
+            inner
+                .sleep_until(Instant::now() + Duration::from_millis(5))
+                .await;
+            tell.send(()).unwrap();
+        });
+        told.recv().unwrap();
+        let idle = worker.idle(Instant::now() + Duration::from_secs(10));
+        assert!(crate::transaction::block_on(idle));
+        worker.end();
+        worker.spawn(async { unreachable!("the worker has ended") });
+        assert!(
+            worker
+                .wake_at(Instant::now(), Waker::noop().clone())
+                .is_err()
+        );
+    }
+}
