@@ -61,7 +61,7 @@ impl<'a> Run<'a> {
             let answer = answer.await;
             // Whoever does not answer may have granted it: it stays sent, and is given back.
             self.is_sent = matches!(answer, Err(Error::Store { .. }));
-            let locked = answer.map_err(|error| asking.budget.whole(core.from_store(error)))?;
+            let locked = answer.map_err(|error| asking.budget.whole(core.told_by_store(error)))?;
             self.done = at + 1;
             *known = self.found(key, attempt, asking, checked, locked);
             if waits {

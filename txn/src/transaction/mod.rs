@@ -239,7 +239,7 @@ impl Core {
 
     /// An error of the store in terms of the transaction: one that the store has ended of its own accord has lost
     /// its locks.
-    fn from_store(&self, error: Error) -> Error {
+    fn told_by_store(&self, error: Error) -> Error {
         if !matches!(error, Error::TransactionClosed { .. }) {
             return error;
         }

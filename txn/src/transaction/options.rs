@@ -67,7 +67,9 @@ pub enum Keep {
 /// # Ok::<(), untorn_txn::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct MutationFilter(Arc<dyn Fn(&[u8], &Entry, KeyFlags) -> Keep + Send + Sync>);
+pub struct MutationFilter(Arc<Decide>);
+
+type Decide = dyn Fn(&[u8], &Entry, KeyFlags) -> Keep + Send + Sync;
 
 impl MutationFilter {
     /// A filter that asks `decide`.
