@@ -8,6 +8,7 @@
 //! * `hold`: bit 0 is the *trim flag*, tried and never awaited, whose holder alone shortens the chain, settles rolled back
 //!   stamps and buries; the other bits count the lists of debts that name the entry, and while one does it is not buried.
 
+use crate::error::OutOfMemory;
 use crate::fence::Fence;
 use crate::mutant::planted;
 use crate::prefetch::prefetch;
@@ -17,7 +18,7 @@ use crate::stamp::{Stamp, StampWord};
 use crate::sync::Checked;
 use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use crate::version::{self, State, Version, VersionRef};
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, dealloc};
 use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::mem::offset_of;
@@ -251,14 +252,18 @@ pub(crate) struct Contents<'v> {
 
 impl NewEntry {
     /// An entry whose first version is inline.
-    pub(crate) fn new(key: &[u8], contents: &Contents<'_>, stamp: StampWord) -> NewEntry {
+    pub(crate) fn new(
+        key: &[u8],
+        contents: &Contents<'_>,
+        stamp: StampWord,
+    ) -> Result<NewEntry, OutOfMemory> {
         let inline = &contents.value[..];
         let first = Version::inline(stamp, contents.state, contents.tag, inline.len() as u8);
         NewEntry::allocate(key, inline, first, None)
     }
 
     /// An entry whose first version lies apart, and belongs to it from now on.
-    pub(crate) fn over(key: &[u8], version: VersionRef<'_>) -> NewEntry {
+    pub(crate) fn over(key: &[u8], version: VersionRef<'_>) -> Result<NewEntry, OutOfMemory> {
         let unused = Version::inline(StampWord::new(Stamp::Void), State::Gone, 0, 0);
         NewEntry::allocate(key, &[], unused, Some(version))
     }
@@ -268,12 +273,12 @@ impl NewEntry {
         inline: &[u8],
         first: Version,
         apart: Option<VersionRef<'_>>,
-    ) -> NewEntry {
+    ) -> Result<NewEntry, OutOfMemory> {
         let layout = layout(key.len(), inline.len());
         // SAFETY: the layout is not empty: it has the header.
         let memory = unsafe { alloc(layout) }.cast::<Entry>();
         let Some(entry) = NonNull::new(memory) else {
-            handle_alloc_error(layout)
+            return Err(OutOfMemory(layout));
         };
         // SAFETY: fresh memory of that layout, not shared with anyone; the head is derived from the allocation's pointer.
         unsafe {
@@ -293,7 +298,7 @@ impl NewEntry {
             ptr::copy_nonoverlapping(inline.as_ptr(), bytes.add(key.len()), inline.len());
             entry.as_ref().check.wrote();
         }
-        NewEntry { entry }
+        Ok(NewEntry { entry })
     }
 
     /// Frees the entry with its version.

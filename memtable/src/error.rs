@@ -1,5 +1,7 @@
 //! What can go wrong, as values.
 
+use std::alloc::{Layout, handle_alloc_error};
+
 /// Longest key, in bytes: four times 65,535 and a little more, so that an engine can encode a 65,535-byte user key with a suffix.
 pub const MAX_KEY_LEN: usize = 1 << 18;
 
@@ -30,6 +32,12 @@ pub enum Error {
     /// because its persistent bits outlive every write.
     #[error("keys with persistent tag bits cannot be removed, only deleted")]
     PersistentTag,
+    /// The allocator had no memory for the key and its value.
+    #[error("out of memory: {bytes} bytes were not to be had")]
+    OutOfMemory {
+        /// Size of the allocation, in bytes.
+        bytes: usize,
+    },
     /// The write would take more memory than the [`Limits`](crate::Limits) of the set allow. Flush, or wait for room.
     #[error("over the memory limit of {limit} bytes")]
     MemoryLimit {
@@ -48,4 +56,22 @@ pub enum Error {
     /// The table is frozen: it takes no write any more. What was to be written is still the caller's, for the next table.
     #[error("the table is frozen")]
     Frozen,
+}
+
+/// An allocation that failed.
+pub(crate) struct OutOfMemory(pub(crate) Layout);
+
+impl OutOfMemory {
+    /// For where a failure cannot be undone.
+    pub(crate) fn abort(self) -> ! {
+        handle_alloc_error(self.0)
+    }
+}
+
+impl From<OutOfMemory> for Error {
+    fn from(OutOfMemory(layout): OutOfMemory) -> Error {
+        Error::OutOfMemory {
+            bytes: layout.size(),
+        }
+    }
 }

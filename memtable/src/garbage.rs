@@ -16,3 +16,24 @@ pub fn garbage_bytes() -> u64 {
 pub fn reclaim_garbage() {
     reclaim::pin().flush();
 }
+
+/// An upper bound on the age of the oldest [`Pinned`](crate::Pinned) handle, this thread's included, over all tables of the process: near
+/// zero if there is none.
+///
+/// As long as such a handle lives nothing is freed that was retired since it was made, so together with [`garbage_bytes`] this
+/// tells a reader that stands still. The handles keep no time: it is known up to which moment garbage could be freed, and
+/// each call sends a probe after the last one. Asked once a second it is right to the second. Under a microsecond; never waits.
+///
+/// ```
+/// let table = untorn_memtable::Memtable::new();
+/// let pinned = table.pin();
+/// let began = std::time::Instant::now();
+/// while untorn_memtable::oldest_guard_age() < std::time::Duration::from_millis(5) {
+///     assert!(began.elapsed().as_secs() < 60);
+/// }
+/// # drop(pinned);
+/// ```
+#[cfg(not(untorn_loom))]
+pub fn oldest_guard_age() -> std::time::Duration {
+    reclaim::oldest_guard_age()
+}

@@ -80,8 +80,12 @@
 //! What is overwritten, removed or rolled back is freed through an epoch ([`crossbeam_epoch`]) once no thread can still look at
 //! it, and as long as no snapshot, no savepoint and no open stage needs it. A [`Pinned`] handle holds back all freeing while it lives, a
 //! [`Snapshot`] only what it shows. A rollback takes back any number of writes at once; their space comes back with later
-//! writes, each of which clears away two. [`garbage_bytes`] tells how much waits to be freed, [`Memtable::memory`] by kind what a
+//! writes, each of which clears away two. [`garbage_bytes`] tells how much waits to be freed, [`oldest_guard_age`] for how long a handle may have stood in the way, [`Memtable::memory`] by kind what a
 //! table holds; [`Memtable::teardown`] drops a large one without a pause.
+//!
+//! A key or value for which the allocator has no memory is [refused](Error::OutOfMemory); the small allocations of fixed size beside it
+//! (a leaf's copy, a view of the clock) and those of a batch abort the process, as Rust's collections do. Huge pages are the allocator's affair: mimalloc
+//! takes them with `MIMALLOC_ALLOW_LARGE_OS_PAGES=1`, glibc with `GLIBC_TUNABLES=glibc.malloc.hugetlb=1`.
 //!
 //! # In an LSM
 //!
@@ -155,6 +159,8 @@ pub use compute::Exchange;
 pub use cursor::Cursor;
 pub use error::{Error, MAX_KEY_LEN, MAX_VALUE_LEN};
 pub use frozen::{FreezeError, Frozen};
+#[cfg(not(untorn_loom))]
+pub use garbage::oldest_guard_age;
 pub use garbage::{garbage_bytes, reclaim_garbage};
 pub use item::{Entry, Item, Kind, Update, Written};
 pub use memory::Memory;

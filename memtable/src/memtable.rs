@@ -82,7 +82,7 @@ impl Memtable {
     /// Linearizable, lock-free. O(log n); of a new key one copy of its leaf's run, of one that is there one allocation.
     ///
     /// # Errors
-    /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`]; nothing is changed then.
+    /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`], [`Error::OutOfMemory`], [`Error::Frozen`]; nothing is changed then.
     pub fn insert(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Written, Error> {
         let value = value.as_ref();
         self.update(key, |item| Update::Put {
@@ -124,7 +124,7 @@ impl Memtable {
     /// ```
     ///
     /// # Errors
-    /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`]; nothing is changed then.
+    /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`], [`Error::OutOfMemory`], [`Error::Frozen`]; nothing is changed then.
     pub fn update<'v>(
         &self,
         key: impl AsRef<[u8]>,
@@ -145,7 +145,8 @@ impl Memtable {
     /// [`MemtableSet::apply`](crate::MemtableSet::apply) does.
     ///
     /// # Errors
-    /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`], [`Error::Frozen`]; nothing is changed then.
+    /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`], [`Error::Frozen`]; nothing is changed then. A batch is not given up half way:
+    /// if the allocator fails under it, the process is aborted.
     pub fn apply(&self, batch: &WriteBatch) -> Result<Written, Error> {
         self.table.apply(batch)
     }

@@ -24,7 +24,7 @@ pub(crate) mod oracle;
 mod tests;
 
 #[cfg(not(untorn_loom))]
-pub(crate) use epoch::{Guard, freed_bytes, pin, retired_bytes};
+pub(crate) use epoch::{Guard, freed_bytes, oldest_guard_age, pin, retired_bytes};
 #[cfg(untorn_loom)]
 pub(crate) use oracle::{Guard, freed_bytes, pin, retired_bytes};
 

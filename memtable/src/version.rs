@@ -11,11 +11,12 @@
 //! The first version of a small value lies inline in its [`Entry`](crate::entry::Entry): it is the oldest of its key, has no
 //! `previous` and is freed with the entry. Every other version is a [`Chained`] of its own.
 
+use crate::error::OutOfMemory;
 use crate::reclaim::Guard;
 use crate::stamp::{Stamp, StampWord};
 use crate::sync::Checked;
 use crate::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, dealloc};
 use std::marker::PhantomData;
 use std::mem::offset_of;
 use std::ptr::{self, NonNull};
@@ -246,12 +247,12 @@ impl NewVersion {
         value: &[u8],
         previous: *mut Version,
         delta: Delta,
-    ) -> NewVersion {
+    ) -> Result<NewVersion, OutOfMemory> {
         let layout = NewVersion::layout(value.len());
         // SAFETY: the layout is not empty: it has the header.
         let memory = unsafe { alloc(layout) }.cast::<Chained>();
         let Some(chained) = NonNull::new(memory) else {
-            handle_alloc_error(layout)
+            return Err(OutOfMemory(layout));
         };
         // SAFETY: fresh memory of that layout, not shared with anyone.
         unsafe {
@@ -267,7 +268,7 @@ impl NewVersion {
             let start = chained.as_ptr().add(1).cast::<u8>();
             ptr::copy_nonoverlapping(value.as_ptr(), start, value.len());
         }
-        NewVersion { chained }
+        Ok(NewVersion { chained })
     }
 
     /// Frees the version.

@@ -111,13 +111,13 @@ impl Table {
             return Err(refused());
         }
         let staged = !current.view.marks.is_empty();
+        let turns = current.view.turns;
+        let stamp = StampWord::new(Stamp::Pending { turns });
+        let (new, delta) = self.version_above(entry, &current, &contents, stamp)?;
+        let version = new.publish(guard);
         // One debt for the list of the stage, one for the burial.
         let debts = usize::from(staged) + usize::from(role == Role::Remover);
         (0..debts).for_each(|_| entry.owe());
-        let turns = current.view.turns;
-        let stamp = StampWord::new(Stamp::Pending { turns });
-        let (new, delta) = self.version_above(entry, &current, &contents, stamp);
-        let version = new.publish(guard);
         let mut claim = self.account.claim();
         claim.announce(Announced::version(version));
         if self.is_frozen(guard) || !entry.push(head, version) {
@@ -162,7 +162,8 @@ impl Table {
         }
         let turns = view.turns;
         let stamp = StampWord::new(Stamp::Pending { turns });
-        let entry = self.new_entry(key, &contents, stamp, guard).publish(guard);
+        let entry = self.new_entry(key, &contents, stamp, guard)?;
+        let entry = entry.publish(guard);
         let Head::Live(version) = entry.head() else {
             unreachable!("only a published entry is buried")
         };

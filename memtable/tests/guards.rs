@@ -4,7 +4,8 @@
 
 use std::cell::RefCell;
 use std::thread;
-use untorn_memtable::{Memtable, Pinned, garbage_bytes, reclaim_garbage};
+use std::time::{Duration, Instant};
+use untorn_memtable::{Memtable, Pinned, garbage_bytes, oldest_guard_age, reclaim_garbage};
 
 static TABLE: Memtable = Memtable::new();
 
@@ -22,6 +23,14 @@ fn churn() -> u64 {
     }
     (0..64).for_each(|_| reclaim_garbage());
     garbage_bytes()
+}
+
+/// Asks until the answer is as expected. The deadline is for a collector that is stuck, not a measurement.
+fn age_until(expected: impl Fn(Duration) -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !expected(oldest_guard_age()) {
+        assert!(Instant::now() < deadline, "{:?}", oldest_guard_age());
+    }
 }
 
 /// What a churn retires, at least.
@@ -48,6 +57,21 @@ fn a_guard_ends_with_its_thread_and_a_leaked_one_is_seen() {
         "{} bytes are not freed",
         garbage_bytes()
     );
+
+    // Held: its age can be read, also while garbage is made, and is gone with it.
+    let began = Instant::now();
+    age_until(|age| age <= began.elapsed());
+    let held = TABLE.pin();
+    churn();
+    age_until(|age| age > Duration::from_millis(20));
+    let bound = oldest_guard_age();
+    assert!(
+        bound <= began.elapsed() + Duration::from_millis(1),
+        "{bound:?}"
+    );
+    drop(held);
+    let ended = Instant::now();
+    age_until(|age| age <= ended.elapsed());
 
     // Leaked: what it shows stays, everything goes on, and that nothing is freed can be read.
     thread::spawn(|| std::mem::forget(TABLE.pin()))

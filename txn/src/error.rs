@@ -38,6 +38,12 @@ pub enum Error {
         /// The limit in force.
         limit: usize,
     },
+    /// The allocator had no memory for the write.
+    #[error("out of memory: {bytes} bytes were not to be had")]
+    OutOfMemory {
+        /// Size of the allocation.
+        bytes: usize,
+    },
     /// The write would have taken the buffer over its limit.
     #[error("transaction of {size} bytes would be over the limit of {limit}")]
     TxnTooLarge {

@@ -162,11 +162,12 @@ impl Table {
         let Ok(Some(next)) = write::contents(change, current.content(entry)) else {
             unreachable!("every value was measured, and every op writes")
         };
+        let stamp = StampWord::in_batch(batch);
+        let version = self.version_above(entry, &current, &next, stamp);
+        let (version, _) = version.unwrap_or_else(|failed| failed.abort());
         if batch.staged {
             entry.owe();
         }
-        let stamp = StampWord::in_batch(batch);
-        let (version, _) = self.version_above(entry, &current, &next, stamp);
         let placed = Placed {
             entry,
             version: version.publish(guard),
@@ -199,6 +200,7 @@ impl Table {
         };
         let stamp = StampWord::in_batch(batch);
         let entry = self.new_entry(batch.key(op), &contents, stamp, guard);
+        let entry = entry.unwrap_or_else(|failed| failed.abort());
         let placed = entry.publish(guard);
         let Head::Live(version) = placed.head() else {
             unreachable!("only a published entry is buried")

@@ -16,7 +16,8 @@
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use crossbeam_epoch::{Collector, LocalHandle};
 
@@ -31,6 +32,12 @@ const BATCH_OBJECTS: usize = 256;
 static RETIRED: AtomicU64 = AtomicU64::new(0);
 /// Freed, ever. Raised after the batch was freed.
 static FREED: AtomicU64 = AtomicU64::new(0);
+
+/// All guards that are active began after this moment, in microseconds since [`moment`] was first asked. Raised by whatever is
+/// freed to the moment when it was handed over: the guards of that time are gone.
+static SETTLED: AtomicU64 = AtomicU64::new(0);
+/// A probe for that is on its way.
+static PROBING: AtomicBool = AtomicBool::new(false);
 
 static COLLECTOR: OnceLock<Collector> = OnceLock::new();
 
@@ -90,6 +97,7 @@ impl Batch {
         let objects = self.objects;
         // Ordered before the bag that carries the batch is sealed, and so before any `FREED` that counts it.
         RETIRED.fetch_add(bytes, Ordering::Release);
+        let handed_over = moment();
         // SAFETY: the closure owns the objects and runs once, after all guards are gone that were active now, so
         // those too that were active at each retire. `Guard::retire` requires that any thread may run it.
         unsafe {
@@ -98,6 +106,7 @@ impl Batch {
                     retired.free();
                 }
                 FREED.fetch_add(bytes, Ordering::Release);
+                SETTLED.fetch_max(handed_over, Ordering::Relaxed);
             });
         }
         guard.flush();
@@ -192,4 +201,31 @@ pub(crate) fn retired_bytes() -> u64 {
 /// Bytes that were freed of these. Read it before [`retired_bytes`], then it is never the larger one.
 pub(crate) fn freed_bytes() -> u64 {
     FREED.load(Ordering::Acquire)
+}
+
+/// Microseconds since this was first asked.
+fn moment() -> u64 {
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    FIRST.get_or_init(Instant::now).elapsed().as_micros() as u64
+}
+
+/// No active guard is older than this. Tries to move the epoch on, so that it is near zero if there is none.
+pub(crate) fn oldest_guard_age() -> Duration {
+    // Two advances free what a third call collects; one more for a probe of earlier.
+    const TRIES: usize = 6;
+    for _ in 0..TRIES {
+        let guard = pin();
+        if !PROBING.swap(true, Ordering::AcqRel) {
+            let sent = moment();
+            // SAFETY: it touches nothing but statics, on whatever thread.
+            unsafe {
+                guard.inner.defer_unchecked(move || {
+                    SETTLED.fetch_max(sent, Ordering::Relaxed);
+                    PROBING.store(false, Ordering::Release);
+                });
+            }
+        }
+        guard.inner.flush();
+    }
+    Duration::from_micros(moment().saturating_sub(SETTLED.load(Ordering::Relaxed)))
 }

@@ -2,7 +2,7 @@
 
 use super::Change;
 use crate::entry::{Contents, EntryRef, MAX_INLINE_VALUE, NewEntry};
-use crate::error::{Error, MAX_VALUE_LEN};
+use crate::error::{Error, MAX_VALUE_LEN, OutOfMemory};
 use crate::item::Update;
 use crate::reclaim::Guard;
 use crate::stamp::{Stamp, StampWord};
@@ -44,7 +44,7 @@ impl Table {
         current: &Current<'_>,
         contents: &Contents<'_>,
         stamp: StampWord,
-    ) -> (NewVersion, Delta) {
+    ) -> Result<(NewVersion, Delta), OutOfMemory> {
         let Contents { state, tag, value } = contents;
         let (minus, plus) = self.weigh(current, *state, *tag);
         let old = current.live.map_or(0, |live| live.value_len());
@@ -55,8 +55,8 @@ impl Table {
             plus,
         };
         let previous = current.newest.as_ptr();
-        let version = NewVersion::new(stamp, *state, *tag, value, previous, delta);
-        (version, delta)
+        let version = NewVersion::new(stamp, *state, *tag, value, previous, delta)?;
+        Ok((version, delta))
     }
 
     /// An entry with its first version: inline, or apart if the value is long.
@@ -66,7 +66,7 @@ impl Table {
         contents: &Contents<'_>,
         stamp: StampWord,
         guard: &Guard,
-    ) -> NewEntry {
+    ) -> Result<NewEntry, OutOfMemory> {
         let Contents { state, tag, value } = contents;
         if value.len() <= MAX_INLINE_VALUE {
             return NewEntry::new(key, contents, stamp);
@@ -80,8 +80,11 @@ impl Table {
                 _ => Place::Always,
             },
         };
-        let version = NewVersion::new(stamp, *state, *tag, value, std::ptr::null_mut(), delta);
-        NewEntry::over(key, version.publish(guard))
+        let version = NewVersion::new(stamp, *state, *tag, value, std::ptr::null_mut(), delta)?;
+        NewEntry::over(key, version.publish(guard)).inspect_err(|_| {
+            // SAFETY: no entry names it.
+            unsafe { version.destroy() }
+        })
     }
 
     /// Where the key's own weight was booked and where it is to be from now on.

@@ -207,6 +207,7 @@ fn from_table(error: untorn_memtable::Error, key: usize, value: Option<usize>) -
             size: key + value.unwrap_or(0),
             limit: key + limit,
         },
+        untorn_memtable::Error::OutOfMemory { bytes } => Error::OutOfMemory { bytes },
         _ => Error::OptionConflict {
             reason: "the table takes no such write",
         },
