@@ -56,7 +56,7 @@ enum Found {
 
 /// `SELECT * FROM job ORDER BY key LIMIT 1 FOR UPDATE SKIP LOCKED`.
 fn take(txn: &Transaction, tally: &Tally) -> Result<Found, Error> {
-    let skip_locked = LockOptions {
+    let skip_locked = || LockOptions {
         wait: Some(Wait::NoWait),
         for_update_ts: ForUpdate::At(txn.start_ts()),
         ..LockOptions::default()
@@ -64,7 +64,7 @@ fn take(txn: &Transaction, tally: &Tally) -> Result<Found, Error> {
     let mut found = Found::Empty;
     for entry in txn.blocking().range("job/".."job0") {
         let (job, _) = entry?;
-        match txn.blocking().lock_keys([&job], skip_locked.clone()) {
+        match txn.blocking().lock_keys([&job], skip_locked()) {
             Ok(_) => return Ok(Found::Job(job)),
             Err(Error::LockNotAvailable { .. } | Error::WriteConflict { .. }) => {
                 tally.passed_over.fetch_add(1, Relaxed);
