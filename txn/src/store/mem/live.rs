@@ -1,8 +1,8 @@
 //! Who still reads at which timestamp, and so what may be forgotten.
 //!
 //! The timestamps of open transactions lie in a few striped sets, each under its own short mutex. A fresh
-//! start timestamp is drawn *while its stripe is locked*. The collector reads the oracle first and locks each
-//! stripe afterwards, so a transaction that it did not meet drew its timestamp after that reading and
+//! start timestamp is drawn *while its stripe is locked*. The collector reads the oracle first and locks all
+//! stripes afterwards, in their order, so a transaction that it did not meet drew its timestamp after that reading and
 //! stands above it: no transaction can slip below the safe point.
 //!
 //! A *given* timestamp is old, so for it the order is turned round: it is entered first and checked against
@@ -97,10 +97,13 @@ impl Live {
         self.safe_point.load(Ordering::Acquire)
     }
 
+    /// At one instant, all stripes locked: a view moves from the stripe in which its timestamp was drawn to the one
+    /// of its number, and must not be missed on the way.
     fn oldest(&self) -> Option<Timestamp> {
-        self.stripes
+        let stripes = self.stripes.each_ref().map(lock);
+        stripes
             .iter()
-            .filter_map(|stripe| Some(*lock(stripe).first_key_value()?.0))
+            .filter_map(|stripe| Some(*stripe.first_key_value()?.0))
             .min()
     }
 

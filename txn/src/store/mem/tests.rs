@@ -108,3 +108,26 @@ fn commits_and_rollbacks_of_one_transaction_at_once_agree() {
     }
     assert_eq!(store.stats().open, 0);
 }
+
+/// Rule 52: what a view needs is held from the draw of its timestamp on, also while it changes its stripe.
+#[test]
+fn the_safe_point_never_passes_a_view() {
+    let store = MemStore::new();
+    let is_done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(Ordering::Acquire) {
+                store.oracle.next();
+                store.live.advance(&store.oracle);
+            }
+        });
+        let passed = (0..300_000).find_map(|_| {
+            let at = store.hold_view(None).unwrap();
+            let safe_point = store.live.safe_point();
+            store.let_go(at);
+            (safe_point > at).then_some((safe_point, at))
+        });
+        is_done.store(true, Ordering::Release);
+        assert_eq!(passed, None);
+    });
+}
