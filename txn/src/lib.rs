@@ -75,7 +75,8 @@
 //! Methods that may wait are `async`; [`Transaction::blocking`] has the same names for threads that park instead. No
 //! runtime is needed or named: a waiting future is woken by whoever releases the lock, or by a thread of this crate
 //! when its time is up. With the embedded store nothing but a lock ever waits, so every other future is ready at its
-//! first poll. Futures may be dropped at any time: a lock call withdraws, a commit that was not decided rolls back.
+//! first poll. Futures may be dropped at any time: a lock call withdraws, a commit or rollback that was begun runs to its
+//! end on the database's own thread, which also keeps locks alive and tells a store what it did not answer.
 //!
 //! # Consistency
 //!
@@ -110,9 +111,8 @@
 //!
 //! # What is not there
 //!
-//! Shared locks, locking only what exists, fair locking and assertions are not offered by transactions. Nothing is
-//! written to disk. Locks of the embedded store have no time to live: they end with their transaction, which is in the
-//! same process.
+//! Nothing is written to disk. Locks of one call are asked for one after another, not all at once behind the primary.
+//! Counters are those of the lock table and the store; there is no exporter for them.
 
 pub mod buffer;
 mod db;

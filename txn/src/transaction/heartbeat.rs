@@ -16,6 +16,9 @@ use crate::worker::Bell;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+/// Beats do not follow each other faster than this.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 /// What keeps a transaction's locks alive.
 #[derive(Debug)]
 pub(super) struct Pulse {
@@ -74,7 +77,7 @@ impl Core {
     }
 
     fn tick(&self) -> Duration {
-        self.options.lock_ttl / 2
+        (self.options.lock_ttl / 2).max(SHORTEST)
     }
 
     fn lifetime_ends(&self) -> Option<Instant> {
@@ -130,7 +133,7 @@ impl Core {
             match answer {
                 Some(Ok(())) => core.beat_after(asked, core.tick()),
                 Some(Err(Error::Store { .. })) if end.is_none_or(|end| Instant::now() < end) => {
-                    core.beat_after(answered, core.tick() / 8);
+                    core.beat_after(answered, (core.tick() / 8).max(SHORTEST));
                 }
                 Some(Err(Error::Store { .. })) | None => core.lose(Loss::Unanswered),
                 Some(Err(_)) => core.lose(Loss::Refused),

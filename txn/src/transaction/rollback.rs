@@ -29,18 +29,12 @@ impl Core {
     pub(crate) async fn roll_back(self: &Arc<Self>) -> Result<(), Error> {
         self.close_for_rollback()?;
         tracing::debug!(start_ts = self.start_ts, "rollback");
-        match self.store().rollback(self.start_ts) {
-            Answer::Ready(Some(answer)) => self.rolled_back(answer),
-            answer => {
-                drop(answer);
-                let core = Arc::clone(self);
-                let told = async move {
-                    let answer = core.store().rollback(core.start_ts).await;
-                    core.rolled_back(answer)
-                };
-                ToTheEnd::new(&self.db, told).await
-            }
-        }
+        let core = Arc::clone(self);
+        let told = async move {
+            let answer = core.store().rollback(core.start_ts).await;
+            core.rolled_back(answer)
+        };
+        ToTheEnd::new(&self.db, told).await
     }
 
     fn rolled_back(&self, answer: Result<(), Error>) -> Result<(), Error> {

@@ -1,0 +1,189 @@
+//! The database around its transactions: closing, dropping, safe point, snapshots, statement views (rules 28, 52, 56, 61).
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use untorn_txn::store::mem::MemStoreOptions;
+use untorn_txn::{BeginOptions, Db, Error, LockOptions, MemStore, OnDrop, Transaction, TxnState};
+
+fn begin(db: &Db) -> Transaction {
+    let options = BeginOptions {
+        on_drop: OnDrop::Silent,
+        ..BeginOptions::default()
+    };
+    db.blocking().begin(options).unwrap()
+}
+
+fn put(db: &Db, key: &str, value: &str) -> u64 {
+    let txn = begin(db);
+    txn.put(key, value).unwrap();
+    txn.blocking().commit().unwrap().commit_ts.unwrap()
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_millis(20)
+}
+
+/// Rule 61.
+#[test]
+fn close_rolls_back_what_is_open_and_reports_what_is_left() {
+    let store = Arc::new(MemStore::new());
+    let db = Db::new(store.clone());
+    let elsewhere = Db::new(store.clone());
+    let holder = begin(&elsewhere);
+    let lock = |txn: &Transaction, key| {
+        let locked = txn.blocking().lock_keys([key], LockOptions::default());
+        locked.map(drop)
+    };
+    lock(&holder, "k").unwrap();
+    let (open, committing) = (begin(&db), begin(&db));
+    lock(&open, "a").unwrap();
+    committing.put("k", "v").unwrap();
+    std::thread::scope(|scope| {
+        let commit = scope.spawn(|| committing.blocking().commit());
+        while store.locks().waiting().is_empty() {
+            std::thread::yield_now();
+        }
+        let closed = db.blocking().close(soon());
+        assert_eq!(closed.rolled_back, 1);
+        assert_eq!(closed.left, [committing.start_ts()]);
+        assert_eq!(open.state(), TxnState::RolledBack);
+        assert!(matches!(
+            lock(&open, "b"),
+            Err(Error::TransactionClosed { .. })
+        ));
+        let refused = db.blocking().begin(BeginOptions::default());
+        assert!(matches!(refused, Err(Error::DatabaseClosed)));
+        holder.blocking().rollback().unwrap();
+        assert!(commit.join().unwrap().is_ok());
+    });
+    assert_eq!(db.blocking().close(soon()).left, []);
+    assert!(store.locks().is_empty());
+}
+
+/// Rule 61.
+#[test]
+fn a_dropped_transaction_panics_where_that_is_wanted_and_it_had_something_to_commit() {
+    let db = Db::in_memory();
+    let begin = || {
+        let options = BeginOptions {
+            on_drop: OnDrop::Panic,
+            ..BeginOptions::default()
+        };
+        db.blocking().begin(options).unwrap()
+    };
+    drop(begin());
+    let txn = begin();
+    txn.put("k", "v").unwrap();
+    let dropped = std::panic::AssertUnwindSafe(|| drop(txn));
+    assert!(std::panic::catch_unwind(dropped).is_err());
+    let txn = begin();
+    txn.put("k", "v").unwrap();
+    let unwinding = std::panic::AssertUnwindSafe(move || {
+        let _txn = txn;
+        panic!("the first, and the only one");
+    });
+    assert!(std::panic::catch_unwind(unwinding).is_err());
+    // Either way it is rolled back.
+    assert_eq!(
+        db.blocking().snapshot().unwrap().get_blocking("k").unwrap(),
+        None
+    );
+    put(&db, "k", "w");
+}
+
+/// Rule 52.
+#[test]
+fn the_safe_point_is_held_back_by_the_oldest_and_its_age_is_told() {
+    let db = Db::in_memory();
+    let oldest = db.blocking().snapshot().unwrap();
+    put(&db, "k", "1");
+    let held = db.blocking().safe_point().unwrap();
+    assert_eq!(held.at, oldest.timestamp());
+    drop(oldest);
+    let free = db.blocking().safe_point().unwrap();
+    assert!(free.at > held.at);
+    assert!(free.age <= held.age.max(Duration::from_secs(1)));
+}
+
+/// Rule 52.
+#[test]
+fn past_the_largest_age_reads_and_checks_are_refused_and_never_wrong() {
+    let options = MemStoreOptions::default().max_snapshot_age(Duration::ZERO);
+    let store = Arc::new(MemStore::with_options(options));
+    let db = Db::new(store.clone());
+    put(&db, "k", "1");
+    let old = begin(&db);
+    let snapshot = db.blocking().snapshot().unwrap();
+    old.put("j", "x").unwrap();
+    let first = db.blocking().timestamp().unwrap();
+    // Until the clock has moved on by a millisecond.
+    while db.blocking().safe_point().unwrap().at <= first {
+        put(&db, "k", "2");
+    }
+    store.collect();
+    let is_too_old = |error: Error| matches!(error, Error::SnapshotTooOld { .. });
+    assert!(is_too_old(old.blocking().get("k").unwrap_err()));
+    assert!(is_too_old(snapshot.get_blocking("k").unwrap_err()));
+    assert!(is_too_old(old.blocking().commit().unwrap_err()));
+}
+
+/// Rule 56.
+#[test]
+fn snapshots_of_one_timestamp_may_be_taken_as_often_as_wanted() {
+    let db = Db::in_memory();
+    let first = put(&db, "k", "1");
+    let one = db.blocking().snapshot_at(first).unwrap();
+    let two = db.blocking().snapshot_at(first).unwrap();
+    put(&db, "k", "2");
+    drop(one);
+    put(&db, "k", "3");
+    assert_eq!(two.get_blocking("k").unwrap().as_deref(), Some(&b"1"[..]));
+    drop(two);
+    put(&db, "k", "4");
+    let refused = db.blocking().snapshot_at(first).map(drop);
+    assert!(matches!(refused, Err(Error::SnapshotTooOld { .. })));
+    let refused = db.blocking().snapshot_at(0).map(drop);
+    assert!(matches!(refused, Err(Error::InvalidTimestamp { .. })));
+}
+
+/// Rule 28.
+#[test]
+fn a_statement_view_stays_what_it_was_when_the_outermost_stage_began() {
+    let db = Db::in_memory();
+    put(&db, "a", "stored");
+    put(&db, "b", "stored");
+    let txn = begin(&db);
+    txn.put("b", "own").unwrap();
+    let stage = txn.stage().unwrap();
+    txn.put("a", "staged").unwrap();
+    txn.delete("b").unwrap();
+    let view = txn.statement_view().unwrap();
+    let rows = |reverse: bool| -> Vec<String> {
+        let range = view.range_blocking::<&str>(..);
+        let range = if reverse { range.rev() } else { range };
+        range
+            .map(|row| {
+                let (key, value) = row.unwrap();
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                format!("{}={}", text(&key), text(&value))
+            })
+            .collect()
+    };
+    let expected = ["a=stored", "b=own"];
+    assert_eq!(rows(false), expected);
+    stage.release().unwrap();
+    put(&db, "c", "later");
+    txn.put("d", "own").unwrap();
+    assert_eq!(rows(false), expected);
+    assert_eq!(rows(true), ["b=own", "a=stored"]);
+    assert_eq!(
+        view.get_blocking("b").unwrap().as_deref(),
+        Some(&b"own"[..])
+    );
+    txn.blocking().rollback().unwrap();
+    assert!(matches!(
+        view.get_blocking("a"),
+        Err(Error::TransactionClosed { .. })
+    ));
+}

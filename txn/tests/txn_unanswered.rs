@@ -1,0 +1,169 @@
+//! Commits and rollbacks of a store that does not answer, and deadlines (rules 23, 55, 60).
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use untorn_txn::store::TxnStatus;
+use untorn_txn::store::faults::{Fault, FaultPlan, FaultyStore, Request};
+use untorn_txn::{
+    BeginOptions, CommitOptions, Db, Error, LockOptions, MemStore, OnDrop, Transaction, TxnState,
+};
+
+fn faulty(plan: FaultPlan) -> (Arc<FaultyStore>, Arc<MemStore>, Db) {
+    let inner = Arc::new(MemStore::new());
+    let store = Arc::new(FaultyStore::new(inner.clone(), plan));
+    let db = Db::new(store.clone());
+    (store, inner, db)
+}
+
+fn begin(db: &Db) -> Transaction {
+    let options = BeginOptions {
+        on_drop: OnDrop::Silent,
+        ..BeginOptions::default()
+    };
+    db.blocking().begin(options).unwrap()
+}
+
+fn written(db: &Db) -> Transaction {
+    let txn = begin(db);
+    txn.put("k", "v").unwrap();
+    txn
+}
+
+fn impatient() -> CommitOptions {
+    CommitOptions::default().patience(Duration::from_millis(20))
+}
+
+#[test]
+fn a_lost_answer_to_the_decision_is_asked_for_until_it_is_known() {
+    let (store, _, db) = faulty(FaultPlan::new(1));
+    for fault in [Fault::LostAnswer, Fault::LostRequest, Fault::Error] {
+        let txn = written(&db);
+        store.inject(Request::Commit, fault);
+        store.inject(Request::Status, Fault::Error);
+        let info = txn.blocking().commit().unwrap();
+        assert!(info.commit_ts > Some(txn.start_ts()));
+        assert_eq!(txn.state(), TxnState::Committed);
+    }
+}
+
+#[test]
+fn a_store_that_stays_silent_leaves_the_commit_undetermined_and_may_be_asked_later() {
+    for (fault, is_committed) in [(Fault::LostAnswer, true), (Fault::LostRequest, false)] {
+        let plan = FaultPlan::new(1).chance(fault, 1.0);
+        let (store, _, db) = faulty(plan.only([Request::Commit]));
+        // The status is known to nobody either.
+        for _ in 0..1_000 {
+            store.inject(Request::Status, Fault::Error);
+        }
+        let txn = written(&db);
+        let failed = txn.blocking().commit_with(impatient()).unwrap_err();
+        assert!(
+            matches!(failed, Error::Undetermined { start_ts, .. } if start_ts == txn.start_ts())
+        );
+        assert!(!failed.is_retryable());
+        assert_eq!(txn.state(), TxnState::Undetermined);
+        let late = txn.blocking().rollback();
+        assert!(matches!(
+            late,
+            Err(Error::TransactionClosed {
+                state: TxnState::Undetermined
+            })
+        ));
+        let outcome = loop {
+            if let Ok(outcome) = txn.blocking().outcome() {
+                break outcome;
+            }
+        };
+        assert_eq!(matches!(outcome, TxnStatus::Committed(_)), is_committed);
+        assert_eq!(
+            outcome == TxnStatus::Open,
+            !is_committed,
+            "nothing is rolled back"
+        );
+    }
+}
+
+/// Rule 23.
+#[test]
+fn a_rollback_that_is_not_answered_is_closed_and_told_in_the_background() {
+    let (store, inner, db) = faulty(FaultPlan::new(1));
+    for ends_by_drop in [false, true] {
+        let txn = written(&db);
+        txn.blocking()
+            .lock_keys(["k"], LockOptions::default())
+            .unwrap();
+        store.inject(Request::Rollback, Fault::LostRequest);
+        if ends_by_drop {
+            drop(txn);
+        } else {
+            let failed = txn.blocking().rollback();
+            assert!(matches!(failed, Err(Error::Store { .. })), "{failed:?}");
+            assert_eq!(txn.state(), TxnState::RolledBack);
+        }
+        // The lock goes once the store has heard of it.
+        let next = begin(&db);
+        next.blocking()
+            .lock_keys(["k"], LockOptions::default())
+            .unwrap();
+        next.blocking().rollback().unwrap();
+    }
+    assert!(inner.locks().is_empty());
+}
+
+#[test]
+fn a_failed_prewrite_rolls_back_also_where_the_rollback_is_not_answered() {
+    let (store, inner, db) = faulty(FaultPlan::new(1));
+    let txn = written(&db);
+    store.inject(Request::Prewrite, Fault::LostAnswer);
+    store.inject(Request::Rollback, Fault::LostRequest);
+    let failed = txn.blocking().commit();
+    assert!(matches!(failed, Err(Error::Store { .. })), "{failed:?}");
+    assert_eq!(txn.state(), TxnState::RolledBack);
+    let closed = db
+        .blocking()
+        .close(Instant::now() + Duration::from_secs(20));
+    assert!(closed.is_idle && closed.left.is_empty(), "{closed:?}");
+    assert!(inner.locks().is_empty());
+}
+
+/// Rule 60.
+#[test]
+fn a_deadline_before_the_decision_rolls_back() {
+    let (_, inner, db) = faulty(FaultPlan::new(1));
+    let holder = begin(&db);
+    holder
+        .blocking()
+        .lock_keys(["k"], LockOptions::default())
+        .unwrap();
+    for wait in [Duration::ZERO, Duration::from_millis(5)] {
+        let txn = written(&db);
+        let options = CommitOptions::default().deadline(Instant::now() + wait);
+        let failed = txn.blocking().commit_with(options);
+        assert!(matches!(failed, Err(Error::DeadlineExceeded)), "{failed:?}");
+        assert_eq!(txn.state(), TxnState::RolledBack);
+    }
+    holder.blocking().rollback().unwrap();
+    assert!(inner.locks().is_empty());
+}
+
+/// Rules 32 and 37: nobody knows whether the lock was granted, so it is given back.
+#[test]
+fn a_lock_whose_answer_was_lost_is_given_back() {
+    let (store, inner, db) = faulty(FaultPlan::new(1));
+    let txn = begin(&db);
+    store.inject(Request::Lock, Fault::LostAnswer);
+    store.inject(Request::Unlock, Fault::LostRequest);
+    let failed = txn.blocking().lock_keys(["k"], LockOptions::default());
+    assert!(matches!(failed, Err(Error::Store { .. })), "{failed:?}");
+    assert_eq!((txn.len(), txn.held_locks()), (0, 0));
+    let other = begin(&db);
+    other
+        .blocking()
+        .lock_keys(["k"], LockOptions::default())
+        .unwrap();
+    txn.blocking()
+        .lock_keys(["j"], LockOptions::default())
+        .unwrap();
+    assert_eq!(inner.locks().len(), 2);
+}
