@@ -4,7 +4,7 @@
 use std::thread;
 use untorn_txn::{BeginOptions, Db, Transaction};
 
-const THREADS: u64 = 8;
+const THREADS: u64 = 10;
 const KEYS: [&str; 3] = ["a", "b", "c"];
 
 fn number(value: Option<bytes::Bytes>) -> u64 {
