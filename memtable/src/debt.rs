@@ -174,7 +174,7 @@ impl Debts {
             if payer.current.is_none() && !self.next_batch(payer, registry) {
                 break;
             }
-            self.pay_item(payer, &mut pay_one);
+            self.pay_item(payer, &mut pay_one, guard);
         }
         self.forget_holes(payer, clock, account, guard);
         // Release: the next payer sees what this one left.
@@ -203,11 +203,16 @@ impl Debts {
         payer.current.is_some()
     }
 
-    fn pay_item(&self, payer: &mut Payer, pay_one: &mut impl FnMut(EntrySlot) -> Payment) {
+    fn pay_item(
+        &self,
+        payer: &mut Payer,
+        pay_one: &mut impl FnMut(EntrySlot) -> Payment,
+        guard: &Guard,
+    ) {
         let Some(batch) = &mut payer.current else {
             return;
         };
-        if let Some(entry) = batch.list.pop() {
+        if let Some(entry) = batch.list.pop(guard) {
             match pay_one(entry) {
                 Payment::Paid => {}
                 Payment::Blocked => payer.blocked.push(entry),

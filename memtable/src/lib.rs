@@ -62,6 +62,8 @@
 //! | [`Snapshot`], [`SetSnapshot`] | all keys at one instant; constant for as long as it lives |
 //! | [`freeze`](Memtable::freeze) | one instant: what took effect before is in for ever, whatever comes after is refused |
 //! | [`open_stage`](Memtable::open_stage), [`release_stage`](Memtable::release_stage), [`cleanup_stage`](Memtable::cleanup_stage) | each takes effect at one instant for every observer |
+//! | [`history`](Memtable::history) | linearizable |
+//! | [`stage_writes`](Memtable::stage_writes) | each key is read at an instant of its own |
 //! | [`savepoint`](Memtable::savepoint), [`Savepoint::roll_back`] | each takes effect at one instant for every observer |
 //!
 //! Everything but [`freeze`](Memtable::freeze) is lock-free, save for the allocator: no operation waits for another thread, whatever that
@@ -119,6 +121,7 @@ mod error;
 mod fence;
 mod frozen;
 mod garbage;
+mod inspect;
 mod item;
 mod lanes;
 mod marks;

@@ -7,14 +7,18 @@
 //! a rollback would bring it back. A savepoint is told from all others by its *anchor*, not by its mark: after a rollback to it
 //! another mark, with a younger `first` and a list of its own, stands in its place (M1).
 //!
+//! Writes behind marks are numbered, so that those of a stage can be shown in their [`Order`]. The numbers begin anew with the first mark of
+//! an empty stack; what was written before that has none that counts.
+//!
 //! A savepoint that was let go may lie under marks that are needed, and to take it out is to make all marks above it anew. So it
 //! is only flagged at first, which is enough for who asks what has to be kept, and is taken out when it is on top or when every
 //! second mark is one of these: a constant share for each that was let go, in whatever order.
 
 use crate::debt::Debtors;
 use crate::mutant::planted;
-use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{self, Arc};
+use std::num::NonZeroU64;
 
 /// An instant to which the table can return.
 pub(crate) struct Mark {
@@ -23,6 +27,28 @@ pub(crate) struct Mark {
     /// The entries that were written since, and before the mark inside of it.
     pub(crate) written: Debtors,
     kind: Kind,
+    orders: Arc<Orders>,
+    /// The newest order that was given out before it.
+    before: Order,
+}
+
+/// The place of a write among those behind marks: the newer, the greater. Of two writes of one key the order is that in which they took
+/// effect, and so it is of two of which one returned before the other began.
+pub(crate) type Order = NonZeroU64;
+
+/// Of a write that has no place.
+pub(crate) const UNORDERED: Order = NonZeroU64::MIN;
+
+/// Gives out orders, from the first mark of a stack on.
+struct Orders {
+    began: u64,
+    newest: AtomicU64,
+}
+
+impl Orders {
+    fn newest(&self) -> Order {
+        Order::new(self.newest.load(Ordering::Relaxed)).unwrap_or(UNORDERED)
+    }
 }
 
 enum Kind {
@@ -50,20 +76,36 @@ impl Anchor {
 }
 
 impl Mark {
-    pub(crate) fn stage(first: u64) -> Arc<Mark> {
-        Mark::new(first, Kind::Stage)
+    /// A stage that begins inside of `outside`.
+    pub(crate) fn stage(first: u64, outside: &Marks) -> Arc<Mark> {
+        Mark::new(first, outside, Kind::Stage)
     }
 
-    pub(crate) fn savepoint(first: u64, anchor: &Arc<Anchor>) -> Arc<Mark> {
-        Mark::new(first, Kind::Savepoint(anchor.clone()))
+    /// A savepoint that begins inside of `outside`.
+    pub(crate) fn savepoint(first: u64, outside: &Marks, anchor: &Arc<Anchor>) -> Arc<Mark> {
+        Mark::new(first, outside, Kind::Savepoint(anchor.clone()))
     }
 
-    fn new(first: u64, kind: Kind) -> Arc<Mark> {
+    fn new(first: u64, outside: &Marks, kind: Kind) -> Arc<Mark> {
+        let orders = match outside.iter().next() {
+            Some(outer) => outer.orders.clone(),
+            None => Arc::new(Orders {
+                began: first,
+                newest: AtomicU64::new(UNORDERED.get()),
+            }),
+        };
         Arc::new(Mark {
             first,
             written: Debtors::new(),
             kind,
+            before: orders.newest(),
+            orders,
         })
+    }
+
+    /// Whether content of that order was written since.
+    pub(crate) fn is_before(&self, order: Order) -> bool {
+        self.before < order
     }
 
     pub(crate) fn is_stage(&self) -> bool {
@@ -133,6 +175,23 @@ impl Marks {
 
     pub(crate) fn outermost_stage(&self) -> Option<&Arc<Mark>> {
         self.iter().filter(|mark| mark.is_stage()).last()
+    }
+
+    /// The next order, for new content; `UNORDERED` if there is no mark.
+    pub(crate) fn next_order(&self) -> Order {
+        let next = self.iter().next().map(|mark| {
+            // Relaxed: all additions to one word have an order, and what happens before keeps it.
+            mark.orders.newest.fetch_add(1, Ordering::Relaxed) + 1
+        });
+        next.and_then(Order::new).unwrap_or(UNORDERED)
+    }
+
+    /// The order of content that was stamped with `segment` and given `order` then.
+    pub(crate) fn order_of(&self, segment: u64, order: Order) -> Order {
+        match self.iter().next() {
+            Some(mark) if mark.orders.began <= segment => order,
+            _ => UNORDERED,
+        }
     }
 
     /// With another mark on top.
@@ -210,7 +269,7 @@ mod tests {
         let marks = (1..)
             .zip(&anchors)
             .fold(Marks::NONE, |marks, (first, anchor)| {
-                marks.with(Mark::savepoint(first, anchor))
+                marks.with(Mark::savepoint(first, &marks, anchor))
             });
         (marks, anchors)
     }
@@ -242,8 +301,9 @@ mod tests {
 
     #[test]
     fn a_deep_stack_is_dropped_without_recursion() {
-        let marks =
-            (1..=1_000_000).fold(Marks::NONE, |marks, first| marks.with(Mark::stage(first)));
+        let marks = (1..=1_000_000).fold(Marks::NONE, |marks, first| {
+            marks.with(Mark::stage(first, &marks))
+        });
         assert_eq!(marks.depth(), 1_000_000);
     }
 }

@@ -115,7 +115,7 @@ fn open(clock: &Clock, guard: &Guard) -> Arc<Anchor> {
     let anchor = Anchor::new();
     loop {
         let view = clock.now(guard);
-        let mark = Mark::savepoint(view.segment + 1, &anchor);
+        let mark = Mark::savepoint(view.segment + 1, &view.marks, &anchor);
         if clock.step(view, view.marked(mark), guard) {
             return anchor;
         }
@@ -141,7 +141,7 @@ fn roll_back(
         }
         let anew = |outside: Marks, first| match planted("stale-savepoint-stays") {
             true => view.marks.clone(),
-            false => outside.with(Mark::savepoint(first, anchor)),
+            false => outside.with(Mark::savepoint(first, &outside, anchor)),
         };
         if cut(view, mark, anew, &hole, clock, debts, guard) {
             return Ok(());

@@ -34,7 +34,7 @@ pub struct Released {
 pub(crate) fn open(clock: &Clock, guard: &Guard) -> StageId {
     loop {
         let view = clock.now(guard);
-        let mark = Mark::stage(view.segment + 1);
+        let mark = Mark::stage(view.segment + 1, &view.marks);
         if clock.step(view, view.marked(mark.clone()), guard) {
             return StageId { mark };
         }

@@ -12,6 +12,7 @@
 //! `previous` and is freed with the entry. Every other version is a [`Chained`] of its own.
 
 use crate::error::OutOfMemory;
+use crate::marks::{Order, UNORDERED};
 use crate::reclaim::Guard;
 use crate::stamp::{Stamp, StampWord};
 use crate::sync::Checked;
@@ -74,6 +75,8 @@ struct Chained {
     previous: AtomicPtr<Version>,
     len: usize,
     delta: Delta,
+    /// Of its content, which may be older than the version.
+    order: Order,
     version: Version,
 }
 
@@ -221,6 +224,13 @@ impl<'g> VersionRef<'g> {
         }
     }
 
+    /// The order of the content; that of an inline one is with the name of its entry in the list of a mark.
+    pub(crate) fn order(&self) -> Order {
+        // SAFETY: alive for `'g`; the order never changes after publication.
+        let order = |chained: NonNull<Chained>| unsafe { (*chained.as_ptr()).order };
+        self.chained().map_or(UNORDERED, order)
+    }
+
     /// What a chained version adds to the account.
     pub(crate) fn delta(&self) -> Option<Delta> {
         // SAFETY: alive for `'g`; the delta never changes after publication.
@@ -247,6 +257,7 @@ impl NewVersion {
         value: &[u8],
         previous: *mut Version,
         delta: Delta,
+        order: Order,
     ) -> Result<NewVersion, OutOfMemory> {
         let layout = NewVersion::layout(value.len());
         // SAFETY: the layout is not empty: it has the header.
@@ -260,6 +271,7 @@ impl NewVersion {
                 previous: AtomicPtr::new(previous),
                 len: value.len(),
                 delta,
+                order,
                 version: Version {
                     inline: false,
                     ..Version::inline(stamp, state, tag, 0)

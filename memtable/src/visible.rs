@@ -6,6 +6,7 @@
 
 use crate::clock::{Clock, View, ViewRef};
 use crate::entry::{EntryRef, Head};
+use crate::marks::{Order, UNORDERED};
 use crate::reclaim::Guard;
 use crate::stamp::Stamp;
 use crate::version::{State, VersionRef};
@@ -86,6 +87,18 @@ impl<'g> Current<'g> {
     /// What the version in effect holds.
     pub(crate) fn content(&self, entry: EntryRef<'g>) -> Option<(State, &'g [u8])> {
         self.live.map(|live| (live.state(), entry.value(live)))
+    }
+
+    /// The order of what is written over it; if that `keeps` the content, that content's order.
+    pub(crate) fn next_order(&self, keeps: bool) -> Order {
+        let below = self.live.map(|live| (live, live.stamp()));
+        match (keeps, below) {
+            (false, _) => self.view.marks.next_order(),
+            (true, Some((live, Stamp::At(segment)))) => {
+                self.view.marks.order_of(segment, live.order())
+            }
+            (true, _) => UNORDERED,
+        }
     }
 
     pub(crate) fn is_absent(&self) -> bool {

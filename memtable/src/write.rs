@@ -18,6 +18,7 @@ use crate::chain::{Inserted, Spot};
 use crate::entry::{EntryRef, EntrySlot, Head};
 use crate::error::{Error, MAX_KEY_LEN};
 use crate::item::{Entry, Item, Update, Written};
+use crate::marks::{Order, UNORDERED};
 use crate::mutant::planted;
 use crate::reclaim::{self, Guard};
 use crate::stamp::{Stamp, StampWord};
@@ -104,6 +105,7 @@ impl Table {
             Change::Remove => Role::Remover,
             Change::Update(_) => Role::Writer,
         };
+        let keeps = matches!(change, Change::Update(Update::Tag(_)));
         let Some(contents) = contents(change, current.content(entry))? else {
             return Ok(Attempt::Done(UNCHANGED));
         };
@@ -113,7 +115,8 @@ impl Table {
         let staged = !current.view.marks.is_empty();
         let turns = current.view.turns;
         let stamp = StampWord::new(Stamp::Pending { turns });
-        let (new, delta) = self.version_above(entry, &current, &contents, stamp)?;
+        let order = current.next_order(keeps);
+        let (new, delta) = self.version_above(entry, &current, &contents, stamp, order)?;
         let version = new.publish(guard);
         // One debt for the list of the stage, one for the burial.
         let debts = usize::from(staged) + usize::from(role == Role::Remover);
@@ -140,7 +143,8 @@ impl Table {
             return Ok(Attempt::Again);
         }
         let below = current.live.map(|live| live.stamp());
-        let attempt = self.finish(entry, version, delta, below, staged, claim, guard);
+        let debt = staged.then_some(UNORDERED);
+        let attempt = self.finish(entry, version, delta, below, debt, claim, guard);
         self.trim(entry, role, guard);
         Ok(attempt)
     }
@@ -162,7 +166,8 @@ impl Table {
         }
         let turns = view.turns;
         let stamp = StampWord::new(Stamp::Pending { turns });
-        let entry = self.new_entry(key, &contents, stamp, guard)?;
+        let order = view.marks.next_order();
+        let entry = self.new_entry(key, &contents, stamp, order, guard)?;
         let entry = entry.publish(guard);
         let Head::Live(version) = entry.head() else {
             unreachable!("only a published entry is buried")
@@ -185,7 +190,8 @@ impl Table {
                 offspring,
             } => {
                 let delta = delta_of(version, self.persistent_mask);
-                let attempt = self.finish(entry, version, delta, None, staged, claim, guard);
+                let debt = staged.then_some(order);
+                let attempt = self.finish(entry, version, delta, None, debt, claim, guard);
                 self.tidy_leaf(displaced, offspring, guard);
                 Ok(attempt)
             }
@@ -222,14 +228,14 @@ impl Table {
         version: VersionRef<'_>,
         delta: Delta,
         below: Option<Stamp>,
-        owed: bool,
+        debt: Option<Order>,
         mut claim: Claim<'_>,
         guard: &Guard,
     ) -> Attempt {
         let Stamp::At(segment) = self.clock.settle_own(version, guard) else {
             claim.retract();
             version.mark_booked();
-            if owed {
+            if debt.is_some() {
                 entry.settle_debt();
             }
             return Attempt::Again;
@@ -237,7 +243,7 @@ impl Table {
         claim.fold([delta], segment, &self.clock.now(guard), guard);
         version.mark_booked();
         drop(claim);
-        let staged = owed && self.enlist(entry, segment, below, guard);
+        let staged = debt.is_some_and(|order| self.enlist(entry, order, segment, below, guard));
         Attempt::Done(Written {
             changed: true,
             staged,

@@ -56,7 +56,7 @@ impl Table {
         if view.frozen {
             return Err(write::refused());
         }
-        let batch = Descriptor::new(batch, view.turns, !view.marks.is_empty());
+        let batch = Descriptor::new(batch, &view);
         let batch = Box::into_raw(batch);
         // SAFETY: retired at the end of this call, not before.
         let descriptor = unsafe { &*batch };
@@ -163,7 +163,11 @@ impl Table {
             unreachable!("every value was measured, and every op writes")
         };
         let stamp = StampWord::in_batch(batch);
-        let version = self.version_above(entry, &current, &next, stamp);
+        let order = match op.is_tag_alone() {
+            true => current.next_order(true),
+            false => batch.order,
+        };
+        let version = self.version_above(entry, &current, &next, stamp, order);
         let (version, _) = version.unwrap_or_else(|failed| failed.abort());
         if batch.staged {
             entry.owe();
@@ -199,7 +203,7 @@ impl Table {
             unreachable!("every value was measured, and every op writes")
         };
         let stamp = StampWord::in_batch(batch);
-        let entry = self.new_entry(batch.key(op), &contents, stamp, guard);
+        let entry = self.new_entry(batch.key(op), &contents, stamp, batch.order, guard);
         let entry = entry.unwrap_or_else(|failed| failed.abort());
         let placed = entry.publish(guard);
         let Head::Live(version) = placed.head() else {
@@ -264,7 +268,7 @@ impl Table {
                 version.mark_booked();
                 match segment {
                     Some(segment) if batch.staged => {
-                        staged |= self.enlist(entry, segment, None, &guard);
+                        staged |= self.enlist(entry, batch.order, segment, None, &guard);
                     }
                     None if batch.staged => entry.settle_debt(),
                     _ => {}

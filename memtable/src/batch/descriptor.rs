@@ -2,7 +2,9 @@
 
 use super::op::{Op, fold};
 use super::write_batch::{List, WriteBatch};
+use crate::clock::View;
 use crate::item::{Item, Update};
+use crate::marks::Order;
 use crate::mutant::planted;
 use crate::reclaim::Guard;
 use crate::stamp::{Stamp, StampWord};
@@ -17,6 +19,8 @@ pub(crate) struct Descriptor {
     turns: u64,
     /// Whether a stage was open then: each version owes its entry to the stage.
     pub(super) staged: bool,
+    /// The order of all that it writes.
+    pub(super) order: Order,
     list: Arc<List>,
     pub(super) ops: Box<[Op]>,
     /// All ops before this one are placed.
@@ -25,11 +29,12 @@ pub(crate) struct Descriptor {
 }
 
 impl Descriptor {
-    pub(super) fn new(batch: &WriteBatch, turns: u64, staged: bool) -> Box<Descriptor> {
+    pub(super) fn new(batch: &WriteBatch, view: &View) -> Box<Descriptor> {
         let descriptor = Box::new(Descriptor {
             decision: StampWord::new(Stamp::InBatch),
-            turns,
-            staged,
+            turns: view.turns,
+            staged: !view.marks.is_empty(),
+            order: view.marks.next_order(),
             list: batch.list().clone(),
             ops: fold(batch.list()),
             placed: AtomicUsize::new(0),

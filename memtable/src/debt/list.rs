@@ -1,7 +1,9 @@
 //! Lists of entries in debt: in private hands, or shared by those who write behind one mark.
 
 use crate::entry::EntrySlot;
+use crate::marks::{Order, UNORDERED};
 use crate::mutant::planted;
+use crate::reclaim::Guard;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use std::ptr;
 
@@ -13,9 +15,17 @@ struct Debtor {
 
 #[derive(Clone, Copy)]
 enum Item {
-    Entry(EntrySlot),
-    /// The list of a stage that was released into this one.
+    /// And the order of its first content, if the entry was made by the write that named it here.
+    Entry(EntrySlot, Order),
+    /// The list of a mark inside that was taken away.
     List(*mut Debtor),
+}
+
+/// # Safety
+/// `object` is a boxed [`Debtor`] that nobody can reach any more, and it was not freed before.
+unsafe fn destroy(object: *mut u8) {
+    // SAFETY: by the contract.
+    drop(unsafe { Box::from_raw(object.cast::<Debtor>()) });
 }
 
 /// Debtors in private hands: lists to be worked off from the last to the first.
@@ -35,20 +45,31 @@ impl DebtorList {
     }
 
     pub(super) fn push(&mut self, entry: EntrySlot) {
-        let item = Item::Entry(entry);
+        let item = Item::Entry(entry, UNORDERED);
         let next = ptr::null_mut();
         self.0.push(Box::into_raw(Box::new(Debtor { item, next })));
     }
 
-    pub(super) fn pop(&mut self) -> Option<EntrySlot> {
+    /// Takes the next entry out. Who looks at what was written in a stage may stand on its item still.
+    pub(super) fn pop(&mut self, guard: &Guard) -> Option<EntrySlot> {
+        // SAFETY: taken out of the only list that led to it.
+        let gone = |debtor: *mut Debtor| unsafe {
+            guard.retire(debtor.cast(), destroy, size_of::<Debtor>());
+        };
+        self.pop_and(gone)
+    }
+
+    /// As `pop`, and leaves to `gone` what becomes of the items.
+    fn pop_and(&mut self, mut gone: impl FnMut(*mut Debtor)) -> Option<EntrySlot> {
         while let Some(list) = self.0.pop() {
-            // SAFETY: the lists are ours; their nodes were boxed and are unboxed once, here.
-            let debtor = unsafe { Box::from_raw(list) };
-            if !debtor.next.is_null() {
-                self.0.push(debtor.next);
+            // SAFETY: the lists are ours, and an item is given to `gone` after it was read.
+            let Debtor { item, next } = unsafe { list.read() };
+            gone(list);
+            if !next.is_null() {
+                self.0.push(next);
             }
-            match debtor.item {
-                Item::Entry(entry) => return Some(entry),
+            match item {
+                Item::Entry(entry, _) => return Some(entry),
                 Item::List(inner) => self.0.push(inner),
             }
         }
@@ -62,7 +83,11 @@ impl DebtorList {
 
 impl Drop for DebtorList {
     fn drop(&mut self) {
-        while self.pop().is_some() {}
+        let free = |debtor: *mut Debtor| {
+            // SAFETY: a list that still has items goes with its table, or was never published.
+            unsafe { destroy(debtor.cast()) }
+        };
+        while self.pop_and(free).is_some() {}
     }
 }
 
@@ -83,8 +108,31 @@ impl Debtors {
     }
 
     /// Names an entry that the caller owes; gives the name back if the list was taken.
-    pub(crate) fn push(&self, entry: EntrySlot) -> Result<(), DebtorList> {
-        self.push_item(Item::Entry(entry))
+    pub(crate) fn push(&self, entry: EntrySlot, order: Order) -> Result<(), DebtorList> {
+        self.push_item(Item::Entry(entry, order))
+    }
+
+    /// The entries that are named now, some more than once, with the orders that were given with them. `None` if the list was taken.
+    pub(crate) fn named(&self, _guard: &Guard) -> Option<Vec<(EntrySlot, Order)>> {
+        let newest = self.newest.load(Ordering::Acquire);
+        if newest == closed() {
+            return None;
+        }
+        let mut lists = vec![newest];
+        let mut named = Vec::new();
+        while let Some(list) = lists.pop() {
+            // SAFETY: loaded from an open list under the guard, whose items are retired, not freed, once it was taken; what is
+            // published in a list does not change.
+            let Some(debtor) = (unsafe { list.as_ref() }) else {
+                continue;
+            };
+            lists.push(debtor.next);
+            match debtor.item {
+                Item::Entry(entry, order) => named.push((entry, order)),
+                Item::List(inner) => lists.push(inner),
+            }
+        }
+        Some(named)
     }
 
     /// Takes over the list of a stage that was released into this one.

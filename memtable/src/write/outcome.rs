@@ -4,6 +4,7 @@ use super::Change;
 use crate::entry::{Contents, EntryRef, MAX_INLINE_VALUE, NewEntry};
 use crate::error::{Error, MAX_VALUE_LEN, OutOfMemory};
 use crate::item::Update;
+use crate::marks::Order;
 use crate::reclaim::Guard;
 use crate::stamp::{Stamp, StampWord};
 use crate::table::Table;
@@ -44,6 +45,7 @@ impl Table {
         current: &Current<'_>,
         contents: &Contents<'_>,
         stamp: StampWord,
+        order: Order,
     ) -> Result<(NewVersion, Delta), OutOfMemory> {
         let Contents { state, tag, value } = contents;
         let (minus, plus) = self.weigh(current, *state, *tag);
@@ -55,7 +57,7 @@ impl Table {
             plus,
         };
         let previous = current.newest.as_ptr();
-        let version = NewVersion::new(stamp, *state, *tag, value, previous, delta)?;
+        let version = NewVersion::new(stamp, *state, *tag, value, previous, delta, order)?;
         Ok((version, delta))
     }
 
@@ -65,6 +67,7 @@ impl Table {
         key: &[u8],
         contents: &Contents<'_>,
         stamp: StampWord,
+        order: Order,
         guard: &Guard,
     ) -> Result<NewEntry, OutOfMemory> {
         let Contents { state, tag, value } = contents;
@@ -80,7 +83,15 @@ impl Table {
                 _ => Place::Always,
             },
         };
-        let version = NewVersion::new(stamp, *state, *tag, value, std::ptr::null_mut(), delta)?;
+        let version = NewVersion::new(
+            stamp,
+            *state,
+            *tag,
+            value,
+            std::ptr::null_mut(),
+            delta,
+            order,
+        )?;
         NewEntry::over(key, version.publish(guard)).inspect_err(|_| {
             // SAFETY: no entry names it.
             unsafe { version.destroy() }

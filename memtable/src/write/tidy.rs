@@ -3,6 +3,7 @@
 use crate::chain::Offspring;
 use crate::debt::{DebtorList, Payment};
 use crate::entry::{self, EntryRef, EntrySlot};
+use crate::marks::Order;
 use crate::mutant::planted;
 use crate::reclaim::Guard;
 use crate::stamp::Stamp;
@@ -11,9 +12,11 @@ use crate::trim::{Role, Trimmed, Trimmer};
 
 impl Table {
     /// Names an entry that is owed in the list of the mark that `segment` belongs to. Answers whether it can be taken back.
+    /// `order` is that of an entry's first content.
     pub(crate) fn enlist(
         &self,
         entry: EntryRef<'_>,
+        order: Order,
         segment: u64,
         below: Option<Stamp>,
         guard: &Guard,
@@ -28,7 +31,7 @@ impl Table {
                     entry.settle_debt();
                     return true;
                 }
-                match mark.written.push(entry.slot()) {
+                match mark.written.push(entry.slot(), order) {
                     Ok(()) => return true,
                     // Who took the mark away moved the clock before he took the list.
                     Err(_) => continue,

@@ -65,6 +65,8 @@
 //! | `is_dirty` | linearizable | one load once true; before that waits for the writes under way |
 //! | `stage`, `release`, `cleanup` | linearizable; a rollback is one instant for every reader, `stats` included | O(1), whatever was written; waits for the writes under way. With a buffer limit, `cleanup` counts anew by `stats` |
 //! | `savepoint`, `rollback_to` | linearizable; a rollback is one instant for every reader, `stats` included | O(1) in what was written, a step for each savepoint made since; waits for the writes under way. With a buffer limit, a rollback counts anew by `stats` |
+//! | `history` | linearizable | one lookup, and a walk over the key's versions and the open stages and savepoints; never waits |
+//! | `inspect_stage` | one instant | a read of each key written in the stage, and sorting; waits for the writes under way, and writers wait for it |
 //! | `snapshot`, `snapshot_now` | every key at one instant, for ever | O(1); a step or get like those of the buffer |
 //! | `reset`, limits | linearizable | waits for the writes under way |
 //!
@@ -93,6 +95,8 @@
 //! | `IterWithFlags` | [`range_with_flags`](MemBuffer::range_with_flags) | from both ends |
 //! | `Staging`, `Release`, `Cleanup` | [`stage`](MemBuffer::stage), [`release`](Stage::release), [`cleanup`](Stage::cleanup) | a typed handle, given back by an error; dropped, it cleans up; flags of rolled back writes go with them, but for persistent ones |
 //! | `Checkpoint`, `RevertToCheckpoint` | [`savepoint`](MemBuffer::savepoint), [`rollback_to`](MemBuffer::rollback_to) | undoes overwrites of equal length too, and flags; one instant for every reader; a stale one is an error |
+//! | `InspectStage` | [`inspect_stage`](MemBuffer::inspect_stage) | one instant; `f` may use the buffer in any way |
+//! | `SelectValueHistory` | [`history`](MemBuffer::history) | an iterator; shows what can be rolled back to, not each value that ever was; flag updates make versions too |
 //! | `SnapshotGetter`, `SnapshotIter`, `SnapshotIterReverse` | [`snapshot`](MemBuffer::snapshot) | constant for as long as it lives; [`snapshot_now`](MemBuffer::snapshot_now) shows staged writes too |
 //! | `UnionStore`, `NewUnionIter` | [`union`](MemBuffer::union), [`union_rev`](MemBuffer::union_rev) | |
 //! | `Len`, `Size` | [`len`](MemBuffer::len), [`size`](MemBuffer::size), [`stats`](MemBuffer::stats) | `size` counts current values only |
@@ -102,10 +106,11 @@
 //! | `RLock`, `RUnlock`, `SetSkipMutex` | none | nothing to lock |
 //! | `NEED_CONSTRAINT_CHECK` cleared by a write | the clear goes with the write that made it | there the older write, restored, has lost its check |
 //!
-//! Not here yet: `InspectStage`, `SelectValueHistory`, `Mem` and its hook, and the pipelined buffer.
+//! Not here yet: `Mem` and its hook, and the pipelined buffer.
 
 mod builder;
 mod entry;
+mod inspect;
 mod layer;
 mod limits;
 mod range;
@@ -121,6 +126,7 @@ mod write;
 
 pub use builder::Builder;
 pub use entry::Entry;
+pub use inspect::{History, Version};
 pub use limits::{Limits, MAX_KEY_LEN};
 pub use range::{Range, RangeWithFlags};
 pub(crate) use reserve::Reservation;

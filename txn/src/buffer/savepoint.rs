@@ -23,14 +23,21 @@ pub struct Savepoint {
 }
 
 struct Held {
-    point: untorn_memtable::Savepoint<Arc<Memtable>>,
+    buffer: MemBuffer,
+    /// Taken by the drop alone.
+    point: Option<Point>,
     number: u64,
     live: Count,
 }
 
+type Point = untorn_memtable::Savepoint<Arc<Memtable>>;
+
 impl Drop for Held {
+    /// Behind the gate, for who looks at a stage has to find all that was written in it.
     fn drop(&mut self) {
+        let _rules = self.buffer.inner.shared();
         self.live.fetch_sub(1, Ordering::Release);
+        self.point = None;
     }
 }
 
@@ -45,7 +52,8 @@ impl MemBuffer {
         live.fetch_add(1, Ordering::Release);
         Savepoint {
             held: Arc::new(Held {
-                point: untorn_memtable::Savepoint::new(self.inner.table.load_full()),
+                buffer: self.clone(),
+                point: Some(Point::new(self.inner.table.load_full())),
                 number: rules.stages.count_savepoint(),
                 live,
             }),
@@ -90,13 +98,15 @@ impl MemBuffer {
         if let Some(state) = rules.closed {
             return Err(Error::TransactionClosed { state });
         }
-        if !Arc::ptr_eq(held.point.table(), &self.inner.table.load()) {
-            return Err(Error::StaleSavepoint);
-        }
-        held.point.roll_back().map_err(|error| match error {
-            RollbackError::StageOpen => Error::StageOrder,
-            _ => Error::StaleSavepoint,
-        })?;
+        let ours = |point: &&Point| Arc::ptr_eq(point.table(), &self.inner.table.load());
+        let point = held.point.as_ref().filter(ours);
+        point
+            .ok_or(Error::StaleSavepoint)?
+            .roll_back()
+            .map_err(|error| match error {
+                RollbackError::StageOpen => Error::StageOrder,
+                _ => Error::StaleSavepoint,
+            })?;
         rules.stages.rolled_back_to(held.number);
         self.inner.recount(&rules);
         Ok(())

@@ -22,6 +22,7 @@
 use super::{Inner, MemBuffer, Rules};
 use crate::error::Error;
 use crossbeam_utils::sync::ShardedLockWriteGuard;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use untorn_memtable::StageId;
 
@@ -218,6 +219,17 @@ impl Stage {
     /// As [`release`](Self::release).
     pub fn cleanup(self) -> Result<(), StageOrder> {
         self.close(End::Cleanup)
+    }
+
+    /// The table's stage, if this is an open one of `buffer`, whose stages are given.
+    pub(super) fn in_table<'r>(
+        &self,
+        buffer: &MemBuffer,
+        stages: &'r Stages,
+    ) -> Option<&'r StageId> {
+        let ours = Arc::ptr_eq(&self.buffer.inner, &buffer.inner);
+        let open = stages.open.iter().find(|open| open.number == self.number);
+        open.filter(|_| ours).map(|open| &open.table)
     }
 
     fn close(mut self, end: End) -> Result<(), StageOrder> {
