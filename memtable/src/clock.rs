@@ -110,10 +110,7 @@ impl View {
 
     /// Whether a rollback may part the two segments: the table can return to an instant after `older` and not after `newer`.
     pub(crate) fn mark_between(&self, older: u64, newer: u64) -> bool {
-        self.marks
-            .iter()
-            .find(|mark| mark.first <= newer && !mark.has_lapsed())
-            .is_some_and(|mark| older < mark.first)
+        self.marks.descent().parts(older, newer)
     }
 
     /// What follows when `mark` is set, which begins the next segment.

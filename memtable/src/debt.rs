@@ -27,7 +27,7 @@ use std::ptr;
 pub(crate) use list::{DebtorList, Debtors};
 
 /// How many items a write pays.
-const SHARE: usize = 2;
+pub(crate) const SHARE: usize = 2;
 
 /// What is known about the clearing away of one hole.
 #[derive(Default)]
@@ -87,6 +87,17 @@ pub(crate) enum Payment {
     /// A snapshot needs what is to be cleared away: the entry stays in debt.
     Blocked,
     /// Somebody else holds the entry's trim flag: the entry stays in debt.
+    Busy,
+}
+
+/// What paying a number of items came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Paid {
+    /// All of them; there may be more.
+    Items,
+    /// Fewer: no more can be paid for now.
+    All,
+    /// Somebody else is paying.
     Busy,
 }
 
@@ -151,27 +162,30 @@ impl Debts {
         self.outstanding.load(Ordering::Relaxed) == 0
     }
 
-    /// Pays a writer's share, if nobody else is paying. `pay_one` trims an entry.
+    /// Pays so many items, if nobody else is paying. `pay_one` trims an entry.
     pub(crate) fn pay(
         &self,
+        items: usize,
         clock: &Clock,
         registry: &Registry,
         account: &Account,
         guard: &Guard,
         mut pay_one: impl FnMut(EntrySlot) -> Payment,
-    ) {
+    ) -> Paid {
         if self.paying.load(Ordering::Relaxed)
             || self
                 .paying
                 .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
                 .is_err()
         {
-            return;
+            return Paid::Busy;
         }
         // SAFETY: the flag was won, so nobody else is here (D2).
         let payer = unsafe { &mut *self.payer.get() }.get_or_insert_default();
-        for _ in 0..SHARE {
+        let mut paid = Paid::Items;
+        for _ in 0..items {
             if payer.current.is_none() && !self.next_batch(payer, registry) {
+                paid = Paid::All;
                 break;
             }
             self.pay_item(payer, &mut pay_one, guard);
@@ -179,6 +193,7 @@ impl Debts {
         self.forget_holes(payer, clock, account, guard);
         // Release: the next payer sees what this one left.
         self.paying.store(false, Ordering::Release);
+        paid
     }
 
     fn next_batch(&self, payer: &mut Payer, registry: &Registry) -> bool {

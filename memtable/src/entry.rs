@@ -146,6 +146,13 @@ impl<'g> EntryRef<'g> {
         Head::Live(unsafe { VersionRef::new_unchecked(word) })
     }
 
+    /// The newest version of a dead entry.
+    pub(crate) fn buried(&self) -> Option<VersionRef<'g>> {
+        let word = self.get().head.load(Ordering::Acquire);
+        // SAFETY: as in `head`; the mark changes no address.
+        unsafe { VersionRef::new(word.map_addr(|addr| addr & !DEAD)) }
+    }
+
     /// Puts `to` on top if `from` is still the head. The whole of an overwrite.
     pub(crate) fn push(&self, from: VersionRef<'g>, to: VersionRef<'g>) -> bool {
         // Release publishes the version's bytes; Acquire is for the fence that follows.

@@ -169,6 +169,13 @@ impl Marks {
         self.nodes().map(|node| &node.mark)
     }
 
+    /// For questions about ever older segments.
+    pub(crate) fn descent(&self) -> Descent<'_> {
+        Descent {
+            node: self.innermost.as_deref(),
+        }
+    }
+
     pub(crate) fn innermost_stage(&self) -> Option<&Arc<Mark>> {
         self.iter().find(|mark| mark.is_stage())
     }
@@ -253,6 +260,24 @@ impl Marks {
             None => self.clone(),
         };
         (left, lapsed)
+    }
+}
+
+/// A way down the stack, for which each mark is looked at once.
+pub(crate) struct Descent<'m> {
+    node: Option<&'m Node>,
+}
+
+impl Descent<'_> {
+    /// Whether a rollback may part the two segments: the table can return to an instant after `older` and not after `newer`, which is
+    /// not above that of an earlier call.
+    pub(crate) fn parts(&mut self, older: u64, newer: u64) -> bool {
+        while let Some(node) = self.node
+            && (node.mark.first > newer || node.mark.has_lapsed())
+        {
+            self.node = node.outer.as_deref();
+        }
+        self.node.is_some_and(|node| older < node.mark.first)
     }
 }
 

@@ -1,12 +1,14 @@
 //! What a table holds on the heap, counted when it is asked for.
 
 use crate::chain::Level;
-use crate::entry::{self, EntryRef, Head};
+use crate::entry::{self, EntryRef};
 use crate::fence::Fence;
 use crate::memtable::Memtable;
 use crate::reclaim::{self, Guard};
 use crate::run::{self, RunRef, Slot};
+use crate::table::Table;
 use crate::version::{self, VersionRef};
+use crate::visible::Current;
 
 /// What a table holds on the heap, in bytes, by kind; from [`Memtable::memory`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -14,7 +16,7 @@ use crate::version::{self, VersionRef};
 pub struct Memory {
     /// Keys and the values that they hold now.
     pub payload: u64,
-    /// The headers of entries and of their newest versions.
+    /// The headers of entries and of the versions that they hold now.
     pub entries: u64,
     /// Versions that were overwritten, removed or rolled back and are still there, for a snapshot or a stage or since nobody
     /// wrote the key again; first values that lie in their entry and were overwritten.
@@ -27,6 +29,11 @@ pub struct Memory {
     pub bookkeeping: u64,
     /// What an allocator with headers of 8 bytes and steps of 16 adds to all of that, as glibc's does.
     pub rounding: u64,
+}
+
+/// What an allocation of so many bytes takes of the heap; see [`Memory::rounding`].
+pub(crate) fn rounded(size: usize) -> usize {
+    (size + 8).max(32).next_multiple_of(16)
 }
 
 impl Memory {
@@ -43,24 +50,31 @@ impl Memory {
 
     /// One allocation, which holds so much of each kind.
     fn round(&mut self, size: usize) {
-        self.rounding += ((size + 8).max(32).next_multiple_of(16) - size) as u64;
+        self.rounding += (rounded(size) - size) as u64;
     }
 
-    fn add_entry(&mut self, entry: EntryRef<'_>) {
+    fn add_entry(&mut self, table: &Table, entry: EntryRef<'_>, guard: &Guard) {
         let whole = entry::allocation(entry);
         self.round(whole);
-        let Head::Live(newest) = entry.head() else {
+        let current = Current::read(entry, &table.clock, table.persistent_mask, guard);
+        let Some(current) = current else {
             self.superseded += whole as u64;
             return;
         };
-        let versions = std::iter::successors(Some(newest), VersionRef::previous);
+        let versions = std::iter::successors(Some(current.newest), VersionRef::previous);
         let mut chained = 0;
         for size in versions.map(version::allocation).filter(|&size| size > 0) {
             self.round(size);
             chained += size;
         }
-        let payload = entry.key().len() + newest.value_len();
-        let headers = entry::HEADER + version::header(newest);
+        let (payload, headers) = match current.live {
+            Some(live) => (live.value_len(), version::header(live)),
+            None => (0, 0),
+        };
+        let (payload, headers) = match current.is_absent() {
+            true => (0, 0),
+            false => (entry.key().len() + payload, entry::HEADER + headers),
+        };
         self.payload += payload as u64;
         self.entries += headers as u64;
         self.superseded += (whole + chained - payload - headers) as u64;
@@ -109,7 +123,7 @@ impl Memtable {
         memory.runs = memory.add_chain(&table.leaves(), &guard, |memory, run| {
             for slot in run.slots() {
                 // SAFETY: from a run that was loaded under the guard (I4).
-                memory.add_entry(unsafe { slot.under(&guard) });
+                memory.add_entry(table, unsafe { slot.under(&guard) }, &guard);
             }
         });
         let lanes = (0..).map_while(|number| table.lanes.above(number));

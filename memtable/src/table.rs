@@ -6,6 +6,7 @@ use crate::chain::{self, IN_FLIGHT, Level, Spot};
 use crate::clock::Clock;
 use crate::debt::Debts;
 use crate::entry::{self, EntryRef, EntrySlot};
+use crate::held::Held;
 use crate::item::{Item, Kind};
 use crate::lanes::Lanes;
 use crate::reclaim::Guard;
@@ -27,6 +28,7 @@ pub(crate) struct Table {
     pub(crate) registry: Registry,
     pub(crate) account: Account,
     pub(crate) debts: Debts,
+    pub(crate) held: Held,
     pub(crate) persistent_mask: u32,
     pub(crate) leaf_capacity: usize,
 }
@@ -41,6 +43,7 @@ const_fn! {
             registry: Registry::new(),
             account: Account::new(),
             debts: Debts::new(),
+            held: Held::new(),
             persistent_mask,
             leaf_capacity: LEAF,
         }

@@ -18,6 +18,8 @@
 use crate::clock::{Clock, View};
 use crate::debt::Payment;
 use crate::entry::{EntryRef, Head};
+use crate::held::Held;
+use crate::marks::Descent;
 use crate::mutant::planted;
 use crate::reclaim::Guard;
 use crate::registry::Registry;
@@ -46,12 +48,14 @@ pub(crate) enum Trimmed {
 pub(crate) struct Trimmer<'t> {
     pub(crate) clock: &'t Clock,
     pub(crate) registry: &'t Registry,
+    pub(crate) held: &'t Held,
     pub(crate) persistent_mask: u32,
 }
 
 /// Walks down a chain and says what is needed.
 struct Judge<'t, 'g> {
     view: &'g View,
+    marks: Descent<'g>,
     registry: &'t Registry,
     persistent_mask: u32,
     /// Segment of the newest version in effect so far.
@@ -102,7 +106,7 @@ impl<'g> Judge<'_, 'g> {
                         Some(newer) => {
                             let shown = self.registry.any_within(segment, newer);
                             self.blocked |= shown;
-                            shown || self.view.mark_between(segment, newer)
+                            shown || self.marks.parts(segment, newer)
                         }
                     };
                     self.newer = Some(segment);
@@ -146,6 +150,7 @@ impl Trimmer<'_> {
         sync::fence_after_rmw();
         let mut judge = Judge {
             view: &view,
+            marks: view.marks.descent(),
             registry: self.registry,
             persistent_mask: self.persistent_mask,
             newer: None,
@@ -169,11 +174,11 @@ impl Trimmer<'_> {
         while let Some(version) = next {
             next = version.previous();
             if judge.needs(version) {
-                unlink(kept, Some(version), guard);
+                self.unlink(kept, Some(version), guard);
                 kept = version;
             }
         }
-        unlink(kept, None, guard);
+        self.unlink(kept, None, guard);
 
         let empty = !alive
             && kept == head
@@ -190,6 +195,31 @@ impl Trimmer<'_> {
             (false, true) => put_off(entry, role, Payment::Blocked),
         })
     }
+
+    /// Makes `to` follow `from` and retires what was between.
+    fn unlink<'g>(&self, from: VersionRef<'g>, to: Option<VersionRef<'g>>, guard: &'g Guard) {
+        let mut next = from.previous();
+        if next == to {
+            return;
+        }
+        from.set_previous(to);
+        while let Some(version) = next
+            && next != to
+        {
+            next = version.previous();
+            if !version.is_inline() {
+                self.held.let_version_go(version);
+                // SAFETY: unlinked above by the only one who may, so no guard that begins now can reach it (I6).
+                unsafe {
+                    guard.retire(
+                        version.as_ptr().cast(),
+                        version::destroy,
+                        version::allocation(version),
+                    );
+                }
+            }
+        }
+    }
 }
 
 /// What could not be cleared away stays owed, but for a writer, who owes nothing.
@@ -199,30 +229,6 @@ fn put_off(entry: EntryRef<'_>, role: Role, why: Payment) -> Payment {
         Role::Payer | Role::Remover => {
             entry.owe();
             why
-        }
-    }
-}
-
-/// Makes `to` follow `from` and retires what was between.
-fn unlink<'g>(from: VersionRef<'g>, to: Option<VersionRef<'g>>, guard: &'g Guard) {
-    let mut next = from.previous();
-    if next == to {
-        return;
-    }
-    from.set_previous(to);
-    while let Some(version) = next
-        && next != to
-    {
-        next = version.previous();
-        if !version.is_inline() {
-            // SAFETY: unlinked above by the only one who may, so no guard that begins now can reach it (I6).
-            unsafe {
-                guard.retire(
-                    version.as_ptr().cast(),
-                    version::destroy,
-                    version::allocation(version),
-                );
-            }
         }
     }
 }

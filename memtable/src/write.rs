@@ -142,6 +142,7 @@ impl Table {
             };
             return Ok(Attempt::Again);
         }
+        self.held.hold_version(version);
         let below = current.live.map(|live| live.stamp());
         let debt = staged.then_some(UNORDERED);
         let attempt = self.finish(entry, version, delta, below, debt, claim, guard);
@@ -190,6 +191,7 @@ impl Table {
                 offspring,
             } => {
                 let delta = delta_of(version, self.persistent_mask);
+                self.held.hold_entry(entry);
                 let debt = staged.then_some(order);
                 let attempt = self.finish(entry, version, delta, None, debt, claim, guard);
                 self.tidy_leaf(displaced, offspring, guard);

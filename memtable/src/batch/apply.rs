@@ -177,6 +177,7 @@ impl Table {
             version: version.publish(guard),
         };
         if entry.push(head, placed.version) {
+            self.held.hold_version(placed.version);
             op.note(placed);
             return Placing::Placed;
         }
@@ -219,6 +220,7 @@ impl Table {
                 displaced,
                 offspring,
             } => {
+                self.held.hold_entry(placed);
                 op.note(Placed {
                     entry: placed,
                     version,

@@ -1,7 +1,7 @@
 //! What a write does on its way out: name the entry in its stage, trim its chain, tidy its leaf, pay a share of the debts.
 
 use crate::chain::Offspring;
-use crate::debt::{DebtorList, Payment};
+use crate::debt::{DebtorList, Paid, Payment, SHARE};
 use crate::entry::{self, EntryRef, EntrySlot};
 use crate::marks::Order;
 use crate::mutant::planted;
@@ -61,6 +61,7 @@ impl Table {
         let trimmer = Trimmer {
             clock: &self.clock,
             registry: &self.registry,
+            held: &self.held,
             persistent_mask: self.persistent_mask,
         };
         match trimmer.trim(entry, role, guard) {
@@ -85,8 +86,11 @@ impl Table {
         guard: &Guard,
     ) {
         if let Some(displaced) = displaced {
+            // SAFETY: from a run that was loaded under the guard (I4).
+            let displaced = unsafe { displaced.under(guard) };
+            self.held.let_entry_go(displaced);
             // SAFETY: our CAS took the dead entry out of the run, and it never gets into another one (I4).
-            unsafe { retire(displaced.under(guard), guard) };
+            unsafe { retire(displaced, guard) };
         }
         if let Some(leaf) = offspring {
             self.leaves().list(leaf, guard);
@@ -96,21 +100,33 @@ impl Table {
     /// Takes a dead entry out of its leaf, unless a new one took its place.
     fn unlink(&self, entry: EntryRef<'_>, guard: &Guard) {
         if self.leaves().remove(entry.slot(), guard) || planted("retire-without-winning") {
+            self.held.let_entry_go(entry);
             // SAFETY: our CAS took it out of the run, and a dead entry never gets into another one (I4).
             unsafe { retire(entry, guard) };
         }
     }
 
-    /// Pays a share of the debts, if there are any.
+    /// Pays a writer's share of the debts, if there are any.
     pub(crate) fn pay_debts(&self, guard: &Guard) {
-        if self.debts.is_empty() {
-            return;
+        if !self.debts.is_empty() {
+            self.pay(SHARE, guard);
         }
-        self.debts
-            .pay(&self.clock, &self.registry, &self.account, guard, |slot| {
-                // SAFETY: an entry in debt is not buried (D1).
-                self.trim(unsafe { slot.under(guard) }, Role::Payer, guard)
-            });
+    }
+
+    /// Pays so many items.
+    pub(crate) fn pay(&self, items: usize, guard: &Guard) -> Paid {
+        let pay_one = |slot: EntrySlot| {
+            // SAFETY: an entry in debt is not buried (D1).
+            self.trim(unsafe { slot.under(guard) }, Role::Payer, guard)
+        };
+        self.debts.pay(
+            items,
+            &self.clock,
+            &self.registry,
+            &self.account,
+            guard,
+            pay_one,
+        )
     }
 }
 

@@ -1,11 +1,8 @@
 //! What is chosen before a buffer is made.
 
-use super::limits::{Limits, MAX_KEY_LEN, Room};
-use super::seam::Seam;
-use super::{Inner, MemBuffer, empty_table};
-use arc_swap::ArcSwap;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
+use super::MemBuffer;
+use super::limits::{Limits, MAX_KEY_LEN};
+use std::sync::OnceLock;
 
 /// Limits to begin with, and what stays for the buffer's life.
 #[derive(Debug, Clone, Copy, Default)]
@@ -57,14 +54,8 @@ impl Builder {
     /// The buffer, empty.
     pub fn build(self) -> MemBuffer {
         MemBuffer {
-            inner: Arc::new(Inner {
-                table: ArcSwap::from_pointee(empty_table()),
-                gate: OnceLock::new(),
-                room: Room::default(),
-                seam: Seam::default(),
-                dirty: AtomicBool::new(false),
-                options: self.options,
-            }),
+            inner: OnceLock::new(),
+            options: self.options,
         }
     }
 }

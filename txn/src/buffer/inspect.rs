@@ -70,8 +70,10 @@ impl MemBuffer {
     /// # }
     /// ```
     pub fn history(&self, key: impl AsRef<[u8]>) -> History {
+        let made = self.made();
+        let versions = made.map_or_else(Vec::new, |inner| inner.table.load().history(key));
         History {
-            versions: self.inner.table.load().history(key).into_iter(),
+            versions: versions.into_iter(),
         }
     }
 
@@ -110,9 +112,9 @@ impl MemBuffer {
         mut f: impl FnMut(Bytes, Entry, KeyFlags),
     ) -> Result<(), Error> {
         let writes = {
-            let rules = self.inner.exclusive();
+            let rules = self.inner().exclusive();
             let open = stage.in_table(self, &rules.stages);
-            open.and_then(|stage| self.inner.table.load().stage_writes(stage))
+            open.and_then(|stage| self.inner().table.load().stage_writes(stage))
         };
         for write in writes.ok_or(Error::StageOrder)? {
             if let Some(entry) = Entry::of(write.kind, write.value) {

@@ -41,7 +41,7 @@ pub trait Layer: Clone {
 
 impl Layer for MemBuffer {
     fn step(&self, between: Between<'_>, end: End, flags_only: bool) -> Option<Step> {
-        let table = self.inner.table.load();
+        let table = self.made()?.table.load();
         let pinned = table.pin();
         let mut items = pinned.range_all::<&[u8]>(between);
         loop {

@@ -65,6 +65,9 @@
 //! | `is_dirty` | linearizable | one load once true; before that waits for the writes under way |
 //! | `stage`, `release`, `cleanup` | linearizable; a rollback is one instant for every reader, `stats` included | O(1), whatever was written; waits for the writes under way. With a buffer limit, `cleanup` counts anew by `stats` |
 //! | `savepoint`, `rollback_to` | linearizable; a rollback is one instant for every reader, `stats` included | O(1) in what was written, a step for each savepoint made since; waits for the writes under way. With a buffer limit, a rollback counts anew by `stats` |
+//! | `memory` | a sum of what was there at moments of the call | a walk over the buffer; never waits |
+//! | `compact` | changes nothing that can be seen | a walk over the buffer, with the writes under way |
+//! | memory hook | after each operation; totals from several threads may come out of order | while one is set, one word that writers share |
 //! | `history` | linearizable | one lookup, and a walk over the key's versions and the open stages and savepoints; never waits |
 //! | `inspect_stage` | one instant | a read of each key written in the stage, and sorting; waits for the writes under way, and writers wait for it |
 //! | `snapshot`, `snapshot_now` | every key at one instant, for ever | O(1); a step or get like those of the buffer |
@@ -101,18 +104,21 @@
 //! | `UnionStore`, `NewUnionIter` | [`union`](MemBuffer::union), [`union_rev`](MemBuffer::union_rev) | |
 //! | `Len`, `Size` | [`len`](MemBuffer::len), [`size`](MemBuffer::size), [`stats`](MemBuffer::stats) | `size` counts current values only |
 //! | `Dirty` | [`is_dirty`](MemBuffer::is_dirty) | an outermost release dirties only if a value or tombstone of it is left |
+//! | `Mem`, `SetMemoryFootprintChangeHook` | [`memory`](MemBuffer::memory), [`set_memory_hook`](MemBuffer::set_memory_hook) | by kind, 0 for a buffer never written; the hook is called with no lock held, told of shrinkage too, may be set at any time, may panic |
 //! | `SetEntrySizeLimit` | [`set_entry_limit`](MemBuffer::set_entry_limit), [`set_buffer_limit`](MemBuffer::set_buffer_limit) | strict, before the write |
 //! | `Reset`, `DiscardValues` | [`reset`](MemBuffer::reset) | open stages and iterators stay safe |
 //! | `RLock`, `RUnlock`, `SetSkipMutex` | none | nothing to lock |
 //! | `NEED_CONSTRAINT_CHECK` cleared by a write | the clear goes with the write that made it | there the older write, restored, has lost its check |
 //!
-//! Not here yet: `Mem` and its hook, and the pipelined buffer.
+//! Not here yet: the pipelined buffer.
 
 mod builder;
 mod entry;
+mod hook;
 mod inspect;
 mod layer;
 mod limits;
+mod memory;
 mod range;
 mod read;
 mod reserve;
@@ -126,6 +132,7 @@ mod write;
 
 pub use builder::Builder;
 pub use entry::Entry;
+pub use hook::MEMORY_BLOCK;
 pub use inspect::{History, Version};
 pub use limits::{Limits, MAX_KEY_LEN};
 pub use range::{Range, RangeWithFlags};
@@ -134,12 +141,13 @@ pub use savepoint::Savepoint;
 pub use snapshot::BufferSnapshot;
 pub use stage::{Stage, StageOrder};
 pub use union::Union;
-pub use untorn_memtable::Stats;
+pub use untorn_memtable::{Memory, Stats};
 
 use crate::error::{Error, TxnState};
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use builder::Options;
 use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard};
+use hook::Hook;
 use limits::Room;
 use seam::Seam;
 use stage::Stages;
@@ -149,9 +157,20 @@ use tag::Tag;
 use untorn_memtable::Memtable;
 
 /// A transaction's writes, for any number of threads. See the [module](self).
-#[derive(Clone)]
 pub struct MemBuffer {
-    inner: Arc<Inner>,
+    /// Made by the first call that has something to keep, and by the first clone; until then the
+    /// buffer owns no heap.
+    inner: OnceLock<Arc<Inner>>,
+    options: Options,
+}
+
+impl Clone for MemBuffer {
+    fn clone(&self) -> Self {
+        MemBuffer {
+            inner: OnceLock::from(self.inner().clone()),
+            options: self.options,
+        }
+    }
 }
 
 struct Inner {
@@ -162,6 +181,7 @@ struct Inner {
     room: Room,
     seam: Seam,
     dirty: AtomicBool,
+    hook: ArcSwapOption<Hook>,
     options: Options,
 }
 
@@ -203,27 +223,38 @@ impl MemBuffer {
         Builder::default()
     }
 
+    fn inner(&self) -> &Arc<Inner> {
+        self.inner
+            .get_or_init(|| Arc::new(Inner::new(self.options)))
+    }
+
+    /// Where nothing was made there is nothing to read.
+    fn made(&self) -> Option<&Inner> {
+        self.inner.get().map(|inner| &**inner)
+    }
+
     /// The limits in force.
     pub fn limits(&self) -> Limits {
-        self.inner.shared().limits
+        let made = self.made();
+        made.map_or(self.options.limits, |inner| inner.shared().limits)
     }
 
     /// Sets the longest key, for writes that begin afterwards; at most [`MAX_KEY_LEN`].
     pub fn set_key_limit(&self, bytes: usize) {
-        self.inner.exclusive().limits.key = bytes.min(MAX_KEY_LEN);
+        self.inner().exclusive().limits.key = bytes.min(MAX_KEY_LEN);
     }
 
     /// Sets the largest entry, for writes that begin afterwards.
     pub fn set_entry_limit(&self, bytes: usize) {
-        self.inner.exclusive().limits.entry = bytes;
+        self.inner().exclusive().limits.entry = bytes;
     }
 
     /// Sets the largest size, for writes that begin afterwards. Below the present size growth is
     /// refused and all else works.
     pub fn set_buffer_limit(&self, bytes: usize) {
-        let mut rules = self.inner.exclusive();
+        let mut rules = self.inner().exclusive();
         rules.limits.buffer = bytes;
-        self.inner.recount(&rules);
+        self.inner().recount(&rules);
     }
 
     /// Empties the buffer at one instant; limits stay. Every open stage is closed by it: its
@@ -233,17 +264,23 @@ impl MemBuffer {
     /// # Errors
     /// [`Error::OptionConflict`] for the buffer of a transaction.
     pub fn reset(&self) -> Result<(), Error> {
-        if self.inner.options.keep {
+        if self.options.keep {
             return Err(Error::OptionConflict {
                 reason: "the buffer of a transaction cannot be reset",
             });
         }
-        let mut rules = self.inner.exclusive();
+        let mut rules = self.inner().exclusive();
         rules.stages.clear();
         rules.savepoints = savepoint::Count::default();
-        self.inner.table.store(Arc::new(empty_table()));
-        self.inner.dirty.store(false, Ordering::SeqCst);
-        self.inner.recount(&rules);
+        let table = empty_table();
+        if self.inner().hook.load().is_some() {
+            table.count_held_bytes();
+        }
+        self.inner().table.store(Arc::new(table));
+        self.inner().dirty.store(false, Ordering::SeqCst);
+        self.inner().recount(&rules);
+        drop(rules);
+        self.report_memory();
         Ok(())
     }
 
@@ -255,7 +292,7 @@ impl MemBuffer {
     /// with `end_stages` every stage is closed as by `reset`, the content stays.
     #[allow(dead_code)] // for `Transaction`
     pub(crate) fn close(&self, state: TxnState, end_stages: bool) -> Result<(), Error> {
-        let mut rules = self.inner.exclusive();
+        let mut rules = self.inner().exclusive();
         if end_stages {
             rules.stages.clear();
         } else if rules.stages.top().is_some() {
@@ -277,6 +314,18 @@ impl std::fmt::Debug for MemBuffer {
 }
 
 impl Inner {
+    fn new(options: Options) -> Inner {
+        Inner {
+            table: ArcSwap::from_pointee(empty_table()),
+            gate: OnceLock::new(),
+            room: Room::default(),
+            seam: Seam::default(),
+            dirty: AtomicBool::new(false),
+            hook: ArcSwapOption::const_empty(),
+            options,
+        }
+    }
+
     fn gate(&self) -> &ShardedLock<Rules> {
         self.gate.get_or_init(|| {
             ShardedLock::new(Rules {

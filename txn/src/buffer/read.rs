@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 impl MemBuffer {
     /// What the key holds; `None` if it is absent or has flags only. Linearizable.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Entry> {
-        let table = self.inner.table.load();
+        let table = self.made()?.table.load();
         let pinned = table.pin();
         let item = pinned.entry(key)?;
         Entry::of(item.kind, Bytes::copy_from_slice(item.value))
@@ -18,7 +18,7 @@ impl MemBuffer {
     /// The flags of a live key, possibly empty; `None` if it is absent. Linearizable: persistent
     /// and other flags are read as one.
     pub fn get_flags(&self, key: impl AsRef<[u8]>) -> Option<KeyFlags> {
-        let table = self.inner.table.load();
+        let table = self.made()?.table.load();
         let pinned = table.pin();
         pinned.entry(key).map(|item| Tag(item.tag).flags())
     }
@@ -31,7 +31,7 @@ impl MemBuffer {
     ) -> BTreeMap<Bytes, Entry> {
         keys.into_iter()
             .filter_map(|key| {
-                let entry = self.inner.table.load().entry(key)?;
+                let entry = self.made()?.table.load().entry(key)?;
                 Some((entry.key, Entry::of(entry.kind, entry.value)?))
             })
             .collect()
@@ -40,7 +40,7 @@ impl MemBuffer {
     /// Number of live keys: values, tombstones and flags-only. Linearizable; costs as much as
     /// [`stats`](Self::stats).
     pub fn len(&self) -> usize {
-        self.inner.table.load().len()
+        self.stats().len
     }
 
     /// Whether no key is live.
@@ -51,12 +51,13 @@ impl MemBuffer {
     /// Sum of key length and current value length over the live keys, in bytes. Linearizable; costs
     /// as much as [`stats`](Self::stats).
     pub fn size(&self) -> usize {
-        self.inner.table.load().size()
+        self.stats().size
     }
 
     /// Number and size at one instant. Linearizable, and never waits for a writer. At rest a few
     /// loads for each stripe of the table's counters.
     pub fn stats(&self) -> Stats {
-        self.inner.table.load().stats()
+        let made = self.made();
+        made.map_or_else(Stats::default, |inner| inner.table.load().stats())
     }
 }

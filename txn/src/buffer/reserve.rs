@@ -25,7 +25,7 @@ impl MemBuffer {
     /// [`Error::TransactionClosed`], [`Error::KeyTooLarge`], [`Error::TxnTooLarge`]; nothing is
     /// reserved then.
     pub(crate) fn reserve<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Reservation, Error> {
-        let inner = &*self.inner;
+        let inner = self.inner();
         let attempt = |rules: &super::Rules| {
             if let Some(state) = rules.closed {
                 return Err(Error::TransactionClosed { state });
@@ -69,7 +69,7 @@ impl Reservation {
         ops: impl AsRef<[FlagOp]>,
     ) -> Result<(), Error> {
         let key = key.as_ref();
-        let inner = &*self.buffer.inner;
+        let inner = self.buffer.inner();
         let rules = inner.shared();
         let bytes = key.len().min(self.bytes);
         self.bytes -= bytes;
@@ -81,8 +81,11 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         if self.bytes != 0 {
-            let rules = self.buffer.inner.shared();
-            self.buffer.inner.room.unreserve(self.bytes, &rules.limits);
+            let rules = self.buffer.inner().shared();
+            self.buffer
+                .inner()
+                .room
+                .unreserve(self.bytes, &rules.limits);
         }
     }
 }

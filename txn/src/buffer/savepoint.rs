@@ -35,7 +35,7 @@ type Point = untorn_memtable::Savepoint<Arc<Memtable>>;
 impl Drop for Held {
     /// Behind the gate, for who looks at a stage has to find all that was written in it.
     fn drop(&mut self) {
-        let _rules = self.buffer.inner.shared();
+        let _rules = self.buffer.inner().shared();
         self.live.fetch_sub(1, Ordering::Release);
         self.point = None;
     }
@@ -47,17 +47,18 @@ impl MemBuffer {
     /// Takes effect at one instant, in O(1); waits for the writes under way. While it lives the
     /// buffer keeps, of each key written since, the version of that instant.
     pub fn savepoint(&self) -> Savepoint {
-        let mut rules = self.inner.exclusive();
+        let mut rules = self.inner().exclusive();
         let live = rules.savepoints.clone();
         live.fetch_add(1, Ordering::Release);
-        Savepoint {
-            held: Arc::new(Held {
-                buffer: self.clone(),
-                point: Some(Point::new(self.inner.table.load_full())),
-                number: rules.stages.count_savepoint(),
-                live,
-            }),
-        }
+        let held = Arc::new(Held {
+            buffer: self.clone(),
+            point: Some(Point::new(self.inner().table.load_full())),
+            number: rules.stages.count_savepoint(),
+            live,
+        });
+        drop(rules);
+        self.report_memory();
+        Savepoint { held }
     }
 
     /// Takes back everything that was written since the savepoint, by any thread, overwrites of
@@ -94,11 +95,11 @@ impl MemBuffer {
     /// [`Error::StageOrder`] if a stage that was opened after it is open.
     pub fn rollback_to(&self, savepoint: &Savepoint) -> Result<(), Error> {
         let held = &savepoint.held;
-        let mut rules = self.inner.exclusive();
+        let mut rules = self.inner().exclusive();
         if let Some(state) = rules.closed {
             return Err(Error::TransactionClosed { state });
         }
-        let ours = |point: &&Point| Arc::ptr_eq(point.table(), &self.inner.table.load());
+        let ours = |point: &&Point| Arc::ptr_eq(point.table(), &self.inner().table.load());
         let point = held.point.as_ref().filter(ours);
         point
             .ok_or(Error::StaleSavepoint)?
@@ -108,7 +109,9 @@ impl MemBuffer {
                 _ => Error::StaleSavepoint,
             })?;
         rules.stages.rolled_back_to(held.number);
-        self.inner.recount(&rules);
+        self.inner().recount(&rules);
+        drop(rules);
+        self.report_memory();
         Ok(())
     }
 }

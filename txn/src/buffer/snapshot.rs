@@ -17,7 +17,7 @@ impl MemBuffer {
     /// The buffer as it was when the outermost open stage began, or now if none is open: the view
     /// for a statement that must not see its own writes. O(1).
     pub fn snapshot(&self) -> BufferSnapshot {
-        let table = self.inner.table.load_full();
+        let table = self.inner().table.load_full();
         BufferSnapshot {
             view: Arc::new(Snapshot::before_stages(table)),
         }
@@ -25,7 +25,7 @@ impl MemBuffer {
 
     /// The buffer as it is now, staged writes included: all of a stage or nothing of it. O(1).
     pub fn snapshot_now(&self) -> BufferSnapshot {
-        let table = self.inner.table.load_full();
+        let table = self.inner().table.load_full();
         BufferSnapshot {
             view: Arc::new(Snapshot::new(table)),
         }

@@ -170,18 +170,20 @@ impl MemBuffer {
     /// Takes effect at one instant; waits for the writes under way. Stages belong to the buffer,
     /// not to a thread.
     pub fn stage(&self) -> Stage {
-        let mut rules = self.inner.exclusive();
+        let mut rules = self.inner().exclusive();
         let stages = &mut rules.stages;
         stages.opened += 1;
         let number = stages.opened;
         stages.open.push(OpenStage {
             number,
-            table: self.inner.table.load().open_stage(),
+            table: self.inner().table.load().open_stage(),
             savepoints: stages.savepoints,
             touched: Note::new(),
             wrote: Note::new(),
             doomed: false,
         });
+        drop(rules);
+        self.report_memory();
         Stage {
             buffer: self.clone(),
             number,
@@ -191,7 +193,8 @@ impl MemBuffer {
 
     /// Number of open stages, doomed ones included.
     pub fn open_stages(&self) -> usize {
-        self.inner.shared().stages.open.len()
+        let made = self.made();
+        made.map_or(0, |inner| inner.shared().stages.open.len())
     }
 }
 
@@ -227,14 +230,15 @@ impl Stage {
         buffer: &MemBuffer,
         stages: &'r Stages,
     ) -> Option<&'r StageId> {
-        let ours = Arc::ptr_eq(&self.buffer.inner, &buffer.inner);
+        let ours = Arc::ptr_eq(self.buffer.inner(), buffer.inner());
         let open = stages.open.iter().find(|open| open.number == self.number);
         open.filter(|_| ours).map(|open| &open.table)
     }
 
     fn close(mut self, end: End) -> Result<(), StageOrder> {
-        if self.buffer.inner.close_stage(self.number, end) {
+        if self.buffer.inner().close_stage(self.number, end) {
             self.closed = true;
+            self.buffer.report_memory();
             Ok(())
         } else {
             Err(StageOrder { stage: self })
@@ -245,7 +249,7 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         if !self.closed {
-            self.buffer.inner.drop_stage(self.number);
+            self.buffer.inner().drop_stage(self.number);
         }
     }
 }

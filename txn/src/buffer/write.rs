@@ -31,8 +31,7 @@ impl MemBuffer {
     /// In this order, nothing changed: [`Error::TransactionClosed`], [`Error::EmptyValue`],
     /// [`Error::KeyTooLarge`], [`Error::EntryTooLarge`], [`Error::TxnTooLarge`].
     pub fn set(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.inner
-            .write(key.as_ref(), Content::Value(value.as_ref()), &[])
+        self.write(key.as_ref(), Content::Value(value.as_ref()), &[])
     }
 
     /// Sets the value of a key and applies the flag operations, in order, at the same instant.
@@ -45,8 +44,7 @@ impl MemBuffer {
         value: impl AsRef<[u8]>,
         ops: impl AsRef<[FlagOp]>,
     ) -> Result<(), Error> {
-        self.inner
-            .write(key.as_ref(), Content::Value(value.as_ref()), ops.as_ref())
+        self.write(key.as_ref(), Content::Value(value.as_ref()), ops.as_ref())
     }
 
     /// Writes a tombstone, on an absent key too.
@@ -54,7 +52,7 @@ impl MemBuffer {
     /// # Errors
     /// As [`set`](Self::set), without `EmptyValue`.
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.inner.write(key.as_ref(), Content::Tombstone, &[])
+        self.write(key.as_ref(), Content::Tombstone, &[])
     }
 
     /// Writes a tombstone and applies the flag operations, in order, at the same instant.
@@ -66,8 +64,7 @@ impl MemBuffer {
         key: impl AsRef<[u8]>,
         ops: impl AsRef<[FlagOp]>,
     ) -> Result<(), Error> {
-        self.inner
-            .write(key.as_ref(), Content::Tombstone, ops.as_ref())
+        self.write(key.as_ref(), Content::Tombstone, ops.as_ref())
     }
 
     /// Applies the flag operations, in order, and leaves the value; makes a flags-only key where
@@ -81,7 +78,7 @@ impl MemBuffer {
         key: impl AsRef<[u8]>,
         ops: impl AsRef<[FlagOp]>,
     ) -> Result<(), Error> {
-        self.inner.write(key.as_ref(), Content::Keep, ops.as_ref())
+        self.write(key.as_ref(), Content::Keep, ops.as_ref())
     }
 
     /// Whether there is something that a commit must carry: a write or flag update was made with
@@ -90,7 +87,9 @@ impl MemBuffer {
     ///
     /// Linearizable. One load once true; until then it waits for the writes under way.
     pub fn is_dirty(&self) -> bool {
-        let inner = &*self.inner;
+        let Some(inner) = self.made() else {
+            return false;
+        };
         if inner.dirty.load(Ordering::SeqCst) {
             return true;
         }
@@ -103,20 +102,20 @@ impl MemBuffer {
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         inner.dirty.load(Ordering::SeqCst)
     }
+
+    fn write(&self, key: &[u8], content: Content<'_>, ops: &[FlagOp]) -> Result<(), Error> {
+        let inner = self.inner();
+        let mut written = inner.attempt(&inner.shared(), key, content, ops, None);
+        if matches!(written, Err(Error::TxnTooLarge { .. })) {
+            // The room may only be held by a sibling for the moment: decide it alone.
+            written = inner.attempt(&inner.exclusive(), key, content, ops, None);
+        }
+        self.report_memory();
+        written
+    }
 }
 
 impl Inner {
-    fn write(&self, key: &[u8], content: Content<'_>, ops: &[FlagOp]) -> Result<(), Error> {
-        let refused = self.attempt(&self.shared(), key, content, ops, None);
-        match refused {
-            // The room may only be held by a sibling for the moment: decide it alone.
-            Err(Error::TxnTooLarge { .. }) => {
-                self.attempt(&self.exclusive(), key, content, ops, None)
-            }
-            other => other,
-        }
-    }
-
     /// One write under the given rules. `reserved` is room that it brings along: then no limit is
     /// asked, and what it does not need goes back.
     pub(super) fn attempt(

@@ -86,6 +86,8 @@ impl Core {
         } else {
             self.lock_sorted(&keys, &options, room).await
         };
+        // Not before all flags are set and no lock is held: the hook is the user's code.
+        self.buffer.report_memory();
         let outcomes = outcomes.map_err(|error| self.as_of_now(error))?;
         if keys == given {
             return Ok(outcomes);

@@ -51,7 +51,7 @@ pub use options::{
 pub use range::Range;
 pub use statement::StatementView;
 
-use crate::buffer::{MemBuffer, Reservation, Savepoint, Stage, Stats};
+use crate::buffer::{MemBuffer, Memory, Reservation, Savepoint, Stage, Stats};
 use crate::db::Shared;
 use crate::error::{Error, Loss, TxnState};
 use crate::store::{Store, Timestamp};
@@ -214,6 +214,11 @@ impl Transaction {
     /// [`len`](Self::len) and [`size`](Self::size) at one instant.
     pub fn stats(&self) -> Stats {
         self.core.buffer.stats()
+    }
+
+    /// What the buffer holds on the heap, by kind; nothing as long as nothing was written or locked. A walk over it.
+    pub fn memory(&self) -> Memory {
+        self.core.buffer.memory()
     }
 
     /// Whether there is something that a commit must carry. Never false again once true.

@@ -5,7 +5,7 @@ use crate::flags::KeyFlags;
 const LOCK: [FlagOp; 1] = [FlagOp::SetLocked];
 
 fn charged(buffer: &MemBuffer) -> usize {
-    buffer.inner.room.charged()
+    buffer.inner().room.charged()
 }
 
 #[test]

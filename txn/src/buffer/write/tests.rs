@@ -16,7 +16,7 @@ fn hold_up<T: Send + 'static>(
     sibling: impl Fn() -> T + Clone + Send + Sync + 'static,
 ) -> Receiver<T> {
     let (answer, answers) = channel();
-    buffer.inner.seam.visit(move |reached| {
+    buffer.inner().seam.visit(move |reached| {
         if reached != moment {
             return;
         }

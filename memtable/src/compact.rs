@@ -1,0 +1,78 @@
+//! Giving back at once what would be given back little by little.
+
+use crate::debt::Paid;
+use crate::garbage::reclaim_garbage;
+use crate::memtable::Memtable;
+use crate::reclaim;
+use crate::sync;
+use crate::trim::Role;
+use crate::walk::{Edge, Walk};
+use std::ops::Bound;
+
+/// Entries under one guard, so that nothing is held back for long.
+const STRETCH: usize = 256;
+
+/// Looks for holes that can be forgotten: each needs two grace periods, which are over soon if nobody holds a guard.
+const ROUNDS: usize = 4;
+
+impl Memtable {
+    /// Clears away all that nobody needs: what was rolled back, and what was overwritten or removed while a snapshot, savepoint or stage
+    /// needed it that is gone by now. Writes do the same, two entries each.
+    ///
+    /// Changes nothing that a reader could see. O(n), in stretches that hold nobody up; waits for a writer that is just paying his
+    /// share. What is still needed stays, and what a guard may still look at is freed when that is gone.
+    ///
+    /// ```
+    /// let table = untorn_memtable::Memtable::new();
+    /// let stage = table.open_stage();
+    /// for key in 0..1000_u32 {
+    ///     table.insert(key.to_be_bytes(), [0; 100])?;
+    /// }
+    /// table.cleanup_stage(stage).expect("it is the innermost one");
+    /// assert!(table.memory().superseded > 100_000, "nothing was written since");
+    /// table.compact();
+    /// assert_eq!(table.memory().superseded, 0);
+    /// # Ok::<(), untorn_memtable::Error>(())
+    /// ```
+    pub fn compact(&self) {
+        self.pay_all();
+        self.trim_all();
+        for _ in 0..ROUNDS {
+            if self.table().debts.is_empty() {
+                break;
+            }
+            reclaim_garbage();
+            self.pay_all();
+        }
+    }
+
+    fn pay_all(&self) {
+        loop {
+            match self.table().pay(STRETCH, &reclaim::pin()) {
+                Paid::Items => {}
+                Paid::All => return,
+                Paid::Busy => sync::spin(),
+            }
+        }
+    }
+
+    fn trim_all(&self) {
+        let mut from = Bound::Unbounded;
+        loop {
+            let guard = reclaim::pin();
+            let mut walk = Walk::new(self.table(), from, Bound::Unbounded, &guard);
+            let mut last = None;
+            for _ in 0..STRETCH {
+                let Some(entry) = walk.next() else {
+                    return;
+                };
+                self.table().trim(entry, Role::Writer, &guard);
+                last = Some(entry.key());
+            }
+            from = match last {
+                Some(key) => Bound::Excluded(Edge::Shared(key.to_vec().into())),
+                None => return,
+            };
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! A running count of what a table holds, for those who have to be told when it grows.
+//!
+//! [`Memtable::memory`] walks the table when it is asked. A limit or a tracker that looks after every write cannot; for it the table counts
+//! on the way, once it was asked to: the entries and versions, each with its rounding, and a flat share of the leaves for each entry.
+//! One word, changed by who publishes, unlinks and buries; nothing of it is touched before it was asked for.
+
+use crate::entry::{self, EntryRef, Head};
+use crate::memory::rounded;
+use crate::memtable::Memtable;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::const_fn;
+use crate::version::{self, VersionRef};
+
+/// What the run of its leaf and the lanes above take for an entry, about.
+const SHARE: usize = 32;
+
+pub(crate) struct Held {
+    counts: AtomicBool,
+    /// Modulo its size, for what is let go may be counted before what was held.
+    bytes: AtomicUsize,
+}
+
+impl Held {
+    const_fn! {
+        pub(crate) const fn new() -> Held {
+            Held {
+                counts: AtomicBool::new(false),
+                bytes: AtomicUsize::new(0),
+            }
+        }
+    }
+
+    /// An entry was published.
+    #[inline]
+    pub(crate) fn hold_entry(&self, entry: EntryRef<'_>) {
+        self.change(|| entry_bytes(entry) as isize);
+    }
+
+    /// An entry was taken out of its leaf.
+    #[inline]
+    pub(crate) fn let_entry_go(&self, entry: EntryRef<'_>) {
+        self.change(|| -(entry_bytes(entry) as isize));
+    }
+
+    /// A version was put on top.
+    #[inline]
+    pub(crate) fn hold_version(&self, version: VersionRef<'_>) {
+        self.change(|| rounded(version::allocation(version)) as isize);
+    }
+
+    /// A version was unlinked.
+    #[inline]
+    pub(crate) fn let_version_go(&self, version: VersionRef<'_>) {
+        self.change(|| -(rounded(version::allocation(version)) as isize));
+    }
+
+    #[inline]
+    fn change(&self, by: impl FnOnce() -> isize) {
+        if self.counts.load(Ordering::Relaxed) {
+            // Relaxed: nothing is read by way of it.
+            self.bytes.fetch_add(by() as usize, Ordering::Relaxed);
+        }
+    }
+}
+
+/// With the versions that are in its chain.
+fn entry_bytes(entry: EntryRef<'_>) -> usize {
+    let head = match entry.head() {
+        Head::Live(head) => Some(head),
+        Head::Dead => entry.buried(),
+    };
+    let versions = std::iter::successors(head, VersionRef::previous);
+    let chained = versions.map(version::allocation).filter(|&bytes| bytes > 0);
+    SHARE + rounded(entry::allocation(entry)) + chained.map(rounded).sum::<usize>()
+}
+
+impl Memtable {
+    /// Begins to count what the table holds, if it does not yet: see [`held_bytes`](Self::held_bytes). Costs as much as
+    /// [`memory`](Self::memory), and one word that writers share from then on. What is written during the call may be missed.
+    pub fn count_held_bytes(&self) {
+        let held = &self.table().held;
+        if !held.counts.swap(true, Ordering::Relaxed) {
+            let now = self.memory().total() as usize;
+            held.bytes.fetch_add(now, Ordering::Relaxed);
+        }
+    }
+
+    /// About what [`memory`](Self::memory) would answer in all, in one load; 0 before [`count_held_bytes`](Self::count_held_bytes).
+    ///
+    /// Exact, with the allocator's rounding, for entries and versions; an entry's share of the leaves is a flat 32 bytes.
+    ///
+    /// ```
+    /// let table = untorn_memtable::Memtable::new();
+    /// table.count_held_bytes();
+    /// table.insert("k", [0; 1000])?;
+    /// assert!((1000..1400).contains(&table.held_bytes()));
+    /// # Ok::<(), untorn_memtable::Error>(())
+    /// ```
+    pub fn held_bytes(&self) -> usize {
+        let bytes = self.table().held.bytes.load(Ordering::Relaxed);
+        usize::try_from(bytes.cast_signed()).unwrap_or_default()
+    }
+}

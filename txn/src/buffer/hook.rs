@@ -1,0 +1,130 @@
+//! The memory hook: told when the buffer has grown or shrunk by a block.
+//!
+//! While a hook is set the table counts what it holds as it goes. Each operation that may have
+//! changed it looks, when all else is done and no lock is held, how far the count is from what was
+//! reported last; whoever finds a block or more and wins the exchange of that word calls the hook,
+//! in his own thread. So a total is reported once, totals of several threads may arrive out of
+//! order, and a hook that panics does so after the fact.
+//!
+//! | word | changed by | read by |
+//! |---|---|---|
+//! | which hook | `set_memory_hook`, one swap | every operation, one load |
+//! | reported total, one for each hook | who calls the hook, before that | every operation |
+//!
+//! A hook that was replaced may still be running, or be about to run, when the swap returns.
+
+use super::MemBuffer;
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The hook is called when the total is this many bytes from what it was told last.
+pub const MEMORY_BLOCK: usize = 4096;
+
+pub(super) struct Hook {
+    call: Box<dyn Fn(usize) + Send + Sync>,
+    reported: AtomicUsize,
+}
+
+impl Hook {
+    /// Whether `total` is to be reported, by this caller.
+    fn takes(&self, total: usize) -> bool {
+        let reported = self.reported.load(Ordering::Relaxed);
+        // Relaxed: of those that would report, one wins; nothing is read by way of the word.
+        total.abs_diff(reported) >= MEMORY_BLOCK
+            && self
+                .reported
+                .compare_exchange(reported, total, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+}
+
+thread_local! {
+    /// The buffers whose hooks this thread is in.
+    static RUNNING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+/// That this thread is in the hook of a buffer, until it is dropped.
+struct Running;
+
+impl Running {
+    /// `None` if it is already.
+    fn begin(buffer: usize) -> Option<Running> {
+        RUNNING.with_borrow_mut(|running| {
+            let new = !running.contains(&buffer);
+            new.then(|| running.push(buffer))
+        })?;
+        Some(Running)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        RUNNING.with_borrow_mut(|running| running.pop());
+    }
+}
+
+impl MemBuffer {
+    /// Sets a hook that is called with the new total, in bytes, after an operation by which the
+    /// buffer grew or shrank by [a block](MEMORY_BLOCK) since the last call. Replaces the one
+    /// before; one that is running in another thread runs on.
+    ///
+    /// It is called in the thread of the operation, when that is complete and no lock is held, and
+    /// may use the buffer; its own writes do not call it again. If it panics, the panic comes out of
+    /// that operation, which has taken effect. Shrinkage is reported by the next operation, never
+    /// by a drop. The total is about that of [`memory`](Self::memory): exact for keys and values, with
+    /// the allocator's rounding, and a flat share of the index for each key.
+    ///
+    /// Costs a walk over what was written before, with the writers shut out, and from then on one
+    /// word that writers share.
+    ///
+    /// ```
+    /// use std::sync::{Arc, atomic::{AtomicUsize, Ordering}};
+    /// use untorn_txn::MemBuffer;
+    ///
+    /// let buffer = MemBuffer::new();
+    /// let used = Arc::new(AtomicUsize::new(0));
+    /// let tracker = used.clone();
+    /// buffer.set_memory_hook(move |total| tracker.store(total, Ordering::Relaxed));
+    /// buffer.set("key", [0; 10_000])?;
+    /// assert!(used.load(Ordering::Relaxed) >= 10_000);
+    /// # Ok::<(), untorn_txn::Error>(())
+    /// ```
+    pub fn set_memory_hook(&self, hook: impl Fn(usize) + Send + Sync + 'static) {
+        let inner = self.inner();
+        // Shut out, so that no write is half counted.
+        let rules = inner.exclusive();
+        let table = inner.table.load();
+        table.count_held_bytes();
+        inner.hook.store(Some(Arc::new(Hook {
+            call: Box::new(hook),
+            reported: AtomicUsize::new(table.held_bytes()),
+        })));
+        drop(rules);
+    }
+
+    /// Takes the hook away.
+    pub fn clear_memory_hook(&self) {
+        if let Some(inner) = self.made() {
+            inner.hook.store(None);
+        }
+    }
+
+    /// Calls the hook if it is due. At the end of an operation, with no lock held.
+    pub(crate) fn report_memory(&self) {
+        let Some(inner) = self.made() else {
+            return;
+        };
+        if inner.hook.load().is_none() {
+            return;
+        }
+        let total = inner.table.load().held_bytes();
+        // Owned for the call, so that a replacement does not wait for it.
+        if let Some(hook) = inner.hook.load_full()
+            && let Some(_running) = Running::begin(std::ptr::from_ref(inner).addr())
+            && hook.takes(total)
+        {
+            (hook.call)(total);
+        }
+    }
+}
