@@ -107,6 +107,8 @@ pub struct Report {
     pub tails: Vec<Tail>,
 }
 
+const RESIZES: &str = "a histogram without an upper bound takes every value";
+
 /// Three digits, from a nanosecond to as long as anyone waits.
 fn histogram() -> Histogram<u64> {
     Histogram::new(3).expect("three digits are a histogram")
@@ -126,7 +128,6 @@ impl Both {
     }
 
     fn add(&mut self, other: &Self) {
-        const RESIZES: &str = "a histogram without an upper bound takes every value";
         self.gets.add(&other.gets).expect(RESIZES);
         self.inserts.add(&other.inserts).expect(RESIZES);
     }
@@ -159,7 +160,8 @@ impl Round<'_> {
 }
 
 fn record(histogram: &mut Histogram<u64>, elapsed: Duration) {
-    histogram.saturating_record(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX));
+    let ns = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
+    histogram.record(ns).expect(RESIZES);
 }
 
 impl WithPeer for Round<'_> {
@@ -288,9 +290,20 @@ pub fn render(report: &Report) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Operation, Plan};
+    use super::{Operation, Plan, histogram, record};
     use crate::keys::KeyKind;
     use crate::roster::PeerKind;
+    use std::time::Duration;
+
+    #[test]
+    fn long_operations_are_told_at_their_length() {
+        let mut times = histogram();
+        record(&mut times, Duration::from_nanos(300));
+        record(&mut times, Duration::from_millis(20));
+        let max = times.max() as f64;
+        assert!((max / 20e6 - 1.0).abs() < 0.001, "{max}");
+        assert_eq!(times.value_at_quantile(0.5), 300);
+    }
 
     #[test]
     fn every_operation_is_counted_once_and_tails_are_ordered() {

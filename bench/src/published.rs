@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::environment::Machine;
 use crate::keys::KeyKind;
+use crate::results::Record;
 use crate::roster::PeerKind;
 use crate::suite::Figures;
 use crate::workload::Workload;
@@ -43,7 +44,7 @@ const SHORT_WORKLOADS: [Workload; 8] = [
 pub fn blocks(figures: &Figures) -> Blocks {
     let mut blocks = Blocks::default();
     if let Some(report) = &figures.compare {
-        blocks.readme.push(("peers", short(report)));
+        blocks.readme.push(("peers", short_table(report)));
         blocks.performance.push(("peers", long(report)));
     }
     if let Some(report) = &figures.growth {
@@ -86,12 +87,16 @@ fn conditions(report: &results::Report) -> String {
     )
 }
 
-fn short(report: &results::Report) -> String {
-    let shown = report.results.iter().filter(|record| {
+/// What a reader looks for first: some of the workloads, of the ordered peers.
+pub fn short(records: &[Record]) -> Vec<Record> {
+    let is_shown = |record: &&Record| {
         SHORT_PEERS.contains(&record.peer) && SHORT_WORKLOADS.contains(&record.workload)
-    });
-    let shown: Vec<_> = shown.cloned().collect();
-    let table = table::grid(&shown, KeyKind::Random, 1, " ");
+    };
+    records.iter().filter(is_shown).cloned().collect()
+}
+
+fn short_table(report: &results::Report) -> String {
+    let table = table::grid(&short(&report.results), KeyKind::Random, 1, " ");
     let table = table.map_or_else(String::new, |table| table.to_string());
     format!("{table}\n\nRandom keys, one thread: {}", conditions(report))
 }

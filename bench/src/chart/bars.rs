@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::VPos;
 
-use super::{ChartError, FONT, GRID, INK, centered, short, text};
+use super::{ChartError, GRID, INK, centered, legend, short, text};
 
 /// One bar of each group.
 #[derive(Debug, Clone)]
@@ -33,6 +33,9 @@ pub struct Bars {
 
 const WIDTH: u32 = 980;
 const HEIGHT: u32 = 430;
+
+/// Pixels that a bar needs to bear its value.
+const LABELLED: f64 = 17.0;
 
 /// The part of a group's width that its bars take.
 const FILLED: f64 = 0.84;
@@ -76,15 +79,19 @@ impl Bars {
         let base = self.base.unwrap_or(low);
         let root = root.titled(&self.title, text(19))?;
         let root = root.titled(&self.legend, text(13))?;
+        let names = self.series.iter();
+        let names = names.map(|series| (series.name.as_str(), series.color));
+        let root = legend(&root, names)?;
         let mut chart = ChartBuilder::on(&root)
             .margin(10)
-            .x_label_area_size(26)
+            .x_label_area_size(40)
             .y_label_area_size(48)
             .build_cartesian_2d(0.0..self.groups.len() as f64, (low..high).log_scale())?;
         chart
             .configure_mesh()
             .disable_x_mesh()
             .x_labels(0)
+            .y_labels(20)
             .y_label_formatter(&|value| short(*value))
             .y_label_style(text(12))
             .axis_style(INK.mix(0.4))
@@ -92,21 +99,20 @@ impl Bars {
             .light_line_style(TRANSPARENT)
             .draw()?;
         let width = FILLED / self.series.len().max(1) as f64;
+        let has_room = width * f64::from(WIDTH) / self.groups.len().max(1) as f64 > LABELLED;
         for (nth, series) in self.series.iter().enumerate() {
             let place = |group: usize| group as f64 + (1.0 - FILLED) / 2.0 + nth as f64 * width;
             let color = series.color;
             let bars = series.values.iter().enumerate();
             let bars = bars.filter_map(|(group, value)| Some((place(group), (*value)?)));
             let bars: Vec<(f64, f64)> = bars.filter(|(_, value)| *value > 0.0).collect();
-            chart
-                .draw_series(bars.iter().map(|(left, value)| {
-                    let right = left + width * 0.92;
-                    Rectangle::new([(*left, base), (right, *value)], color.filled())
-                }))?
-                .label(&series.name)
-                .legend(move |(x, y)| {
-                    Rectangle::new([(x, y - 5), (x + 12, y + 5)], color.filled())
-                });
+            chart.draw_series(bars.iter().map(|(left, value)| {
+                let right = left + width * 0.92;
+                Rectangle::new([(*left, base), (right, *value)], color.filled())
+            }))?;
+            if !has_room {
+                continue;
+            }
             for (left, value) in &bars {
                 let upwards = *value >= base;
                 let style = centered(11, if upwards { VPos::Bottom } else { VPos::Top });
@@ -123,16 +129,12 @@ impl Bars {
         for (at, group) in self.groups.iter().enumerate() {
             let (x, y) = chart.backend_coord(&(at as f64 + 0.5, low));
             let (x0, y0) = root.get_base_pixel();
+            // Every other one lower, so that long names have room.
+            let lower = if at % 2 == 1 { 16 } else { 0 };
             let style = centered(13, VPos::Top);
-            root.draw(&Text::new(group.as_str(), (x - x0, y - y0 + 8), style))?;
+            let place = (x - x0, y - y0 + 6 + lower);
+            root.draw(&Text::new(group.as_str(), place, style))?;
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
-            .background_style(WHITE.mix(0.85))
-            .border_style(GRID)
-            .label_font((FONT, 13))
-            .draw()?;
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::{ChartError, FONT, GRID, INK, short, text};
+use super::{ChartError, GRID, INK, legend, short, text};
 
 /// A line through points.
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ pub struct Curves {
     pub marks: Vec<(f64, String)>,
 }
 
-const PANEL_WIDTH: u32 = 490;
+const PANEL_WIDTH: u32 = 540;
 const HEIGHT: u32 = 400;
 
 /// Draws panels beside one another.
@@ -75,14 +75,18 @@ impl Curves {
         let points = || self.curves.iter().flat_map(|curve| &curve.points);
         let x = ends(points().map(|point| point.0), 0.9, 1.12);
         let y = ends(points().map(|point| point.1), 0.7, 1.6);
-        let mut chart = ChartBuilder::on(area)
-            .caption(&self.title, text(17))
+        let area = area.titled(&self.title, text(17))?;
+        let names = self.curves.iter();
+        let names = names.map(|curve| (curve.name.as_str(), curve.color));
+        let area = legend(&area, names)?;
+        let mut chart = ChartBuilder::on(&area)
             .margin(10)
             .x_label_area_size(40)
             .y_label_area_size(54)
             .build_cartesian_2d(x.clone().log_scale(), y.clone().log_scale())?;
         chart
             .configure_mesh()
+            .y_labels(20)
             .x_label_formatter(&|value| short(*value))
             .y_label_formatter(&|value| short(*value))
             .label_style(text(12))
@@ -106,22 +110,10 @@ impl Curves {
         for curve in &self.curves {
             let color = curve.color;
             let line = LineSeries::new(curve.points.iter().copied(), color.stroke_width(2));
-            chart
-                .draw_series(line)?
-                .label(&curve.name)
-                .legend(move |(x, y)| {
-                    PathElement::new([(x, y), (x + 14, y)], color.stroke_width(2))
-                });
+            chart.draw_series(line)?;
             let dots = curve.points.iter();
             chart.draw_series(dots.map(|point| Circle::new(*point, 3, color.filled())))?;
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
-            .background_style(WHITE.mix(0.85))
-            .border_style(GRID)
-            .label_font((FONT, 12))
-            .draw()?;
         Ok(())
     }
 }

@@ -21,7 +21,7 @@ pub fn cost_over_size(report: &Report, peer: PeerKind) -> Result<String, ChartEr
         let curves = shown.zip(COLORS).map(|(curve, color)| {
             let points = curve.points.iter();
             Curve {
-                name: format!("{}, {}", curve.workload.name(), curve.workload.unit()),
+                name: curve.workload.name().to_owned(),
                 color,
                 points: points.map(|(n, ns)| (*n as f64, *ns)).collect(),
             }
@@ -45,6 +45,9 @@ pub fn cost_over_size(report: &Report, peer: PeerKind) -> Result<String, ChartEr
     ];
     draw_curves(&[
         panel("point operations", &points),
-        panel("scans", &[W::ReadSeq, W::SeekRandom]),
+        panel(
+            "scans, per entry and per scan of 50",
+            &[W::ReadSeq, W::SeekRandom],
+        ),
     ])
 }

@@ -7,6 +7,7 @@ mod growth;
 mod latency;
 mod palette;
 
+use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -43,6 +44,26 @@ fn text(size: u32) -> TextStyle<'static> {
 
 fn centered(size: u32, vertical: VPos) -> TextStyle<'static> {
     text(size).pos(Pos::new(HPos::Center, vertical))
+}
+
+/// Height of a row of names.
+const LEGEND: u32 = 24;
+
+/// Writes a row of names with their colours along the top of an area; the rest of the area comes back.
+fn legend<'n, DB: DrawingBackend>(
+    area: &DrawingArea<DB, Shift>,
+    names: impl Iterator<Item = (&'n str, RGBColor)>,
+) -> Result<DrawingArea<DB, Shift>, DrawingAreaErrorKind<DB::ErrorType>> {
+    let (row, rest) = area.split_vertically(LEGEND);
+    let mut x = 56;
+    for (name, color) in names {
+        let square = [(x, 7), (x + 11, 18)];
+        row.draw(&Rectangle::new(square, color.filled()))?;
+        row.draw(&Text::new(name, (x + 16, 6), text(13)))?;
+        let width = row.estimate_text_size(name, &text(13))?.0 as i32;
+        x += 16 + width + 18;
+    }
+    Ok(rest)
 }
 
 /// A number as an axis shows it: as short as it can be.

@@ -73,7 +73,7 @@ impl Args {
 
 fn draw(folder: &Path, figures: &Figures) -> Result<(), Failure> {
     if let Some(report) = &figures.compare {
-        let records = &report.results;
+        let records = &published::short(&report.results);
         for (keys, threads) in [
             (KeyKind::Random, 1),
             (KeyKind::Random, 2),
