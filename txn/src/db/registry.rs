@@ -4,6 +4,7 @@ use crate::store::{Timestamp, lock};
 use crate::transaction::Core;
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Poll, Waker};
 
@@ -13,8 +14,9 @@ const STRIPES: usize = 16;
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     stripes: [Mutex<HashMap<Timestamp, Weak<Core>>>; STRIPES],
-    /// Who waits for the last one; looked at only while the database is being closed.
+    /// Who waits for the last one, and whether anybody does: a stripe's mutex orders the two against a removal.
     waiting: Mutex<Vec<Waker>>,
+    is_awaited: AtomicBool,
 }
 
 impl Registry {
@@ -25,8 +27,10 @@ impl Registry {
     pub(crate) fn leave(&self, start_ts: Timestamp) {
         let left = lock(self.stripe(start_ts)).remove(&start_ts);
         drop(left);
-        let waiting = std::mem::take(&mut *lock(&self.waiting));
-        waiting.into_iter().for_each(Waker::wake);
+        if self.is_awaited.load(Ordering::Acquire) {
+            let waiting = std::mem::take(&mut *lock(&self.waiting));
+            waiting.into_iter().for_each(Waker::wake);
+        }
     }
 
     pub(super) fn all(&self) -> Vec<Arc<Core>> {
@@ -53,6 +57,7 @@ impl Registry {
     pub(super) async fn empty(&self) {
         poll_fn(|context| {
             // Noted first: one that leaves afterwards wakes.
+            self.is_awaited.store(true, Ordering::Release);
             lock(&self.waiting).push(context.waker().clone());
             if self.left().is_empty() {
                 Poll::Ready(())

@@ -24,6 +24,7 @@ use crate::error::{Error, Loss, TxnState};
 use crate::store::{Prewrite, Prewritten, Timestamp, TxnStatus};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
+use tracing::Instrument;
 
 /// For how long one request that decides is waited for before the status is asked.
 const PATIENCE_FOR_ONE: Duration = Duration::from_secs(2);
@@ -58,7 +59,9 @@ impl Transaction {
     pub async fn commit_with(&self, options: CommitOptions) -> Result<CommitInfo, Error> {
         self.core.close_for_commit()?;
         let core = Arc::clone(&self.core);
-        ToTheEnd::new(&self.core.db, async move { core.commit(options).await }).await
+        let span = tracing::debug_span!("commit", start_ts = self.start_ts());
+        let commit = async move { core.commit(options).await };
+        ToTheEnd::new(&self.core.db, commit.instrument(span)).await
     }
 
     /// How the transaction ended, asked of the store where the commit left that

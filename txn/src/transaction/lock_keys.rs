@@ -188,7 +188,8 @@ impl Core {
             room: Some(room),
         };
         let locked = self.lock_claimed(&mut call, options, &budget, mode).await;
-        if let Err(Error::Deadlock { .. }) = &locked {
+        if let Err(Error::Deadlock { cycle, .. }) = &locked {
+            tracing::info!(start_ts = self.start_ts, of = cycle.len(), "deadlock");
             // The victim of a deadlock is told once it is out of the others' way.
             let withdrawn = call.withdraw();
             self.give_back_now(withdrawn).await;

@@ -5,6 +5,7 @@ use super::{Core, Transaction, owned};
 use crate::buffer::Entry;
 use crate::error::Error;
 use bytes::Bytes;
+use tracing::Instrument;
 
 impl Transaction {
     /// The value of a key: as written here, else as it was in the store at the start timestamp, also where a
@@ -66,8 +67,9 @@ impl Transaction {
         keys: impl IntoIterator<Item = K>,
         options: LockOptions,
     ) -> Result<Vec<LockOutcome>, Error> {
-        let keys = keys.into_iter().map(owned).collect();
-        self.core.lock_keys(keys, options).await
+        let keys: Vec<Bytes> = keys.into_iter().map(owned).collect();
+        let span = tracing::debug_span!("lock_keys", start_ts = self.start_ts(), keys = keys.len());
+        self.core.lock_keys(keys, options).instrument(span).await
     }
 
     /// Locks a key and reads it: as written here, else the newest committed value.
@@ -97,7 +99,7 @@ impl Transaction {
             return_values: true,
             ..LockOptions::default()
         };
-        let outcomes = self.core.lock_keys(keys.clone(), options).await?;
+        let outcomes = self.lock_keys(&keys, options).await?;
         Ok(keys
             .iter()
             .zip(outcomes)
