@@ -13,7 +13,7 @@ pub(super) const UNDER_WAY: usize = 3;
 
 /// A request that changes something. Its copy does not wait for a lock: nobody would give the place in the queue up.
 #[derive(Debug)]
-pub(super) enum Copy {
+pub(super) enum Change {
     Lock(Timestamp, LockKey),
     Unlock(Timestamp, Vec<(Bytes, u64)>),
     Prewrite(Timestamp, Prewrite),
@@ -21,7 +21,7 @@ pub(super) enum Copy {
     Rollback(Timestamp),
 }
 
-impl Copy {
+impl Change {
     pub(super) fn of_lock(start: Timestamp, request: &LockKey) -> Self {
         let wait = Wait::NoWait;
         Self::Lock(
@@ -63,11 +63,11 @@ fn send<T>(mut answer: Answer<'_, T>) {
 /// Those under way, the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Late {
-    copies: Mutex<VecDeque<Copy>>,
+    copies: Mutex<VecDeque<Change>>,
 }
 
 impl Late {
-    pub(super) fn add(&self, copy: Copy) {
+    pub(super) fn add(&self, copy: Change) {
         lock(&self.copies).push_back(copy);
     }
 

@@ -42,7 +42,7 @@ use super::{
 };
 use crate::Error;
 use bytes::Bytes;
-use late::{Copy, Late, UNDER_WAY};
+use late::{Change, Late, UNDER_WAY};
 use plan::Draws;
 use std::fmt;
 use std::future::poll_fn;
@@ -114,7 +114,7 @@ impl FaultyStore {
     fn send<'a, T: Send + 'a>(
         &'a self,
         request: Request,
-        copy: impl FnOnce() -> Option<Copy>,
+        copy: impl FnOnce() -> Option<Change>,
         call: impl Fn() -> Answer<'a, T> + Send + 'a,
     ) -> Answer<'a, T> {
         let is_on = self.is_on.load(Ordering::Relaxed);
@@ -207,7 +207,7 @@ impl Store for FaultyStore {
     }
 
     fn lock(&self, start: Timestamp, request: LockKey) -> Answer<'_, Locked> {
-        self.send(Request::Lock, || Some(Copy::of_lock(start, &request)), {
+        self.send(Request::Lock, || Some(Change::of_lock(start, &request)), {
             let request = request.clone();
             move || self.inner.lock(start, request.clone())
         })
@@ -216,7 +216,7 @@ impl Store for FaultyStore {
     fn unlock(&self, start: Timestamp, locks: Vec<(Bytes, u64)>) -> Answer<'_, ()> {
         self.send(
             Request::Unlock,
-            || Some(Copy::Unlock(start, locks.clone())),
+            || Some(Change::Unlock(start, locks.clone())),
             {
                 let locks = locks.clone();
                 move || self.inner.unlock(start, locks.clone())
@@ -247,7 +247,7 @@ impl Store for FaultyStore {
     fn prewrite<'a>(&'a self, start: Timestamp, request: &'a Prewrite) -> Answer<'a, Prewritten> {
         self.send(
             Request::Prewrite,
-            || Some(Copy::of_prewrite(start, request)),
+            || Some(Change::of_prewrite(start, request)),
             move || self.inner.prewrite(start, request),
         )
     }
@@ -255,7 +255,7 @@ impl Store for FaultyStore {
     fn commit(&self, start: Timestamp) -> Answer<'_, Timestamp> {
         self.send(
             Request::Commit,
-            || Some(Copy::Commit(start)),
+            || Some(Change::Commit(start)),
             move || self.inner.commit(start),
         )
     }
@@ -263,7 +263,7 @@ impl Store for FaultyStore {
     fn rollback(&self, start: Timestamp) -> Answer<'_, ()> {
         self.send(
             Request::Rollback,
-            || Some(Copy::Rollback(start)),
+            || Some(Change::Rollback(start)),
             move || self.inner.rollback(start),
         )
     }
