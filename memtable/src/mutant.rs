@@ -1,13 +1,22 @@
-//! Bugs that a model build can be told to have, so that a test can show that its models would find them.
+//! Bugs that a build can be told to have, so that a test can show that it would find them.
 //!
-//! `planted("name")` is the constant `false` in a normal build and costs nothing there.
+//! `planted("name")` is the constant `false` in a normal build and costs nothing there. A model build is told by the model, one for
+//! a sanitizer (`--cfg untorn_mutants`) by the environment.
 #![allow(dead_code)]
 
 /// Whether the bug of this name is planted.
-#[cfg(not(untorn_loom))]
+#[cfg(not(any(untorn_loom, untorn_mutants)))]
 #[inline(always)]
 pub(crate) const fn planted(_name: &str) -> bool {
     false
+}
+
+/// Whether the bug of this name is planted.
+#[cfg(all(untorn_mutants, not(untorn_loom)))]
+pub(crate) fn planted(name: &str) -> bool {
+    static PLANTED: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    let planted = PLANTED.get_or_init(|| std::env::var("UNTORN_MUTANT").ok());
+    planted.as_deref() == Some(name)
 }
 
 #[cfg(untorn_loom)]

@@ -22,11 +22,12 @@ use std::time::{Duration, Instant};
 use crossbeam_epoch::{Collector, LocalHandle};
 
 use super::Retired;
+use crate::mutant::planted;
 
 /// A batch is handed over once it holds this many bytes.
 const BATCH_BYTES: usize = 32 << 10;
-/// Or this many objects.
-const BATCH_OBJECTS: usize = 256;
+/// Or this many objects; few where a sanitizer waits for those that are freed too early.
+const BATCH_OBJECTS: usize = if cfg!(crossbeam_sanitize) { 1 } else { 256 };
 
 /// Handed to the collector, ever. Raised before the batch can be freed, so it never lags behind [`FREED`].
 static RETIRED: AtomicU64 = AtomicU64::new(0);
@@ -154,6 +155,9 @@ impl Guard {
     /// any thread at any later time, frees memory and does nothing else (see the module).
     #[inline]
     pub(crate) unsafe fn retire(&self, object: *mut u8, destroy: unsafe fn(*mut u8), bytes: usize) {
+        if planted("retired-never-freed") {
+            return;
+        }
         let gather = |participant: &Participant| {
             let mut batch = participant.batch.take();
             batch.push(Retired {
