@@ -11,6 +11,7 @@
 //! Nothing in a run changes after it was published. `next` and `high` are those of the leaf at that moment: whoever holds a
 //! run that was replaced meanwhile still reads a true picture of `[low, high)`, and finds the rest behind `next`.
 
+mod blocks;
 mod builder;
 
 use crate::cells::Cell;
@@ -23,6 +24,7 @@ use std::hint::select_unpredictable;
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
+pub(crate) use blocks::free_kept;
 use builder::Builder;
 pub(crate) use builder::{MAX_LEN, NewRun, allocation, destroy, destroy_with_fence};
 

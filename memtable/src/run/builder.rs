@@ -1,9 +1,9 @@
 //! Making runs, and freeing them.
 
-use super::{Range, Run, RunRef, Slot, head};
+use super::{Range, Run, RunRef, Slot, blocks, head};
 use crate::fence::{Fence, common_prefix};
 use crate::sync::Checked;
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::alloc::{Layout, handle_alloc_error};
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
@@ -64,8 +64,7 @@ impl<S: Slot> Builder<S> {
     fn allocate(range: Range<S>, prefix: u32, len: usize) -> Builder<S> {
         assert!(len <= MAX_LEN);
         let layout = layout::<S>(len);
-        // SAFETY: the layout is not empty: it has the header.
-        let Some(run) = NonNull::new(unsafe { alloc(layout) }.cast::<Run<S>>()) else {
+        let Some(run) = NonNull::new(blocks::take(layout).cast::<Run<S>>()) else {
             handle_alloc_error(layout)
         };
         // SAFETY: fresh memory of that layout, not shared with anyone.
@@ -205,7 +204,7 @@ impl<S: Slot> Builder<S> {
 fn layout<S>(len: usize) -> Layout {
     const { assert!(align_of::<S>() <= align_of::<u64>()) }
     let size = size_of::<Run<S>>() + len * (size_of::<u64>() + size_of::<S>());
-    Layout::from_size_align(size, align_of::<Run<S>>()).expect("runs are short")
+    blocks::layout(size)
 }
 
 /// Size of the run's allocation.
@@ -238,6 +237,6 @@ pub(crate) unsafe fn destroy<S>(object: *mut u8) {
     unsafe {
         let layout = layout::<S>((*run).len as usize);
         ptr::drop_in_place(run);
-        dealloc(object, layout);
+        blocks::free(object, layout);
     }
 }
