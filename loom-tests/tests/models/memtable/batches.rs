@@ -92,7 +92,7 @@ fn s28_batch_with_insert() {
 /// S28. Who completed a batch removes a key of it; the owner, who comes late, does not bring it back.
 #[test]
 fn s28_batch_with_remove() {
-    model("s28_batch_with_remove", 2, 150000, || {
+    model("s28_batch_with_remove", 2, 130000, || {
         let (table, (first, second), applied) = beside(|table| {
             let value = |key| table.remove(key).unwrap().map(|entry| entry.value[0]);
             (value("a"), value("b"))
@@ -185,7 +185,7 @@ fn s28_batch_with_cleanup() {
 /// S28. Three threads: two complete the batch of the third, each on its way to a write of its own.
 #[test]
 fn s28_two_help() {
-    model("s28_two_help", 1, 80000, || {
+    model("s28_two_help", 1, 10000, || {
         let table = table(&[]);
         let others = ["b", "a"].map(|key| {
             let there = Arc::clone(&table);
