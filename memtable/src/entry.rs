@@ -193,6 +193,7 @@ impl<'g> EntryRef<'g> {
 
     /// Tries to become the one who shortens the chain.
     pub(crate) fn try_trim(&self) -> Option<TrimFlag<'g>> {
+        self.get().check.read();
         let hold = self.get().hold.load(Ordering::Relaxed);
         // Acquire: the chain as the last holder left it.
         let won = hold & TRIMMING == 0
@@ -369,6 +370,10 @@ pub(crate) unsafe fn destroy(object: *mut u8) {
         }
         let layout = layout((*entry).key_len as usize, inline_len(&*entry));
         ptr::drop_in_place(entry);
+        if planted("bury-in-debt") {
+            // Not handed out again, so that who comes too late finds what `drop` left there.
+            return;
+        }
         dealloc(object, layout);
     }
 }
