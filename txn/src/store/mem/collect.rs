@@ -1,7 +1,7 @@
 //! Dropping what nobody can see any more.
 
+use super::core::{COLLECTOR, Core};
 use super::record::{Record, old_key};
-use super::{COLLECTOR, MemStore};
 use crate::lock::LockMode;
 use crate::store::{Timestamp, lock};
 use bytes::Bytes;
@@ -50,7 +50,7 @@ impl Garbage {
     }
 }
 
-impl MemStore {
+impl Core {
     /// Drops the garbage of at most `limit` keys; says how many records that were.
     pub(super) fn collect_some(&self, limit: usize) -> usize {
         if self.garbage.len() == 0 {

@@ -1,10 +1,10 @@
 //! The two phases of a commit, and the way back. The protocol is told in the module of the store.
 
 use super::collect::{Superseded, removed};
+use super::core::{Core, Open, Standing};
 use super::decision::Verdict;
 use super::ended::End;
 use super::record::{Record, encode_old, old_key};
-use super::{MemStore, Open, Standing};
 use crate::error::{ConflictReason, Error};
 use crate::store::{AssertionLevel, Guard, Mutation, MutationOp, Prewrite, Timestamp, lock};
 use bytes::Bytes;
@@ -38,7 +38,7 @@ enum What {
     Touch,
 }
 
-impl MemStore {
+impl Core {
     /// Checks the mutations and puts them down, all under the transaction's mutex: a rollback comes
     /// before all of it or after.
     pub(super) fn put_down(&self, open: &Open, request: &Prewrite) -> Result<(), Error> {

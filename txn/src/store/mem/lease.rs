@@ -4,7 +4,7 @@
 //! One whose owner is gone, or never showed itself, lives until its lease is over: the latest end that one of its
 //! requests asked for. It is rolled back by whoever finds its lock in the way.
 
-use super::{MemStore, Open};
+use super::core::{Core, Open};
 use crate::lock::OwnerId;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Lease(AtomicU64);
 
-impl MemStore {
+impl Core {
     /// Has the transaction live for `ttl` from now on.
     pub(super) fn renew(&self, open: &Open, ttl: Duration) {
         let end = micros(self.made.elapsed().saturating_add(ttl));

@@ -3,9 +3,9 @@
 //! A transaction notes every key that it asks for in [`Asked`], under a mutex that its end takes too: so a
 //! request is either noted before the end, which then ends its wait and releases what it got, or it is refused.
 
+use super::core::{COLLECTOR, Core, Open, for_update_ts};
 use super::ended::End;
 use super::record::Record;
-use super::{COLLECTOR, MemStore, Open, for_update_ts};
 use crate::error::{ConflictReason, Error, Loss};
 use crate::lock::{Acquire, Granted, LockError, LockMode, LockRequest, Wait};
 use crate::store::{
@@ -55,7 +55,7 @@ pub(super) struct Seen {
     pub(super) exists: bool,
 }
 
-impl MemStore {
+impl Core {
     pub(super) fn lock_key(&self, start: Timestamp, request: LockKey) -> Answer<'_, Locked> {
         let taken = self.open(start).and_then(|open| {
             let at = for_update_ts(request.for_update, start, self.oracle.newest())?;

@@ -1,14 +1,14 @@
 //! Reads at a timestamp. They take no lock and wait for nobody.
 
+use super::core::{Core, in_range};
 use super::decision::Verdict;
 use super::record::{Record, decode_old, old_key};
-use super::{MemStore, in_range};
 use crate::Error;
 use crate::store::{Pairs, ScanRequest, Timestamp};
 use bytes::Bytes;
 use std::ops::Bound;
 
-impl MemStore {
+impl Core {
     pub(super) fn read(&self, key: &[u8], at: Timestamp) -> Result<Option<Bytes>, Error> {
         self.readable(at)?;
         let value = self.visible(key, at);

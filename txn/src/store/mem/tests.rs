@@ -23,7 +23,7 @@ fn a_reader_that_met_an_intent_stays_below_the_commit() {
     for reverse in [false, true] {
         let store = MemStore::new();
         let start = put_down(&store, &[("k", MutationOp::Put("v".into()))]);
-        let ahead = store.oracle.newest() + (1 << 30);
+        let ahead = store.core.oracle.newest() + (1 << 30);
         let request = ScanRequest {
             lower: std::ops::Bound::Unbounded,
             upper: std::ops::Bound::Unbounded,
@@ -31,9 +31,9 @@ fn a_reader_that_met_an_intent_stays_below_the_commit() {
             limit: 1,
             reverse,
         };
-        store.oracle.forward(ahead);
-        assert_eq!(store.read_range(&request).unwrap(), []);
-        store.oracle.back(start);
+        store.core.oracle.forward(ahead);
+        assert_eq!(store.core.read_range(&request).unwrap(), []);
+        store.core.oracle.back(start);
         let time = block_on(store.commit(start)).unwrap();
         assert!(time > ahead, "the reader at {ahead} saw nothing of {time}");
     }
@@ -61,7 +61,7 @@ fn a_rollback_beside_readers_never_hides_the_version_that_it_restores() {
             scope.spawn(|| {
                 while !done.load(Ordering::Acquire) {
                     let start = block_on(store.begin(Begin::default())).unwrap();
-                    let value = store.read(b"k", start).unwrap();
+                    let value = store.core.read(b"k", start).unwrap();
                     block_on(store.rollback(start)).unwrap();
                     assert_eq!(value.as_deref(), Some(&b"v"[..]));
                 }
@@ -100,7 +100,7 @@ fn commits_and_rollbacks_of_one_transaction_at_once_agree() {
         assert!(times.windows(2).all(|pair| pair[0] == pair[1]));
         let now = block_on(store.timestamp()).unwrap();
         for key in keys {
-            let value = store.read(key.as_bytes(), now).unwrap();
+            let value = store.core.read(key.as_bytes(), now).unwrap();
             assert_eq!(value.is_some(), !times.is_empty());
         }
         assert_eq!(times.len(), if rolled_back { 0 } else { 3 });
@@ -117,13 +117,13 @@ fn the_safe_point_never_passes_a_view() {
     thread::scope(|scope| {
         scope.spawn(|| {
             while !is_done.load(Ordering::Acquire) {
-                store.oracle.next();
-                store.live.advance(&store.oracle);
+                store.core.oracle.next();
+                store.core.live.advance(&store.core.oracle);
             }
         });
         let passed = (0..300_000).find_map(|_| {
-            let at = store.hold_view(None).unwrap();
-            let safe_point = store.live.safe_point();
+            let at = store.core.hold_view(None).unwrap();
+            let safe_point = store.core.live.safe_point();
             store.let_go(at);
             (safe_point > at).then_some((safe_point, at))
         });

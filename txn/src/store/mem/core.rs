@@ -1,0 +1,199 @@
+//! The tables of the embedded store and its open transactions.
+
+use super::collect::Garbage;
+use super::commit::PutDown;
+use super::decision::{Decision, Verdict};
+use super::ended::{End, Ended};
+use super::lease::Lease;
+use super::live::{Held, Live};
+use super::locks::Asked;
+use super::options::{MemStoreOptions, MemStoreStats};
+use crate::error::Error;
+use crate::lock::{LockTable, OwnerId};
+use crate::store::oracle::{LARGEST, Oracle};
+use crate::store::{Begin, ForUpdate, Timestamp, TxnStatus};
+use dashmap::DashMap;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Instant;
+use untorn_memtable::Memtable;
+
+/// The collector's name in the lock table: older than every transaction.
+pub(super) const COLLECTOR: OwnerId = 0;
+
+/// What the parts of the store share.
+pub(super) struct Core {
+    pub(super) oracle: Oracle,
+    pub(super) live: Live,
+    pub(super) newest: Memtable,
+    pub(super) history: Memtable,
+    pub(super) touched: Memtable,
+    pub(super) transactions: DashMap<Timestamp, Arc<Open>>,
+    pub(super) ended: Ended,
+    pub(super) locks: LockTable,
+    pub(super) garbage: Garbage,
+    pub(super) made: Instant,
+}
+
+/// An open transaction.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) held: Held,
+    pub(super) owner: Weak<()>,
+    pub(super) lease: Lease,
+    pub(super) decision: Decision,
+    pub(super) asked: Asked,
+    pub(super) put_down: Mutex<PutDown>,
+}
+
+/// A transaction as a request finds it.
+pub(super) enum Standing {
+    Open(Arc<Open>),
+    Ended(End),
+}
+
+impl Core {
+    pub(super) fn new(options: &MemStoreOptions) -> Self {
+        Self {
+            oracle: Oracle::default(),
+            live: Live::new(options.max_snapshot_age),
+            newest: Memtable::new(),
+            history: Memtable::new(),
+            touched: Memtable::new(),
+            transactions: DashMap::new(),
+            ended: Ended::default(),
+            locks: LockTable::new(),
+            garbage: Garbage::default(),
+            made: Instant::now(),
+        }
+    }
+
+    pub(super) fn stats(&self) -> MemStoreStats {
+        MemStoreStats {
+            keys: self.newest.len(),
+            old_versions: self.history.len(),
+            touched: self.touched.len(),
+            open: self.live.len(),
+            uncollected: self.garbage.len(),
+            safe_point: self.live.safe_point(),
+        }
+    }
+
+    /// The transaction if it is open, else how it ended.
+    pub(super) fn standing(&self, start: Timestamp) -> Result<Standing, Error> {
+        match self.transactions.view(&start, |_, open| Arc::clone(open)) {
+            Some(open) => Ok(Standing::Open(open)),
+            None => self.ended.of(start).map(Standing::Ended),
+        }
+    }
+
+    pub(super) fn open(&self, start: Timestamp) -> Result<Arc<Open>, Error> {
+        match self.standing(start)? {
+            Standing::Open(open) => Ok(open),
+            Standing::Ended(end) => Err(end.closed()),
+        }
+    }
+
+    pub(super) fn status_of(&self, start: Timestamp) -> Result<TxnStatus, Error> {
+        self.resolve(&[start]);
+        Ok(match self.standing(start)? {
+            Standing::Open(open) => match open.decision.verdict() {
+                Verdict::Undecided => TxnStatus::Open,
+                Verdict::Committed(time) => TxnStatus::Committed(time),
+                Verdict::RolledBack => TxnStatus::RolledBack,
+            },
+            Standing::Ended(End::Committed(time)) => TxnStatus::Committed(time),
+            Standing::Ended(End::RolledBack) => TxnStatus::RolledBack,
+        })
+    }
+
+    pub(super) fn enter(&self, begin: Begin) -> Result<Timestamp, Error> {
+        let Begin { start_ts, owner } = begin;
+        let open = |held| {
+            Arc::new(Open {
+                held,
+                owner,
+                lease: Lease::default(),
+                decision: Decision::default(),
+                asked: Asked::default(),
+                put_down: Mutex::default(),
+            })
+        };
+        let Some(at) = start_ts else {
+            let held = self.live.hold_fresh(&self.oracle);
+            self.transactions.insert(held.at, open(held));
+            return Ok(held.at);
+        };
+        let newest = self.oracle.newest();
+        let invalid = Error::InvalidTimestamp { given: at, newest };
+        let is_taken = matches!(self.ended.of(at), Ok(End::Committed(_)));
+        if at == 0 || at > newest || is_taken {
+            return Err(invalid);
+        }
+        // The slot first: it makes sure that no other transaction of this name holds the timestamp.
+        let mut vacant = false;
+        let entered = self
+            .transactions
+            .entry(at)
+            .or_try_insert_with(|| {
+                vacant = true;
+                self.live.hold_given(at).map(open)
+            })
+            .map(drop);
+        match entered {
+            Ok(()) if vacant => Ok(at),
+            Ok(()) => Err(invalid),
+            Err(safe_point) => Err(Error::SnapshotTooOld {
+                start_ts: at,
+                safe_point,
+            }),
+        }
+    }
+
+    /// A view at a timestamp holds that in the stripe of its number, whether it was drawn or given.
+    pub(super) fn hold_view(&self, given: Option<Timestamp>) -> Result<Timestamp, Error> {
+        let drawn = given.is_none().then(|| self.live.hold_fresh(&self.oracle));
+        let newest = self.oracle.newest();
+        let at = given.or(drawn.map(|drawn| drawn.at)).unwrap_or(newest);
+        let held = if at == 0 || at > newest {
+            Err(Error::InvalidTimestamp { given: at, newest })
+        } else {
+            self.live
+                .hold_given(at)
+                .map(|held| held.at)
+                .map_err(|safe_point| Error::SnapshotTooOld {
+                    start_ts: at,
+                    safe_point,
+                })
+        };
+        drawn.into_iter().for_each(|drawn| self.live.release(drawn));
+        held
+    }
+
+    /// Forgets a transaction that is decided and resolved, but for how it ended.
+    pub(super) fn leave(&self, open: &Open, end: End) {
+        self.ended.note(open.held.at, end);
+        self.transactions.remove(&open.held.at);
+        self.live.release(open.held);
+        self.release_locks(open);
+    }
+}
+
+/// The largest timestamp that may be asked for.
+pub(super) fn in_range(at: Timestamp) -> bool {
+    at < LARGEST
+}
+
+/// As of when a lock sees its key, if that is a timestamp that a transaction begun at `start` may name.
+pub(super) fn for_update_ts(
+    for_update: ForUpdate,
+    start: Timestamp,
+    newest: Timestamp,
+) -> Result<Option<Timestamp>, Error> {
+    match for_update {
+        ForUpdate::Fresh => Ok(None),
+        ForUpdate::At(given) if given < start || given > newest => {
+            Err(Error::InvalidTimestamp { given, newest })
+        }
+        ForUpdate::At(given) => Ok(Some(given)),
+    }
+}
