@@ -111,8 +111,7 @@
 //!
 //! # What is not there
 //!
-//! Nothing is written to disk. Locks of one call are asked for one after another, not all at once behind the primary.
-//! Counters are those of the lock table and the store; there is no exporter for them.
+//! Nothing is written to disk. Counters are those of the lock table and the store; there is no exporter for them.
 
 pub mod buffer;
 mod db;

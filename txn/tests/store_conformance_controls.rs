@@ -7,8 +7,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 use untorn_txn::lock::{LockMode, Wait};
 use untorn_txn::store::{
-    Answer, Begin, Guard, LockKey, Locked, MutationOp, Pairs, Prewrite, Prewritten, SafePoint,
-    ScanRequest, TxnStatus, conformance,
+    Answer, Begin, Guard, LockAnswers, LockKey, LockTerms, MutationOp, Pairs, Prewrite, Prewritten,
+    SafePoint, ScanRequest, TxnStatus, conformance,
 };
 use untorn_txn::{Error, ForUpdate, MemStore, Store, Timestamp, TxnState};
 
@@ -31,6 +31,8 @@ enum Breach {
     LostLocksAreTrusted,
     HeartbeatsAreLost,
     OpenMeansRolledBack,
+    BatchesKeepWhatTheyDoNotTell,
+    BatchesAnswerInReverse,
 }
 
 #[derive(Debug)]
@@ -109,29 +111,41 @@ impl Store for Breaking {
         }
         Answer::waiting(async move { self.inner.scan(&request).await })
     }
-    fn lock(&self, start: Timestamp, mut request: LockKey) -> Answer<'_, Locked> {
+    fn lock<'a>(
+        &'a self,
+        start: Timestamp,
+        keys: &'a [LockKey],
+        terms: &'a LockTerms,
+    ) -> Answer<'a, LockAnswers> {
+        let mut terms = terms.clone();
         if self.is(Breach::NobodyWaits) {
-            request.wait = Wait::NoWait;
+            terms.wait = Wait::NoWait;
         }
         if self.is(Breach::SharedIsExclusive) {
-            request.mode = LockMode::Exclusive;
+            terms.mode = LockMode::Exclusive;
         }
         if self.is(Breach::LocksIgnoreTheirTimestamp) {
-            request.for_update = ForUpdate::Fresh;
+            terms.for_update = ForUpdate::Fresh;
         }
-        if self.is(Breach::FailuresKeepTheLock) {
-            return Answer::waiting(async move {
-                let kept = LockKey {
-                    absent: false,
+        Answer::waiting(async move {
+            if self.is(Breach::FailuresKeepTheLock) {
+                let kept = |key: &LockKey| LockKey::new(key.key.clone(), key.attempt + 100);
+                let kept: Vec<LockKey> = keys.iter().map(kept).collect();
+                let fresh = LockTerms {
                     for_update: ForUpdate::Fresh,
-                    attempt: request.attempt + 100,
-                    ..request.clone()
+                    ..terms.clone()
                 };
-                drop(self.inner.lock(start, kept).await);
-                self.inner.lock(start, request).await
-            });
-        }
-        self.inner.lock(start, request)
+                drop(self.inner.lock(start, &kept, &fresh).await);
+            }
+            let mut answers = self.inner.lock(start, keys, &terms).await?;
+            if self.is(Breach::BatchesKeepWhatTheyDoNotTell) && keys.len() > 1 {
+                answers.retain(|answer| answer.is_err());
+            }
+            if self.is(Breach::BatchesAnswerInReverse) {
+                answers.reverse();
+            }
+            Ok(answers)
+        })
     }
     fn unlock(&self, start: Timestamp, locks: Vec<(Bytes, u64)>) -> Answer<'_, ()> {
         if self.is(Breach::UnlocksAreLost) {
@@ -223,4 +237,6 @@ controls! {
     LostLocksAreTrusted => a_lost_lock_is_found_by_prewrite;
     HeartbeatsAreLost => a_heartbeat_is_refused_after_the_end;
     OpenMeansRolledBack => a_status_tells_how_far_a_transaction_has_come;
+    BatchesKeepWhatTheyDoNotTell => a_batch_that_fails_has_locked_what_it_tells_and_no_more;
+    BatchesAnswerInReverse => a_batch_tells_of_each_key_in_its_place;
 }

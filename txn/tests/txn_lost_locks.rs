@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 use untorn_txn::lock::Wait;
-use untorn_txn::store::LockKey;
 use untorn_txn::store::faults::{Fault, FaultPlan, FaultyStore, Request};
+use untorn_txn::store::{LockKey, LockTerms};
 use untorn_txn::{
     BeginOptions, Db, Error, LockOptions, Loss, MemStore, OnDrop, Store, Transaction,
 };
@@ -159,11 +159,11 @@ fn a_lock_of_a_living_owner_does_not_expire_however_late_its_signs_are() {
             ..BeginOptions::default()
         },
     );
-    let key = LockKey {
+    let terms = LockTerms {
         ttl: Duration::ZERO,
-        ..LockKey::new("k".into(), 1)
+        ..LockTerms::new("k".into())
     };
-    drop(store.lock(txn.start_ts(), key));
+    drop(store.lock(txn.start_ts(), &[LockKey::new("k".into(), 1)], &terms));
     let other = begin(&db, BeginOptions::default());
     let no_wait = LockOptions {
         wait: Some(Wait::NoWait),

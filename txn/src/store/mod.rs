@@ -11,7 +11,7 @@
 //!
 //! A transaction is named by its start timestamp. Any request may come twice or late, and in any order:
 //!
-//! - A repeated request has the effect of one and is answered as the first was. A lock request that comes after
+//! - A repeated request has the effect of one and is answered as the first was. A lock that is asked for after
 //!   its attempt was given back is refused.
 //! - [`Error::Store`](crate::Error::Store) says that nobody knows whether the request was carried out. It may be sent again; a lock is to be
 //!   given back under its attempt. The same goes for an answer that was dropped before it was there. Every other
@@ -31,10 +31,10 @@ mod request;
 pub use answer::Answer;
 pub use mem::MemStore;
 pub use oracle::{COUNTER_BITS, Timestamp};
-pub use reply::{Locked, Pairs, Prewritten, SafePoint, TxnStatus};
+pub use reply::{LockAnswers, Locked, Pairs, Prewritten, SafePoint, TxnStatus};
 pub use request::{
-    AssertionLevel, Begin, ForUpdate, Guard, LOCK_TTL, LockKey, Mutation, MutationOp, Prewrite,
-    ScanRequest,
+    AssertionLevel, Begin, ForUpdate, Guard, LOCK_TTL, LockKey, LockTerms, Mutation, MutationOp,
+    Prewrite, ScanRequest,
 };
 
 use bytes::Bytes;
@@ -97,9 +97,17 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// As for [`get`](Store::get).
     fn scan<'a>(&'a self, request: &'a ScanRequest) -> Answer<'a, Pairs>;
 
-    /// Locks one key for the transaction `start`. A key that it holds in this mode or a stronger one is granted at
-    /// once. A lock of a transaction whose owner is gone and whose time to live is over is resolved, also for a
-    /// request that does not wait.
+    /// Locks keys for the transaction `start`: ascending, none twice. A key that it holds in this mode or a stronger
+    /// one is granted at once. A lock of a transaction whose owner is gone and whose time to live is over is
+    /// resolved, also for a request that does not wait.
+    ///
+    /// Each answer tells of one key: what fails leaves that key unlocked, and the others as they are answered. There
+    /// may be fewer answers than keys: of those not answered nothing is locked, nor will be, and they may be asked for
+    /// again. A store in this process answers up to the first key that it would have to wait for, which may be none of
+    /// several, and waits where it is asked for one key alone: so nobody waits for one key while others of its request
+    /// are locked and untold. A distributed one asks each region once, all at the same time, and answers every key; a
+    /// key that was not locked because of another one in its region has that one's error. An error of the whole
+    /// request is that of each key.
     ///
     /// # Errors
     ///
@@ -107,7 +115,12 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// [`Error::DeadlineExceeded`](crate::Error::DeadlineExceeded), [`Error::WriteConflict`](crate::Error::WriteConflict) and [`Error::InvalidTimestamp`](crate::Error::InvalidTimestamp) (for
     /// [`ForUpdate::At`]), [`Error::KeyExists`](crate::Error::KeyExists) where the key was presumed absent,
     /// [`Error::OptionConflict`](crate::Error::OptionConflict) for an exclusive request where it holds the key shared.
-    fn lock(&self, start: Timestamp, request: LockKey) -> Answer<'_, Locked>;
+    fn lock<'a>(
+        &'a self,
+        start: Timestamp,
+        keys: &'a [LockKey],
+        terms: &'a LockTerms,
+    ) -> Answer<'a, LockAnswers>;
 
     /// Gives back the locks that were taken on keys under these attempts, and no others. It takes effect before any
     /// later request for those keys by the same transaction.

@@ -1,14 +1,19 @@
 //! What a store tells a transaction.
 
 use super::Timestamp;
+use crate::Error;
 use bytes::Bytes;
+use smallvec::SmallVec;
 use std::fmt;
 use std::time::Duration;
 
 /// Keys with their values.
 pub type Pairs = Vec<(Bytes, Bytes)>;
 
-/// The answer to a lock request that did not fail.
+/// The answers to a lock request, one for each of its first keys, in their order. See [`Store::lock`](super::Store::lock).
+pub type LockAnswers = SmallVec<[Result<Locked, Error>; 1]>;
+
+/// The answer for a key whose lock was not refused.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Locked {
     /// Whether the key is locked now: not where only existing keys were to be, and it has no value.

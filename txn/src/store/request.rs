@@ -49,64 +49,25 @@ pub enum ForUpdate {
     At(Timestamp),
 }
 
-/// The terms of one lock.
-///
-/// ```
-/// use untorn_txn::lock::LockMode;
-/// use untorn_txn::store::LockKey;
-///
-/// let request = LockKey { existence: true, ..LockKey::new("k".into(), 1) };
-/// assert_eq!((request.mode, request.primary.as_ref()), (LockMode::Exclusive, &b"k"[..]));
-/// ```
-#[derive(Clone)]
+/// A key to be locked.
+#[derive(Clone, PartialEq, Eq)]
 pub struct LockKey {
     /// The key.
     pub key: Bytes,
-    /// The key whose lock stands for the whole transaction; `key` itself for the first one. It is locked
-    /// exclusively before any request names it for another key.
-    pub primary: Bytes,
-    /// Names this request among those of its transaction.
+    /// Names the lock among those of its transaction.
     pub attempt: u64,
-    /// Exclusive or shared. A transaction never upgrades.
-    pub mode: LockMode,
-    /// As of when.
-    pub for_update: ForUpdate,
-    /// Grant it in spite of a later commit, and tell of that by
-    /// [`conflict_ts`](super::Locked::conflict_ts) instead of failing.
-    pub force: bool,
-    /// How long to stand in the queue.
-    pub wait: Wait,
-    /// When to give up in any case.
-    pub deadline: Option<Instant>,
-    /// Whether to tell the value; implies `existence`.
-    pub value: bool,
-    /// Whether to tell if there is a value.
-    pub existence: bool,
-    /// Fail with [`Error::KeyExists`](crate::Error::KeyExists) if there is a value; implies `existence`.
+    /// Fail with [`Error::KeyExists`](crate::Error::KeyExists) if there is a value; implies
+    /// [`existence`](LockTerms::existence).
     pub absent: bool,
-    /// Lock the key only if there is a value; implies `existence`.
-    pub only_if_exists: bool,
-    /// How long the lock lives from now on without a heartbeat.
-    pub ttl: Duration,
 }
 
 impl LockKey {
-    /// An exclusive lock, asked for with the default budget, its own primary.
+    /// A key, whether it has a value or not.
     pub fn new(key: Bytes, attempt: u64) -> Self {
         Self {
-            primary: key.clone(),
             key,
             attempt,
-            mode: LockMode::Exclusive,
-            for_update: ForUpdate::Fresh,
-            force: false,
-            wait: Wait::For(Duration::from_secs(50)),
-            deadline: None,
-            value: false,
-            existence: false,
             absent: false,
-            only_if_exists: false,
-            ttl: LOCK_TTL,
         }
     }
 }
@@ -116,6 +77,71 @@ impl fmt::Debug for LockKey {
         f.debug_struct("LockKey")
             .field("key", &format_args!("\"{}\"", DisplayKey(&self.key)))
             .field("attempt", &self.attempt)
+            .field("absent", &self.absent)
+            .finish()
+    }
+}
+
+/// How keys are to be locked: the same for all keys of one request.
+///
+/// ```
+/// use untorn_txn::lock::LockMode;
+/// use untorn_txn::store::LockTerms;
+///
+/// let terms = LockTerms { existence: true, ..LockTerms::new("k".into()) };
+/// assert_eq!((terms.mode, terms.value), (LockMode::Exclusive, false));
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct LockTerms {
+    /// The key whose lock stands for the whole transaction. It is locked exclusively, in a request for it alone,
+    /// before any request names it for other keys.
+    pub primary: Bytes,
+    /// Exclusive or shared. A transaction never upgrades.
+    pub mode: LockMode,
+    /// As of when.
+    pub for_update: ForUpdate,
+    /// Grant it in spite of a later commit, and tell of that by
+    /// [`conflict_ts`](super::Locked::conflict_ts) instead of failing. Only in requests for one key.
+    pub force: bool,
+    /// How long to wait for others, in all.
+    pub wait: Wait,
+    /// When to give up in any case.
+    pub deadline: Option<Instant>,
+    /// Whether to tell the values; implies `existence`.
+    pub value: bool,
+    /// Whether to tell if there are values.
+    pub existence: bool,
+    /// Lock only keys that have a value; implies `existence`.
+    pub only_if_exists: bool,
+    /// How long the locks live from now on without a heartbeat.
+    pub ttl: Duration,
+}
+
+impl LockTerms {
+    /// Exclusive, with the default budget, and nothing asked.
+    pub fn new(primary: Bytes) -> Self {
+        Self {
+            primary,
+            mode: LockMode::Exclusive,
+            for_update: ForUpdate::Fresh,
+            force: false,
+            wait: Wait::For(Duration::from_secs(50)),
+            deadline: None,
+            value: false,
+            existence: false,
+            only_if_exists: false,
+            ttl: LOCK_TTL,
+        }
+    }
+}
+
+impl fmt::Debug for LockTerms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LockTerms")
+            .field(
+                "primary",
+                &format_args!("\"{}\"", DisplayKey(&self.primary)),
+            )
             .field("mode", &self.mode)
             .field("for_update", &self.for_update)
             .field("wait", &self.wait)

@@ -3,9 +3,10 @@
 //! The [register](super::register) says who asks for what; this is the way of one call through it:
 //!
 //! 1. *Claim* all keys, sorted and without duplicates, with room for them in the buffer.
-//! 2. *Ask* for them in order, a [run](super::lock_run) of free ones at a time, the primary before all others and
+//! 2. *Ask* for them in order, all that are free in one [request](super::lock_run), the primary before all others and
 //!    alone. In order, so that calls which overlap, of this transaction or of others, come to the keys that they share
-//!    in the same order.
+//!    in the same order: where a store stops at a key that is locked, that one is asked for alone and waited for, and
+//!    the rest after it.
 //! 3. *Look* at keys that were locked before, as far as more is asked of them now than was then.
 //! 4. *Publish*: the flags of all keys, then the register's mark. Commit and rollback shut this step out while they
 //!    close the transaction, and there is no wait in it: a call is published whole or not at all.
@@ -29,8 +30,8 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-/// Requests that a call announces before it sends them.
-const RUN: usize = 64;
+/// Keys of one request at most: the register is held that long.
+const RUN: usize = 1024;
 /// How soon a give-back that was not answered is sent again.
 const SEND_AGAIN: Duration = Duration::from_millis(20);
 
@@ -226,8 +227,9 @@ impl Core {
         };
         let mut known = vec![Found::default(); keys.len()];
         let mut at = 0;
+        let mut most = RUN;
         while at < keys.len() {
-            match self.register.next(&keys[at..], RUN, terms)? {
+            match self.register.next(&keys[at..], most, terms)? {
                 Next::Held { hold, kept } => {
                     known[at] = Found {
                         for_update_ts: hold.for_update_ts,
@@ -244,7 +246,10 @@ impl Core {
                     primary,
                 } => {
                     let run = Run::new(self, &keys[at..at + count], first, primary);
-                    at += run.send(asking, &mut known[at..]).await?;
+                    let answered = run.send(asking, &mut known[at..]).await?;
+                    at += answered;
+                    // One that the store did not get to has to wait, and is asked for alone.
+                    most = if answered < count { 1 } else { RUN };
                 }
                 Next::Asked { primary } if budget.is_no_wait() => {
                     // Not joined: asked beside the sibling's request, without queueing.
@@ -457,11 +462,7 @@ impl Core {
         drop(answer);
         let core = Arc::clone(self);
         self.db.worker.spawn(async move {
-            core.give_back_now(Withdrawn {
-                locks,
-                ..Withdrawn::default()
-            })
-            .await;
+            core.give_back_now(Withdrawn::of(locks)).await;
         });
     }
 

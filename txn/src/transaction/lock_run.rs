@@ -1,82 +1,84 @@
-//! A run of lock requests, announced together and sent one after another.
+//! One lock request, for keys that were announced in the register under consecutive numbers, so that siblings wait for
+//! them instead of asking.
 //!
-//! Answers that the store has at once are noted together; before the call waits for one that it has not, it notes
-//! what it has and lays the rest of the run down again, so that siblings can go on with it. A run that is dropped
-//! notes what was granted, lays down what was not sent, and has the request in between given back under its number,
-//! because nobody knows what became of it.
+//! What the store answers is noted for all keys together. Keys that it did not get to are laid down again, and
+//! siblings may go on with them. If the request is dropped while the store has it, or is answered by nobody, its keys
+//! are given back under their numbers, because nobody knows what became of them.
 
 use super::Core;
 use super::lock_keys::{Asking, Found};
 use super::register::{Hold, Known, Withdrawn};
 use crate::error::Error;
-use crate::store::{Answer, LockKey, Locked};
+use crate::store::{Answer, LockAnswers, LockKey, LockTerms, Locked};
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// Requests that were announced under consecutive numbers.
+/// A request whose keys are announced.
 pub(super) struct Run<'a> {
     core: &'a Arc<Core>,
-    keys: &'a [Bytes],
-    first: u64,
+    keys: Vec<LockKey>,
     primary: Bytes,
-    /// How many of the keys are answered, the noted ones included.
-    done: usize,
-    /// The request after these is with the store, and not answered.
-    is_sent: bool,
-    granted: Vec<(Bytes, Hold)>,
+    at: At,
 }
 
+/// How far the request is.
+#[derive(PartialEq)]
+enum At {
+    Announced,
+    /// The store has it, and nobody knows what it does.
+    Sent,
+    Noted,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the store gave no answer to a lock request for one key")]
+struct NotAnswered;
+
 impl<'a> Run<'a> {
-    pub(super) fn new(core: &'a Arc<Core>, keys: &'a [Bytes], first: u64, primary: Bytes) -> Self {
+    /// Of keys that were announced under numbers from `first` on. Whether a key is presumed absent is read now, once.
+    pub(super) fn new(core: &'a Arc<Core>, keys: &[Bytes], first: u64, primary: Bytes) -> Self {
+        let keys = keys.iter().zip(first..).map(|(key, attempt)| LockKey {
+            absent: core.is_to_check(key),
+            ..LockKey::new(key.clone(), attempt)
+        });
         Self {
             core,
-            keys,
-            first,
+            keys: keys.collect(),
             primary,
-            done: 0,
-            is_sent: false,
-            granted: Vec::new(),
+            at: At::Announced,
         }
     }
 
-    /// Sends the requests, up to the first that has to wait and including it. Says how many were answered.
+    /// Sends the request and notes the answer. Says of how many of the keys there was one.
     pub(super) async fn send(
         mut self,
         asking: Asking<'_>,
-        known: &mut [Found],
+        found: &mut [Found],
     ) -> Result<usize, Error> {
         let core = self.core;
-        for (at, known) in known.iter_mut().enumerate().take(self.keys.len()) {
-            let key = &self.keys[at];
-            let checked = core.is_to_check(key);
-            let request = self.request(at, asking, checked);
-            let attempt = request.attempt;
-            let answer = core.store().lock(core.start_ts, request);
-            let waits = matches!(answer, Answer::Waiting(_));
-            if waits {
-                self.lay_down(at + 1);
-                core.register.queued(key);
-                self.is_sent = true;
-            }
-            let answer = answer.await;
-            // Whoever does not answer may have granted it: it stays sent, and is given back.
-            self.is_sent = matches!(answer, Err(Error::Store { .. }));
-            let locked = answer.map_err(|error| asking.budget.whole(core.told_by_store(error)))?;
-            self.done = at + 1;
-            *known = self.found(key, attempt, asking, checked, locked);
-            if waits {
-                break;
-            }
+        let terms = self.terms(asking);
+        self.at = At::Sent;
+        let answer = core.store().lock(core.start_ts, &self.keys, &terms);
+        if let (Answer::Waiting(_), Some(first)) = (&answer, self.keys.first()) {
+            core.register.queued(&first.key);
         }
-        Ok(self.done)
+        let answered = match answer.await {
+            Ok(answers) => self.note(answers, asking, found),
+            Err(error) => {
+                if !matches!(error, Error::Store { .. }) {
+                    self.at = At::Announced;
+                }
+                Err(error)
+            }
+        };
+        answered.map_err(|error| asking.budget.whole(core.told_by_store(error)))
     }
 
-    fn request(&self, at: usize, asking: Asking<'_>, checked: bool) -> LockKey {
+    fn terms(&self, asking: Asking<'_>) -> LockTerms {
         let Asking {
             options, budget, ..
         } = asking;
-        LockKey {
-            primary: self.primary.clone(),
+        LockTerms {
             mode: asking.mode,
             for_update: asking.for_update,
             force: asking.force,
@@ -84,78 +86,87 @@ impl<'a> Run<'a> {
             deadline: budget.deadline,
             value: options.return_values,
             existence: options.check_existence,
-            absent: checked,
             only_if_exists: options.only_if_exists,
             ttl: self.core.options.lock_ttl,
-            ..LockKey::new(self.keys[at].clone(), self.first + at as u64)
+            ..LockTerms::new(self.primary.clone())
         }
     }
 
-    fn found(
+    fn note(
         &mut self,
-        key: &Bytes,
-        attempt: u64,
+        answers: LockAnswers,
         asking: Asking<'_>,
-        checked: bool,
-        locked: Locked,
-    ) -> Found {
-        let mut found = Found {
-            exists: locked.exists,
-            for_update_ts: locked.for_update_ts,
-            checked,
-            value: locked.value,
-            ..Found::default()
-        };
-        if !locked.locked {
-            self.core
-                .register
-                .not_granted(std::slice::from_ref(key), attempt);
-            return found;
+        found: &mut [Found],
+    ) -> Result<usize, Error> {
+        let core = self.core;
+        let count = answers.len().min(self.keys.len());
+        let mut failed = (count == 0 && self.keys.len() == 1).then(|| Error::store(NotAnswered));
+        let (mut granted, mut unknown) = (Vec::with_capacity(count), Vec::new());
+        let mut free: Vec<(Bytes, u64)> = self.keys[count..].iter().map(numbered).collect();
+        for ((key, answer), found) in self.keys.iter().zip(answers).zip(found) {
+            match answer {
+                Ok(locked) => {
+                    let hold = locked.locked.then(|| self.hold(key, asking, &locked));
+                    match &hold {
+                        Some(hold) => granted.push((key.key.clone(), hold.clone())),
+                        None => free.push(numbered(key)),
+                    }
+                    *found = Found {
+                        hold,
+                        exists: locked.exists,
+                        for_update_ts: locked.for_update_ts,
+                        checked: key.absent,
+                        value: locked.value,
+                        ..Found::default()
+                    };
+                }
+                Err(error) => {
+                    match error {
+                        Error::Store { .. } => unknown.push(numbered(key)),
+                        _ => free.push(numbered(key)),
+                    }
+                    failed.get_or_insert(error);
+                }
+            }
         }
-        let hold = Hold {
-            attempt,
+        self.at = At::Noted;
+        core.register.not_granted(&free);
+        core.register.unanswered(&unknown);
+        let (surplus, starts_to_beat) = core.register.granted(&granted);
+        core.give_back(Withdrawn::of(unknown));
+        core.give_back(Withdrawn::of(surplus));
+        if starts_to_beat {
+            core.start_to_beat();
+        }
+        failed.map_or(Ok(count), Err)
+    }
+
+    fn hold(&self, key: &LockKey, asking: Asking<'_>, locked: &Locked) -> Hold {
+        Hold {
+            attempt: key.attempt,
             mode: asking.mode,
             known: Known::of(locked.exists),
             for_update_ts: locked.for_update_ts,
             conflict_ts: locked.conflict_ts,
             primary: self.primary.clone(),
-        };
-        self.granted.push((key.clone(), hold.clone()));
-        found.hold = Some(hold);
-        found
-    }
-
-    /// Notes what is granted, and gives up the announcement of the keys from `from` on.
-    fn lay_down(&mut self, from: usize) {
-        let granted = std::mem::take(&mut self.granted);
-        if !granted.is_empty() {
-            let (locks, starts_to_beat) = self.core.register.granted(&granted);
-            self.core.give_back(Withdrawn {
-                locks,
-                ..Withdrawn::default()
-            });
-            if starts_to_beat {
-                self.core.start_to_beat();
-            }
-        }
-        if from < self.keys.len() {
-            let first = self.first + from as u64;
-            self.core.register.not_granted(&self.keys[from..], first);
         }
     }
 }
 
+fn numbered(key: &LockKey) -> (Bytes, u64) {
+    (key.key.clone(), key.attempt)
+}
+
 impl Drop for Run<'_> {
     fn drop(&mut self) {
-        let unsent = self.done + usize::from(self.is_sent);
-        self.lay_down(unsent);
-        if self.is_sent {
-            let (key, attempt) = (&self.keys[self.done], self.first + self.done as u64);
-            self.core.register.unanswered(key, attempt);
-            self.core.give_back(Withdrawn {
-                locks: vec![(key.clone(), attempt)],
-                ..Withdrawn::default()
-            });
+        if self.at == At::Noted {
+            return;
         }
+        let keys: Vec<_> = self.keys.iter().map(numbered).collect();
+        if self.at == At::Announced {
+            return self.core.register.not_granted(&keys);
+        }
+        self.core.register.unanswered(&keys);
+        self.core.give_back(Withdrawn::of(keys));
     }
 }

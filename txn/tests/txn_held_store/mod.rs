@@ -7,7 +7,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 use untorn_txn::store::{
-    Answer, Begin, LockKey, Locked, Pairs, Prewrite, Prewritten, ScanRequest, TxnStatus,
+    Answer, Begin, LockAnswers, LockKey, LockTerms, Pairs, Prewrite, Prewritten, ScanRequest,
+    TxnStatus,
 };
 use untorn_txn::{Error, MemStore, SafePoint, Store, Timestamp, TxnState};
 
@@ -123,19 +124,34 @@ impl Store for HeldStore {
     fn scan<'a>(&'a self, request: &'a ScanRequest) -> Answer<'a, Pairs> {
         self.inner.scan(request)
     }
-    fn lock(&self, start: Timestamp, request: LockKey) -> Answer<'_, Locked> {
-        let gate = {
+    /// Up to the first key that is held; that one, asked for alone, waits.
+    fn lock<'a>(
+        &'a self,
+        start: Timestamp,
+        keys: &'a [LockKey],
+        terms: &'a LockTerms,
+    ) -> Answer<'a, LockAnswers> {
+        let (open, gate) = {
             let mut told = self.told.lock().unwrap();
-            *told.sent.entry(request.key.clone()).or_default() += 1;
-            told.gates.get(&request.key).cloned()
+            let is_held = |key: &LockKey| told.gates.contains_key(&key.key);
+            let held = keys.iter().position(is_held);
+            let open = match held {
+                Some(0) if keys.len() == 1 => 1,
+                held => held.unwrap_or(keys.len()),
+            };
+            for key in &keys[..open] {
+                *told.sent.entry(key.key.clone()).or_default() += 1;
+            }
+            (&keys[..open], told.gates.get(&keys[0].key).cloned())
         };
         self.changed.notify_all();
         match gate {
-            None => self.inner.lock(start, request),
-            Some(gate) => Answer::waiting(async move {
+            None => self.inner.lock(start, open, terms),
+            Some(gate) if open.len() == 1 => Answer::waiting(async move {
                 gate.passed().await?;
-                self.inner.lock(start, request).await
+                self.inner.lock(start, open, terms).await
             }),
+            Some(_) => Answer::ready(Ok(LockAnswers::new())),
         }
     }
     fn unlock(&self, start: Timestamp, locks: Vec<(Bytes, u64)>) -> Answer<'_, ()> {

@@ -1,9 +1,9 @@
 //! The store under test, with the few requests of which the cases are made.
 
-use crate::lock::Wait;
+use super::one_key::{OneKey, patient, request};
 use crate::store::{
-    Answer, Begin, Guard, LockKey, Locked, Mutation, MutationOp, Pairs, Prewrite, Prewritten,
-    ScanRequest, Store, Timestamp,
+    Answer, Begin, Guard, Locked, Mutation, MutationOp, Pairs, Prewrite, Prewritten, ScanRequest,
+    Store, Timestamp,
 };
 use crate::{Error, TxnState};
 use bytes::Bytes;
@@ -48,22 +48,6 @@ pub(super) fn locked(key: &Bytes, op: MutationOp) -> Mutation {
     Mutation {
         guard: Guard::Locked,
         ..checked(key, op)
-    }
-}
-
-/// The first lock request of a transaction: exclusive, fresh, not waited for, nothing asked.
-pub(super) fn request(key: &Bytes) -> LockKey {
-    LockKey {
-        wait: Wait::NoWait,
-        ..LockKey::new(key.clone(), 1)
-    }
-}
-
-/// As [`request`], waited for as long as a case waits for anything.
-pub(super) fn patient(key: &Bytes) -> LockKey {
-    LockKey {
-        wait: Wait::For(PATIENCE),
-        ..request(key)
     }
 }
 
@@ -197,14 +181,25 @@ impl Bed {
             .collect()
     }
 
-    pub(super) fn lock(&self, start: Timestamp, request: LockKey) -> Result<Locked, Error> {
-        self.ask(self.store.lock(start, request))
+    /// A lock of one key; it is on its way from the first poll on.
+    pub(super) fn locking(&self, start: Timestamp, one: OneKey) -> Answer<'_, Locked> {
+        Answer::waiting(async move {
+            let keys = [one.key];
+            let mut answers = self.store.lock(start, &keys, &one.terms).await?;
+            let first = answers.pop();
+            assert!(answers.is_empty(), "one answer for a key");
+            first.expect("a key that is asked for alone is answered")
+        })
+    }
+
+    pub(super) fn lock(&self, start: Timestamp, one: OneKey) -> Result<Locked, Error> {
+        self.ask(self.locking(start, one))
     }
 
     /// Locks a key that nobody else holds.
     #[track_caller]
     pub(super) fn take(&self, start: Timestamp, key: &Bytes) -> Locked {
-        self.sure(self.store.lock(start, request(key)))
+        self.sure(self.locking(start, request(key)))
     }
 
     #[track_caller]
@@ -260,7 +255,7 @@ impl Bed {
     #[track_caller]
     pub(super) fn is_free(&self, key: &Bytes) {
         let start = self.begin();
-        self.sure(self.store.lock(start, patient(key)));
+        self.sure(self.locking(start, patient(key)));
         self.rollback(start);
     }
 

@@ -1,12 +1,11 @@
 //! Commits: whole, checked, and seen at one instant (rules 46 to 48).
 
-use super::bed::{Bed, PATIENCE, checked, insert, locked, put, request};
+use super::bed::{Bed, PATIENCE, checked, insert, locked, put};
+use super::one_key::request;
 use crate::Error;
 use crate::flags::Assertion;
 use crate::lock::Wait;
-use crate::store::{
-    AssertionLevel, Guard, LockKey, Mutation, MutationOp, Prewrite, Prewritten, Timestamp,
-};
+use crate::store::{AssertionLevel, Guard, Mutation, MutationOp, Prewrite, Prewritten, Timestamp};
 use bytes::Bytes;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -216,13 +215,7 @@ pub(super) fn a_touch_is_seen_by_conflict_checks_and_not_by_readers(bed: &Bed) {
         let failed = bed.prewrite(start, &[put(&key, "late")]);
         conflicts(failed, &key, start, toucher, time);
         bed.rollback(start);
-        let refused = bed.lock(
-            bed.begin(),
-            LockKey {
-                existence: true,
-                ..request(&key)
-            },
-        );
+        let refused = bed.lock(bed.begin(), request(&key).with_existence());
         assert_eq!(
             refused.ok().and_then(|told| told.exists),
             Some(value.is_some())
@@ -299,13 +292,7 @@ pub(super) fn a_lost_lock_is_found_by_prewrite(bed: &Bed) {
             "{failed:?}"
         );
         // Held for a while, and given back.
-        bed.sure(bed.store.lock(
-            start,
-            LockKey {
-                attempt,
-                ..request(&key)
-            },
-        ));
+        bed.sure(bed.locking(start, request(&key).attempt(attempt)));
         bed.unlock(start, &key, attempt);
     }
     bed.rollback(start);

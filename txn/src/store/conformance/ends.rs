@@ -1,6 +1,7 @@
 //! Rule 49: every request may come twice or late.
 
-use super::bed::{Bed, checked, patient, put, refused_as, request};
+use super::bed::{Bed, checked, put, refused_as};
+use super::one_key::{patient, request};
 use crate::TxnState::{Committed, RolledBack};
 use crate::store::MutationOp;
 
@@ -96,7 +97,7 @@ pub(super) fn a_late_unlock_takes_nothing_from_others(bed: &Bed) {
     let (gone, holder) = (bed.begin(), bed.begin());
     bed.take(gone, &key);
     bed.rollback(gone);
-    bed.sure(bed.store.lock(holder, patient(&key)));
+    bed.sure(bed.locking(holder, patient(&key)));
     bed.unlock(gone, &key, 1);
     bed.store.stop_locking(gone);
     let other = bed.begin();

@@ -1,9 +1,10 @@
 //! Who is alive, how far a transaction has come, and what becomes of those whose owner is gone (rules 49 to 51).
 
-use super::bed::{Bed, PATIENCE, patient, put, refused_as, request};
+use super::bed::{Bed, PATIENCE, put, refused_as};
+use super::one_key::{patient, request};
 use crate::TxnState::{Committed, RolledBack};
 use crate::lock::Wait;
-use crate::store::{Begin, LOCK_TTL, LockKey, Prewrite, Timestamp, TxnStatus};
+use crate::store::{Begin, LOCK_TTL, Prewrite, Timestamp, TxnStatus};
 use bytes::Bytes;
 use std::time::{Duration, Instant};
 
@@ -72,13 +73,7 @@ pub(super) fn a_dead_owners_lock_is_resolved_by_who_finds_it(bed: &Bed) {
     };
     bed.sure(bed.store.prewrite(dead, &briefly));
     let start = bed.begin();
-    let locked = bed.sure(bed.store.lock(
-        start,
-        LockKey {
-            value: true,
-            ..patient(&key)
-        },
-    ));
+    let locked = bed.sure(bed.locking(start, patient(&key).with_value()));
     assert_eq!(locked.value.as_deref(), Some(&b"old"[..]));
     refused_as(bed.ask(bed.store.commit(dead)), RolledBack);
     refused_as(
@@ -91,11 +86,8 @@ pub(super) fn a_dead_owners_lock_is_resolved_by_who_finds_it(bed: &Bed) {
 pub(super) fn a_dead_transaction_is_rolled_back_by_who_asks_for_its_status(bed: &Bed) {
     let key = bed.key("k");
     let dead = begin_without_owner(bed);
-    let briefly = LockKey {
-        ttl: OVER,
-        ..request(&key)
-    };
-    bed.sure(bed.store.lock(dead, briefly));
+    let briefly = request(&key).ttl(OVER);
+    bed.sure(bed.locking(dead, briefly));
     let until = Instant::now() + PATIENCE;
     while status(bed, dead, &key) == TxnStatus::Open {
         assert!(Instant::now() < until, "its time to live is over");
@@ -108,11 +100,8 @@ pub(super) fn a_dead_transaction_is_rolled_back_by_who_asks_for_its_status(bed: 
 pub(super) fn a_heartbeat_keeps_a_transaction_without_owner_alive(bed: &Bed) {
     let key = bed.key("k");
     let start = begin_without_owner(bed);
-    let briefly = LockKey {
-        ttl: OVER,
-        ..request(&key)
-    };
-    bed.sure(bed.store.lock(start, briefly));
+    let briefly = request(&key).ttl(OVER);
+    bed.sure(bed.locking(start, briefly));
     // Nobody has looked at it since: it is not dead before somebody does.
     bed.sure(bed.store.heartbeat(start, key.clone(), LOCK_TTL));
     let until = Instant::now() + OVER * 2;

@@ -1,8 +1,9 @@
 //! Rules 34 and 37 to 42, as far as the store keeps them.
 
-use super::bed::{Bed, PATIENCE, patient, put, refused_as, request};
+use super::bed::{Bed, PATIENCE, put, refused_as};
+use super::one_key::{OneKey, patient, request};
 use crate::lock::Wait;
-use crate::store::{ForUpdate, LockKey, MutationOp, Timestamp};
+use crate::store::{MutationOp, Timestamp};
 use crate::{Error, TxnState};
 use bytes::Bytes;
 use std::time::{Duration, Instant};
@@ -10,19 +11,12 @@ use std::time::{Duration, Instant};
 /// Long enough to be told from none.
 const SHORT: Duration = Duration::from_millis(30);
 
-fn timed(key: &Bytes, budget: Duration) -> LockKey {
-    LockKey {
-        wait: Wait::For(budget),
-        ..request(key)
-    }
+fn timed(key: &Bytes, budget: Duration) -> OneKey {
+    request(key).wait(Wait::For(budget))
 }
 
-fn asking(key: &Bytes) -> LockKey {
-    LockKey {
-        value: true,
-        existence: true,
-        ..request(key)
-    }
+fn asking(key: &Bytes) -> OneKey {
+    request(key).with_value()
 }
 
 /// Many threads, one key: whoever has it is alone.
@@ -35,7 +29,7 @@ pub(super) fn a_lock_has_one_holder(bed: &Bed) {
             scope.spawn(|| {
                 for _ in 0..25 {
                     let start = bed.begin();
-                    bed.sure(bed.store.lock(start, patient(&key)));
+                    bed.sure(bed.locking(start, patient(&key)));
                     assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0);
                     holders.fetch_sub(1, Ordering::SeqCst);
                     bed.rollback(start);
@@ -50,13 +44,7 @@ pub(super) fn a_lock_that_is_not_waited_for_is_refused_at_once(bed: &Bed) {
     let (holder, other) = (bed.begin(), bed.begin());
     bed.take(holder, &key);
     for wait in [Wait::NoWait, Wait::For(Duration::ZERO)] {
-        let refused = bed.lock(
-            other,
-            LockKey {
-                wait,
-                ..request(&key)
-            },
-        );
+        let refused = bed.lock(other, request(&key).wait(wait));
         let Err(Error::LockNotAvailable {
             key: named,
             holders,
@@ -100,13 +88,7 @@ pub(super) fn a_wait_ends_with_its_deadline(bed: &Bed) {
     let (holder, other) = (bed.begin(), bed.begin());
     bed.take(holder, &key);
     let deadline = Instant::now() + SHORT;
-    let ended = bed.lock(
-        other,
-        LockKey {
-            deadline: Some(deadline),
-            ..patient(&key)
-        },
-    );
+    let ended = bed.lock(other, patient(&key).until(deadline));
     assert!(matches!(ended, Err(Error::DeadlineExceeded)), "{ended:?}");
     assert!(Instant::now() >= deadline);
     bed.rollback(holder);
@@ -118,17 +100,11 @@ pub(super) fn a_waiter_gets_the_lock_that_is_given_back(bed: &Bed) {
     let key = bed.key("k");
     let (holder, waiter) = (bed.begin(), bed.begin());
     bed.take(holder, &key);
-    let mut answer = bed.store.lock(waiter, patient(&key));
+    let mut answer = bed.locking(waiter, patient(&key));
     bed.waits(&mut answer);
     bed.unlock(holder, &key, 1);
     bed.sure(answer);
-    let refused = bed.lock(
-        holder,
-        LockKey {
-            attempt: 2,
-            ..request(&key)
-        },
-    );
+    let refused = bed.lock(holder, request(&key).attempt(2));
     assert!(
         matches!(refused, Err(Error::LockNotAvailable { .. })),
         "{refused:?}"
@@ -141,13 +117,7 @@ pub(super) fn a_waiter_gets_the_lock_of_a_commit_and_sees_it(bed: &Bed) {
     let key = bed.key("k");
     let (holder, waiter) = (bed.begin(), bed.begin());
     bed.take(holder, &key);
-    let mut answer = bed.store.lock(
-        waiter,
-        LockKey {
-            wait: Wait::For(PATIENCE),
-            ..asking(&key)
-        },
-    );
+    let mut answer = bed.locking(waiter, asking(&key).wait(Wait::For(PATIENCE)));
     bed.waits(&mut answer);
     bed.put_down_as(holder, &[put(&key, "v")]);
     let time = bed.commit(holder);
@@ -162,13 +132,7 @@ pub(super) fn a_waiter_gets_the_lock_of_a_rollback(bed: &Bed) {
     let key = bed.key("k");
     let waiter = bed.begin();
     let holder = bed.put_down(&[put(&key, "v")]);
-    let mut answer = bed.store.lock(
-        waiter,
-        LockKey {
-            wait: Wait::For(PATIENCE),
-            ..asking(&key)
-        },
-    );
+    let mut answer = bed.locking(waiter, asking(&key).wait(Wait::For(PATIENCE)));
     bed.waits(&mut answer);
     bed.rollback(holder);
     let locked = bed.sure(answer);
@@ -180,7 +144,7 @@ pub(super) fn a_dropped_request_holds_nothing(bed: &Bed) {
     let key = bed.key("k");
     let (holder, waiter) = (bed.begin(), bed.begin());
     bed.take(holder, &key);
-    let mut answer = bed.store.lock(waiter, patient(&key));
+    let mut answer = bed.locking(waiter, patient(&key));
     bed.waits(&mut answer);
     drop(answer);
     bed.rollback(holder);
@@ -188,13 +152,7 @@ pub(super) fn a_dropped_request_holds_nothing(bed: &Bed) {
     // Nor does one that was granted while nobody looked.
     let holder = bed.begin();
     bed.take(holder, &key);
-    let mut answer = bed.store.lock(
-        waiter,
-        LockKey {
-            attempt: 2,
-            ..patient(&key)
-        },
-    );
+    let mut answer = bed.locking(waiter, patient(&key).attempt(2));
     bed.waits(&mut answer);
     bed.rollback(holder);
     drop(answer);
@@ -206,8 +164,8 @@ pub(super) fn a_repeated_lock_request_answers_the_same(bed: &Bed) {
     let key = bed.key("k");
     bed.apply(&[put(&key, "v")]);
     let start = bed.begin();
-    let first = bed.sure(bed.store.lock(start, asking(&key)));
-    let again = bed.sure(bed.store.lock(start, asking(&key)));
+    let first = bed.sure(bed.locking(start, asking(&key)));
+    let again = bed.sure(bed.locking(start, asking(&key)));
     assert_eq!((&first.value, first.exists), (&again.value, again.exists));
     assert_eq!(first.value.as_deref(), Some(&b"v"[..]));
     // It was one lock: it is given back once.
@@ -219,21 +177,9 @@ pub(super) fn a_repeated_lock_request_answers_the_same(bed: &Bed) {
 pub(super) fn a_lock_is_given_back_by_its_attempt_and_no_other(bed: &Bed) {
     let key = bed.key("k");
     let (start, other) = (bed.begin(), bed.begin());
-    bed.sure(bed.store.lock(
-        start,
-        LockKey {
-            attempt: 1,
-            ..request(&key)
-        },
-    ));
+    bed.sure(bed.locking(start, request(&key).attempt(1)));
     bed.unlock(start, &key, 1);
-    bed.sure(bed.store.lock(
-        start,
-        LockKey {
-            attempt: 2,
-            ..patient(&key)
-        },
-    ));
+    bed.sure(bed.locking(start, patient(&key).attempt(2)));
     // Comes late: the attempt is not the one that holds now.
     bed.unlock(start, &key, 1);
     let refused = bed.lock(other, timed(&key, SHORT));
@@ -252,11 +198,11 @@ pub(super) fn a_lock_tells_the_newest_value_not_the_snapshot(bed: &Bed) {
     bed.apply(&[put(&key, "old")]);
     let start = bed.begin();
     let time = bed.apply(&[put(&key, "new")]);
-    let locked = bed.sure(bed.store.lock(start, asking(&key)));
+    let locked = bed.sure(bed.locking(start, asking(&key)));
     assert_eq!(locked.value.as_deref(), Some(&b"new"[..]));
     assert_eq!(locked.exists, Some(true));
     assert!(locked.for_update_ts >= time);
-    let locked = bed.sure(bed.store.lock(start, asking(&absent)));
+    let locked = bed.sure(bed.locking(start, asking(&absent)));
     assert_eq!((locked.value, locked.exists), (None, Some(false)));
     // The snapshot is still the snapshot.
     assert_eq!(bed.get(&key, start).as_deref(), Some(&b"old"[..]));
@@ -268,13 +214,7 @@ pub(super) fn a_lock_as_of_a_timestamp_refuses_later_commits(bed: &Bed) {
     let start = bed.begin();
     let writer = bed.put_down(&[put(&key, "v")]);
     let time = bed.commit(writer);
-    let refused = bed.lock(
-        start,
-        LockKey {
-            for_update: ForUpdate::At(start),
-            ..request(&key)
-        },
-    );
+    let refused = bed.lock(start, request(&key).seen_at(start));
     let Err(Error::WriteConflict {
         key: named,
         start_ts,
@@ -288,14 +228,7 @@ pub(super) fn a_lock_as_of_a_timestamp_refuses_later_commits(bed: &Bed) {
     assert_eq!((named, start_ts), (key.clone(), start));
     assert_eq!((conflict_start_ts, conflict_commit_ts), (writer, time));
     let later = bed.now();
-    let locked = bed.sure(bed.store.lock(
-        start,
-        LockKey {
-            for_update: ForUpdate::At(later),
-            attempt: 2,
-            ..request(&key)
-        },
-    ));
+    let locked = bed.sure(bed.locking(start, request(&key).seen_at(later).attempt(2)));
     assert_eq!(locked.for_update_ts, later);
     bed.rollback(start);
 }
@@ -304,13 +237,7 @@ pub(super) fn a_lock_as_of_a_timestamp_out_of_range_is_refused(bed: &Bed) {
     let key = bed.key("k");
     let start = bed.begin();
     for given in [0, start - 1, bed.now() + (1 << 40)] {
-        let refused = bed.lock(
-            start,
-            LockKey {
-                for_update: ForUpdate::At(given),
-                ..request(&key)
-            },
-        );
+        let refused = bed.lock(start, request(&key).seen_at(given));
         assert!(
             matches!(refused, Err(Error::InvalidTimestamp { given: named, .. }) if named == given),
             "{refused:?}"
@@ -325,17 +252,14 @@ pub(super) fn a_lock_of_a_key_presumed_absent_checks_that(bed: &Bed) {
     bed.apply(&[put(&there, "v"), put(&gone, "v")]);
     bed.apply(&[super::bed::checked(&gone, MutationOp::Delete)]);
     let start = bed.begin();
-    let absent = |key: &Bytes| LockKey {
-        absent: true,
-        ..request(key)
-    };
+    let absent = |key: &Bytes| request(key).absent();
     let refused = bed.lock(start, absent(&there));
     assert!(
         matches!(&refused, Err(Error::KeyExists { key }) if *key == there),
         "{refused:?}"
     );
     for key in [gone, bed.key("never")] {
-        let locked = bed.sure(bed.store.lock(start, absent(&key)));
+        let locked = bed.sure(bed.locking(start, absent(&key)));
         assert_eq!(locked.exists, Some(false));
     }
     bed.rollback(start);
@@ -345,16 +269,7 @@ pub(super) fn a_failed_lock_holds_nothing(bed: &Bed) {
     let key = bed.key("k");
     let start = bed.begin();
     bed.apply(&[put(&key, "v")]);
-    for failing in [
-        LockKey {
-            absent: true,
-            ..request(&key)
-        },
-        LockKey {
-            for_update: ForUpdate::At(start),
-            ..request(&key)
-        },
-    ] {
+    for failing in [request(&key).absent(), request(&key).seen_at(start)] {
         let failed = bed.lock(start, failing);
         assert!(failed.is_err(), "{failed:?}");
         bed.is_free(&key);
@@ -424,7 +339,7 @@ pub(super) fn waits_without_a_circle_are_no_deadlock(bed: &Bed) {
         for (n, next) in [(1, 0), (2, 1), (3, 1)] {
             let (start, key) = (starts[n], &keys[next]);
             scope.spawn(move || {
-                bed.sure(bed.store.lock(start, patient(key)));
+                bed.sure(bed.locking(start, patient(key)));
                 bed.rollback(start);
             });
         }
@@ -445,7 +360,7 @@ pub(super) fn a_transaction_that_stops_locking_waits_no_longer_and_keeps_what_it
     let (start, other) = (bed.begin(), bed.begin());
     bed.take(start, &held);
     bed.take(other, &wanted);
-    let mut answer = bed.store.lock(start, patient(&wanted));
+    let mut answer = bed.locking(start, patient(&wanted));
     bed.waits(&mut answer);
     bed.store.stop_locking(start);
     let ended = bed.ask(answer);

@@ -21,6 +21,7 @@
 //! | `timestamps` | rising, unique, given ones checked (rule 45) |
 //! | `reads` | snapshots that never change and never wait (rule 46), scans from both ends with limits |
 //! | `locks` | one holder, queue, budgets, attempts, what a lock tells, deadlocks (rules 34, 37 to 42) |
+//! | `batches` | requests for several keys: what is told is locked and nothing else (rules 31, 32, 39) |
 //! | `modes` | shared locks, locks of what exists, forced locks, attempts that come late (rules 37, 40, 43) |
 //! | `commits` | atomic; conflicts, presumptions, lost locks and assertions found; touches (rules 47, 48); nothing lost |
 //! | `ends` | requests that come twice or late (rule 49), rollback |
@@ -32,12 +33,14 @@
 //! the store must answer [`Prewritten::Undecided`](super::Prewritten::Undecided). No case
 //! fails because something took long, but one in which a store gives no answer within [`PATIENCE`] does.
 
+mod batches;
 mod bed;
 mod commits;
 mod ends;
 mod lives;
 mod locks;
 mod modes;
+mod one_key;
 mod reads;
 mod timestamps;
 
@@ -160,6 +163,18 @@ cases! { $
         a_circle_of_three_has_one_victim
         waits_without_a_circle_are_no_deadlock
         a_transaction_that_stops_locking_waits_no_longer_and_keeps_what_it_holds
+    }
+    batches {
+        a_batch_locks_all_its_keys
+        a_batch_tells_of_each_key_in_its_place
+        a_batch_locks_what_exists_and_leaves_the_rest_where_that_is_asked
+        a_batch_that_fails_has_locked_what_it_tells_and_no_more
+        a_batch_waits_and_gets_all_once_the_way_is_free
+        a_batch_whose_wait_ends_names_the_key_that_is_held
+        a_presumption_in_a_batch_is_that_of_its_key
+        a_repeated_batch_is_one_lock_of_each_key
+        a_batch_that_comes_after_its_give_back_is_refused
+        a_batch_that_is_dropped_holds_nothing_once_it_is_given_back
     }
     modes {
         a_shared_lock_has_many_holders_and_no_exclusive_one

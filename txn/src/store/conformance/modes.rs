@@ -1,19 +1,15 @@
 //! Shared locks, locks of what exists, forced locks (rules 37, 40, 43, 44), and attempts that come late.
 
-use super::bed::{Bed, PATIENCE, patient, put, request};
+use super::bed::{Bed, PATIENCE, put};
+use super::one_key::{OneKey, patient, request};
 use crate::Error;
-use crate::lock::{LockMode, Wait};
-use crate::store::{ForUpdate, LockKey, Timestamp};
+use crate::lock::Wait;
+use crate::store::Timestamp;
 use bytes::Bytes;
 
 /// As a transaction asks whose primary is held already.
-fn shared(key: &Bytes, primary: &Bytes) -> LockKey {
-    LockKey {
-        mode: LockMode::Shared,
-        primary: primary.clone(),
-        attempt: 2,
-        ..request(key)
-    }
+fn shared(key: &Bytes, primary: &Bytes) -> OneKey {
+    request(key).shared(primary).attempt(2)
 }
 
 /// A transaction with an exclusive primary of its own.
@@ -27,10 +23,10 @@ pub(super) fn a_shared_lock_has_many_holders_and_no_exclusive_one(bed: &Bed) {
     let key = bed.key("k");
     let (one, first) = begin_with_primary(bed, "primary 1");
     let (two, second) = begin_with_primary(bed, "primary 2");
-    bed.sure(bed.store.lock(one, shared(&key, &first)));
-    bed.sure(bed.store.lock(two, shared(&key, &second)));
+    bed.sure(bed.locking(one, shared(&key, &first)));
+    bed.sure(bed.locking(two, shared(&key, &second)));
     let writer = bed.begin();
-    let mut answer = bed.store.lock(writer, patient(&key));
+    let mut answer = bed.locking(writer, patient(&key));
     bed.waits(&mut answer);
     bed.rollback(one);
     bed.waits(&mut answer);
@@ -50,14 +46,8 @@ pub(super) fn a_shared_lock_has_many_holders_and_no_exclusive_one(bed: &Bed) {
 pub(super) fn a_shared_lock_is_never_upgraded(bed: &Bed) {
     let key = bed.key("k");
     let (start, primary) = begin_with_primary(bed, "primary");
-    bed.sure(bed.store.lock(start, shared(&key, &primary)));
-    let refused = bed.lock(
-        start,
-        LockKey {
-            attempt: 3,
-            ..request(&key)
-        },
-    );
+    bed.sure(bed.locking(start, shared(&key, &primary)));
+    let refused = bed.lock(start, request(&key).attempt(3));
     assert!(
         matches!(refused, Err(Error::OptionConflict { .. })),
         "{refused:?}"
@@ -69,7 +59,7 @@ pub(super) fn a_shared_lock_is_never_upgraded(bed: &Bed) {
 
 pub(super) fn a_shared_request_is_served_by_an_exclusive_lock(bed: &Bed) {
     let (start, primary) = begin_with_primary(bed, "primary");
-    let locked = bed.sure(bed.store.lock(start, shared(&primary, &primary)));
+    let locked = bed.sure(bed.locking(start, shared(&primary, &primary)));
     assert!(locked.locked);
     // It is exclusive still.
     let (other, theirs) = begin_with_primary(bed, "primary 2");
@@ -82,16 +72,11 @@ pub(super) fn only_what_exists_is_locked_where_that_is_asked(bed: &Bed) {
     let (there, absent) = (bed.key("there"), bed.key("absent"));
     bed.apply(&[put(&there, "v")]);
     let start = bed.begin();
-    let asking = |key: &Bytes, attempt| LockKey {
-        only_if_exists: true,
-        value: true,
-        attempt,
-        ..request(key)
-    };
-    let locked = bed.sure(bed.store.lock(start, asking(&there, 1)));
+    let asking = |key: &Bytes, attempt| request(key).only_if_exists().with_value().attempt(attempt);
+    let locked = bed.sure(bed.locking(start, asking(&there, 1)));
     assert_eq!((locked.locked, locked.exists), (true, Some(true)));
     assert_eq!(locked.value.as_deref(), Some(&b"v"[..]));
-    let locked = bed.sure(bed.store.lock(start, asking(&absent, 2)));
+    let locked = bed.sure(bed.locking(start, asking(&absent, 2)));
     assert_eq!((locked.locked, locked.exists), (false, Some(false)));
     bed.is_free(&absent);
     let refused = bed.lock(bed.begin(), request(&there));
@@ -102,18 +87,18 @@ pub(super) fn only_what_exists_is_locked_where_that_is_asked(bed: &Bed) {
 pub(super) fn a_forced_lock_is_granted_and_tells_of_the_conflict(bed: &Bed) {
     let key = bed.key("k");
     let start = bed.begin();
-    let forced = |at, attempt| LockKey {
-        for_update: ForUpdate::At(at),
-        force: true,
-        value: true,
-        attempt,
-        ..request(&key)
+    let forced = |at, attempt| {
+        request(&key)
+            .seen_at(at)
+            .forced()
+            .with_value()
+            .attempt(attempt)
     };
-    let locked = bed.sure(bed.store.lock(start, forced(start, 1)));
+    let locked = bed.sure(bed.locking(start, forced(start, 1)));
     assert_eq!((locked.locked, locked.conflict_ts), (true, None));
     bed.unlock(start, &key, 1);
     let time = bed.apply(&[put(&key, "new")]);
-    let locked = bed.sure(bed.store.lock(start, forced(start, 2)));
+    let locked = bed.sure(bed.locking(start, forced(start, 2)));
     assert_eq!((locked.locked, locked.conflict_ts), (true, Some(time)));
     // What it tells is the newest, not what was there at the timestamp.
     assert_eq!(locked.value.as_deref(), Some(&b"new"[..]));
@@ -128,21 +113,14 @@ pub(super) fn a_lock_request_that_comes_after_its_give_back_is_refused(bed: &Bed
     bed.is_free(&key);
     // So is one that waits when it is given back.
     bed.take(holder, &key);
-    let waiting = LockKey {
-        attempt: 2,
-        wait: Wait::For(PATIENCE),
-        ..request(&key)
-    };
-    let mut answer = bed.store.lock(start, waiting);
+    let waiting = request(&key).attempt(2).wait(Wait::For(PATIENCE));
+    let mut answer = bed.locking(start, waiting);
     bed.waits(&mut answer);
     bed.unlock(start, &key, 2);
     bed.rollback(holder);
     drop(answer);
     bed.is_free(&key);
-    let again = LockKey {
-        attempt: 3,
-        ..patient(&key)
-    };
-    bed.sure(bed.store.lock(start, again));
+    let again = patient(&key).attempt(3);
+    bed.sure(bed.locking(start, again));
     bed.rollback(start);
 }

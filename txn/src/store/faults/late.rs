@@ -1,7 +1,7 @@
 //! Copies of requests that are delivered once more, later.
 
 use crate::lock::Wait;
-use crate::store::{Answer, LockKey, Prewrite, Store, Timestamp, lock};
+use crate::store::{Answer, LockKey, LockTerms, Prewrite, Store, Timestamp, lock};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -14,7 +14,7 @@ pub(super) const UNDER_WAY: usize = 3;
 /// A request that changes something. Its copy does not wait for a lock: nobody would give the place in the queue up.
 #[derive(Debug)]
 pub(super) enum Change {
-    Lock(Timestamp, LockKey),
+    Lock(Timestamp, Vec<LockKey>, LockTerms),
     Unlock(Timestamp, Vec<(Bytes, u64)>),
     Prewrite(Timestamp, Prewrite),
     Commit(Timestamp),
@@ -22,15 +22,12 @@ pub(super) enum Change {
 }
 
 impl Change {
-    pub(super) fn of_lock(start: Timestamp, request: &LockKey) -> Self {
-        let wait = Wait::NoWait;
-        Self::Lock(
-            start,
-            LockKey {
-                wait,
-                ..request.clone()
-            },
-        )
+    pub(super) fn of_lock(start: Timestamp, keys: &[LockKey], terms: &LockTerms) -> Self {
+        let terms = LockTerms {
+            wait: Wait::NoWait,
+            ..terms.clone()
+        };
+        Self::Lock(start, keys.to_vec(), terms)
     }
 
     pub(super) fn of_prewrite(start: Timestamp, request: &Prewrite) -> Self {
@@ -46,7 +43,7 @@ impl Change {
 
     fn deliver(self, store: &dyn Store) {
         match self {
-            Self::Lock(start, request) => send(store.lock(start, request)),
+            Self::Lock(start, keys, terms) => send(store.lock(start, &keys, &terms)),
             Self::Unlock(start, locks) => send(store.unlock(start, locks)),
             Self::Prewrite(start, request) => send(store.prewrite(start, &request)),
             Self::Commit(start) => send(store.commit(start)),

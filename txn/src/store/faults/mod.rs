@@ -37,8 +37,8 @@ mod plan;
 pub use plan::{Fault, FaultPlan, Request};
 
 use super::{
-    Answer, Begin, LockKey, Locked, Pairs, Prewrite, Prewritten, SafePoint, ScanRequest, Store,
-    Timestamp, TxnStatus,
+    Answer, Begin, LockAnswers, LockKey, LockTerms, Pairs, Prewrite, Prewritten, SafePoint,
+    ScanRequest, Store, Timestamp, TxnStatus,
 };
 use crate::Error;
 use bytes::Bytes;
@@ -206,11 +206,17 @@ impl Store for FaultyStore {
         self.send(Request::Scan, || None, move || self.inner.scan(request))
     }
 
-    fn lock(&self, start: Timestamp, request: LockKey) -> Answer<'_, Locked> {
-        self.send(Request::Lock, || Some(Change::of_lock(start, &request)), {
-            let request = request.clone();
-            move || self.inner.lock(start, request.clone())
-        })
+    fn lock<'a>(
+        &'a self,
+        start: Timestamp,
+        keys: &'a [LockKey],
+        terms: &'a LockTerms,
+    ) -> Answer<'a, LockAnswers> {
+        self.send(
+            Request::Lock,
+            || Some(Change::of_lock(start, keys, terms)),
+            move || self.inner.lock(start, keys, terms),
+        )
     }
 
     fn unlock(&self, start: Timestamp, locks: Vec<(Bytes, u64)>) -> Answer<'_, ()> {

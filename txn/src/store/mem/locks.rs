@@ -9,7 +9,8 @@ use super::record::Record;
 use crate::error::{ConflictReason, Error, Loss};
 use crate::lock::{Acquire, Granted, LockError, LockMode, LockRequest, Wait};
 use crate::store::{
-    Answer, Guard, LockKey, Locked, Mutation, MutationOp, Prewrite, Timestamp, lock,
+    Answer, Guard, LockAnswers, LockKey, LockTerms, Locked, Mutation, MutationOp, Prewrite,
+    Timestamp, lock,
 };
 use bytes::Bytes;
 use std::collections::HashSet;
@@ -38,7 +39,7 @@ struct AskedKeys {
     given_back: HashSet<u64>,
 }
 
-/// A request that was taken: answered, or queued.
+/// What became of a request for a key.
 enum Taken {
     Granted(Granted),
     Queued(Acquire),
@@ -56,47 +57,84 @@ pub(super) struct Seen {
 }
 
 impl Core {
-    pub(super) fn lock_key(&self, start: Timestamp, request: LockKey) -> Answer<'_, Locked> {
-        let taken = self.open(start).and_then(|open| {
-            let at = for_update_ts(request.for_update, start, self.oracle.newest())?;
-            self.renew(&open, request.ttl);
-            let taken = match self.ask(&open, &request) {
-                Err(Error::LockNotAvailable { holders, .. }) if self.resolve(&holders) => {
-                    self.ask(&open, &request)?
-                }
-                taken => taken?,
-            };
-            Ok((open, at, taken))
+    /// Locks keys up to the first that is to be waited for; that one is waited for only if it is the only one.
+    pub(super) fn lock_keys<'a>(
+        &'a self,
+        start: Timestamp,
+        keys: &'a [LockKey],
+        terms: &'a LockTerms,
+    ) -> Answer<'a, LockAnswers> {
+        let begun = self.open(start).and_then(|open| {
+            let at = for_update_ts(terms.for_update, start, self.oracle.newest())?;
+            self.renew(&open, terms.ttl);
+            Ok((open, at))
         });
-        match taken {
-            Err(error) => Answer::ready(Err(error)),
-            Ok((_, at, Taken::Granted(granted))) => {
-                Answer::ready(self.locked(start, request, at, granted))
-            }
-            Ok((open, at, Taken::Queued(acquire))) => Answer::waiting(async move {
-                let granted = self.wait(start, &request.key, acquire).await;
-                // A grant that came together with the end of the transaction was released by that.
-                if lock(&open.asked.keys).closed {
-                    return Err(End::RolledBack.closed());
+        let (open, at) = match begun {
+            Ok(begun) => begun,
+            Err(error) => return Answer::ready(Err(error)),
+        };
+        let mut answers = LockAnswers::with_capacity(keys.len());
+        for key in keys {
+            let answer = match self.ask_or_resolve(&open, key, terms, keys.len() == 1) {
+                Ok(None) => break,
+                Ok(Some(Taken::Queued(acquire))) => {
+                    return Answer::waiting(async move {
+                        let granted = self.wait(start, &key.key, acquire).await;
+                        // A grant that came together with the end of the transaction was released by that.
+                        if lock(&open.asked.keys).closed {
+                            return Err(End::RolledBack.closed());
+                        }
+                        let locked = self.locked(start, key, terms, at, granted?);
+                        Ok(LockAnswers::from_iter([locked]))
+                    });
                 }
-                self.locked(start, request, at, granted?)
-            }),
+                Ok(Some(Taken::Granted(granted))) => self.locked(start, key, terms, at, granted),
+                Err(error) => Err(error),
+            };
+            let is_last = answer.is_err();
+            answers.push(answer);
+            if is_last {
+                break;
+            }
+        }
+        Answer::ready(Ok(answers))
+    }
+
+    /// As [`ask`](Self::ask), a second time where who was in the way was dead.
+    fn ask_or_resolve(
+        &self,
+        open: &Open,
+        key: &LockKey,
+        terms: &LockTerms,
+        may_queue: bool,
+    ) -> Result<Option<Taken>, Error> {
+        match self.ask(open, key, terms, may_queue) {
+            Err(Error::LockNotAvailable { holders, .. }) if self.resolve(&holders) => {
+                self.ask(open, key, terms, may_queue)
+            }
+            taken => taken,
         }
     }
 
-    /// Notes the key and asks the lock table: at once if the lock is free, else in its queue.
-    fn ask(&self, open: &Open, request: &LockKey) -> Result<Taken, Error> {
+    /// Notes the key and asks the lock table: at once if the lock is free, else in its queue, or not at all.
+    fn ask(
+        &self,
+        open: &Open,
+        key: &LockKey,
+        terms: &LockTerms,
+        may_queue: bool,
+    ) -> Result<Option<Taken>, Error> {
         let owner = open.held.at;
         let mut asked = lock(&open.asked.keys);
         if asked.closed {
             return Err(End::RolledBack.closed());
         }
-        if asked.given_back.contains(&request.attempt) {
+        if asked.given_back.contains(&key.attempt) {
             return Err(Error::Cancelled);
         }
         // No lock of this owner comes or is upgraded meanwhile: its requests pass here one by one.
-        if request.mode == LockMode::Exclusive
-            && self.locks.mode_of(owner, &request.key) == Some(LockMode::Shared)
+        if terms.mode == LockMode::Exclusive
+            && self.locks.mode_of(owner, &key.key) == Some(LockMode::Shared)
         {
             return Err(UPGRADE);
         }
@@ -113,23 +151,25 @@ impl Core {
             });
             asked.review_at = asked.keys.len() * 2;
         }
-        let terms = LockRequest {
-            wait: request.wait,
-            deadline: request.deadline,
-            attempt: request.attempt,
+        let request = LockRequest {
+            wait: terms.wait,
+            deadline: terms.deadline,
+            attempt: key.attempt,
         };
-        self.take(open, &request.key, request.mode, &terms, &mut asked)
+        self.take(open, &key.key, terms.mode, &request, may_queue, &mut asked)
     }
 
-    /// The lock itself, or a place in its queue; the key is noted with either.
+    /// The lock itself, or a place in its queue; the key is noted with either. `None` if there would only be a place,
+    /// and that is not wanted.
     fn take(
         &self,
         open: &Open,
         key: &Bytes,
         mode: LockMode,
         terms: &LockRequest,
+        may_queue: bool,
         asked: &mut AskedKeys,
-    ) -> Result<Taken, Error> {
+    ) -> Result<Option<Taken>, Error> {
         let owner = open.held.at;
         let taken = loop {
             match self.locks.try_acquire(owner, key, mode, terms.attempt) {
@@ -139,13 +179,16 @@ impl Core {
                     std::thread::yield_now();
                 }
                 Err(LockError::NotAvailable { .. }) if !no_wait(terms.wait) => {
+                    if !may_queue {
+                        return Ok(None);
+                    }
                     break Taken::Queued(self.locks.acquire(owner, key, mode, terms));
                 }
                 Err(error) => return Err(error.into()),
             }
         };
         asked.keys.push(key.clone());
-        Ok(taken)
+        Ok(Some(taken))
     }
 
     /// Waits in the queue, and looks from time to time whether who is in the way is still there.
@@ -171,7 +214,8 @@ impl Core {
     fn locked(
         &self,
         start: Timestamp,
-        request: LockKey,
+        asked: &LockKey,
+        terms: &LockTerms,
         at: Option<Timestamp>,
         granted: Granted,
     ) -> Result<Locked, Error> {
@@ -184,24 +228,24 @@ impl Core {
             value: None,
             waited: granted.waited,
         };
-        let look = request.value || request.existence || request.absent || request.only_if_exists;
+        let look = terms.value || terms.existence || asked.absent || terms.only_if_exists;
         if !look && at.is_none() {
             return Ok(answer);
         }
-        let seen = self.seen(&request.key, request.value);
+        let seen = self.seen(&asked.key, terms.value);
         let release = || {
-            self.locks.release(start, &request.key, request.attempt);
+            self.locks.release(start, &asked.key, asked.attempt);
         };
         // A shared lock only needs the value to stay: that somebody locked the key does not concern it.
-        let newest = match request.mode {
+        let newest = match terms.mode {
             LockMode::Exclusive => seen.time,
             LockMode::Shared => seen.written,
         };
         if at.is_some_and(|at| newest > at) {
-            if !request.force {
+            if !terms.force {
                 release();
                 return Err(Error::WriteConflict {
-                    key: request.key,
+                    key: asked.key.clone(),
                     start_ts: start,
                     read_ts: answer.for_update_ts,
                     conflict_start_ts: seen.start,
@@ -217,11 +261,13 @@ impl Core {
             release();
             return Err(too_old);
         }
-        if request.absent && seen.exists {
+        if asked.absent && seen.exists {
             release();
-            return Err(Error::KeyExists { key: request.key });
+            return Err(Error::KeyExists {
+                key: asked.key.clone(),
+            });
         }
-        if request.only_if_exists && !seen.exists {
+        if terms.only_if_exists && !seen.exists {
             release();
             answer.locked = false;
         }
@@ -295,7 +341,7 @@ impl Core {
                 }
                 taken => taken?,
             };
-            if let Taken::Queued(acquire) = taken {
+            if let Some(Taken::Queued(acquire)) = taken {
                 self.wait(owner, &mutation.key, acquire).await?;
             }
         }
@@ -322,12 +368,17 @@ impl Core {
     }
 
     /// As [`ask`](Self::ask), also once the transaction's own lock requests are refused.
-    fn ask_to_write(&self, open: &Open, key: &Bytes, terms: &LockRequest) -> Result<Taken, Error> {
+    fn ask_to_write(
+        &self,
+        open: &Open,
+        key: &Bytes,
+        terms: &LockRequest,
+    ) -> Result<Option<Taken>, Error> {
         let mut asked = lock(&open.asked.keys);
         if open.decision.verdict() != super::decision::Verdict::Undecided {
             return Err(End::RolledBack.closed());
         }
-        self.take(open, key, LockMode::Exclusive, terms, &mut asked)
+        self.take(open, key, LockMode::Exclusive, terms, true, &mut asked)
     }
 
     /// Releases these attempts, and refuses them if they come later.

@@ -83,8 +83,8 @@ mod tests;
 use self::core::Core;
 use super::oracle::COUNTER_BITS;
 use super::{
-    Answer, Begin, LockKey, Locked, Pairs, Prewrite, Prewritten, SafePoint, ScanRequest, Store,
-    Timestamp, TxnStatus,
+    Answer, Begin, LockAnswers, LockKey, LockTerms, Pairs, Prewrite, Prewritten, SafePoint,
+    ScanRequest, Store, Timestamp, TxnStatus,
 };
 use crate::lock::LockTable;
 use bytes::Bytes;
@@ -167,8 +167,13 @@ impl Store for MemStore {
         Answer::ready(self.core.read_range(request))
     }
 
-    fn lock(&self, start: Timestamp, request: LockKey) -> Answer<'_, Locked> {
-        self.core.lock_key(start, request)
+    fn lock<'a>(
+        &'a self,
+        start: Timestamp,
+        keys: &'a [LockKey],
+        terms: &'a LockTerms,
+    ) -> Answer<'a, LockAnswers> {
+        self.core.lock_keys(start, keys, terms)
     }
 
     fn unlock(&self, start: Timestamp, locks: Vec<(Bytes, u64)>) -> Answer<'_, ()> {

@@ -21,9 +21,9 @@
 //! # Rules (30 to 37)
 //!
 //! - A call claims all its keys before it asks for the first.
-//! - It asks for its keys one after another, in order. Of a key that is asked for it waits for the answer (it
-//!   *joins*); a key that a sibling claims and has not asked for yet it asks for itself. So what is waited
-//!   for is always a request that is with the store, never another call.
+//! - It asks for its keys in order, neighbours that are free in one request. Of a key that is asked for it waits for
+//!   the answer (it *joins*); a key that a sibling claims and has not asked for yet it asks for itself. So what is
+//!   waited for is always a request that is with the store, never another call.
 //! - The first key that is asked for is the [*primary*](primary), and is asked for alone: until it is granted nothing
 //!   else is.
 //! - A call that fails withdraws its claims. A lock that nobody claims any more and nobody kept goes back,
@@ -119,6 +119,16 @@ pub(super) struct Withdrawn {
     pub(super) locks: Vec<(Bytes, u64)>,
     /// The primary, which stays because other locks name it: its flag is to be set.
     pub(super) primary: Option<Bytes>,
+}
+
+impl Withdrawn {
+    /// Locks to be given back, and nothing else.
+    pub(super) fn of(locks: Vec<(Bytes, u64)>) -> Self {
+        Self {
+            locks,
+            primary: None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -307,6 +317,9 @@ impl Register {
     /// Takes in locks that were granted. Those under which the key is not held, because another came first or the
     /// primary has changed, are told back, to be released. And whether a heartbeat is to be started.
     pub(super) fn granted(&self, granted: &[(Bytes, Hold)]) -> (Vec<(Bytes, u64)>, bool) {
+        if granted.is_empty() {
+            return (Vec::new(), false);
+        }
         let mut wakers = Vec::new();
         let mut surplus = Vec::new();
         let mut register = self.keys.lock();
@@ -333,22 +346,25 @@ impl Register {
         (surplus, starts_to_beat)
     }
 
-    /// Requests, numbered from `first` on, that were denied or not sent.
-    pub(super) fn not_granted(&self, keys: &[Bytes], first: u64) {
-        let mut wakers = Vec::new();
-        let mut register = self.keys.lock();
-        for (name, attempt) in keys.iter().zip(first..) {
-            register.not_asked(name, attempt, Place::Free, &mut wakers);
-        }
-        drop(register);
-        wake(wakers);
+    /// Keys whose requests were denied or not sent.
+    pub(super) fn not_granted(&self, keys: &[(Bytes, u64)]) {
+        self.not_asked(keys, |_| Place::Free);
     }
 
-    /// A request of which nobody knows whether it was granted: it is to be given back.
-    pub(super) fn unanswered(&self, name: &Bytes, attempt: u64) {
+    /// Keys of which nobody knows whether they were granted: they are to be given back.
+    pub(super) fn unanswered(&self, keys: &[(Bytes, u64)]) {
+        self.not_asked(keys, Place::Returning);
+    }
+
+    fn not_asked(&self, keys: &[(Bytes, u64)], then: impl Fn(u64) -> Place) {
+        if keys.is_empty() {
+            return;
+        }
         let mut wakers = Vec::new();
         let mut register = self.keys.lock();
-        register.not_asked(name, attempt, Place::Returning(attempt), &mut wakers);
+        for (name, attempt) in keys {
+            register.not_asked(name, *attempt, then(*attempt), &mut wakers);
+        }
         drop(register);
         wake(wakers);
     }
