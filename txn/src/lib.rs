@@ -119,10 +119,16 @@ mod error;
 pub mod flags;
 mod key_display;
 pub mod lock;
+mod mutant;
 pub mod store;
 mod sync;
 pub mod transaction;
 mod worker;
+
+#[cfg(untorn_loom)]
+#[doc(hidden)]
+#[path = "model.rs"]
+pub mod __model;
 
 pub use buffer::{Entry, MemBuffer};
 pub use db::{BlockingDb, Cause, Closed, Db, DbSnapshot};
