@@ -2,8 +2,6 @@
 #![allow(missing_docs)]
 
 #[cfg(untorn_loom)]
-mod buffer;
-#[cfg(untorn_loom)]
 mod collector;
 #[cfg(untorn_loom)]
 mod harness;

@@ -27,6 +27,8 @@ pub mod mem;
 mod oracle;
 mod reply;
 mod request;
+#[cfg(feature = "tikv")]
+pub mod tikv;
 
 pub use answer::Answer;
 pub use mem::MemStore;

@@ -340,14 +340,7 @@ impl Core {
                 }
                 Ok(TxnStatus::Open) | Err(_) => {}
             }
-            let is_final = matches!(
-                silence,
-                Error::Store {
-                    transient: false,
-                    ..
-                }
-            );
-            if is_final || end.is_some_and(|end| end <= Instant::now()) {
+            if end.is_some_and(|end| end <= Instant::now()) {
                 return Decided::Unknown(silence);
             }
             let next = Instant::now() + pause;

@@ -1,0 +1,152 @@
+//! The handle on a cluster.
+
+use crate::faults::Fault;
+use crate::service::{Role, Server};
+use crate::state::State;
+use bytes::Bytes;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio_stream::wrappers::TcpListenerStream;
+use untorn_txn::store::Timestamp;
+use untorn_txn::store::tikv::proto::kvrpcpb::LockInfo;
+
+/// A running cluster. It ends when it is dropped.
+#[derive(Debug)]
+pub struct Cluster {
+    state: Arc<State>,
+    pd: SocketAddr,
+    runtime: Option<Runtime>,
+}
+
+impl Cluster {
+    /// Starts PD and so many stores, with one region that holds everything.
+    ///
+    /// # Errors
+    ///
+    /// Where no port can be had, or no thread.
+    pub fn start(stores: u64) -> io::Result<Self> {
+        static STARTED: AtomicU64 = AtomicU64::new(1);
+        // Only to be different: no order is needed.
+        let cluster_id = 7_000_000 + STARTED.fetch_add(1, Ordering::Relaxed);
+        let stores = stores.max(1);
+        let state = Arc::new(State::new(cluster_id, stores));
+        state.data(|data| data.engine.decides = true);
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("untorn-tikv-server")
+            .enable_all()
+            .build()?;
+        let mut addresses = Vec::new();
+        let mut listeners = Vec::new();
+        for _ in 0..=stores {
+            let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+            addresses.push(listener.local_addr()?);
+            listeners.push(listener);
+        }
+        let pd = addresses[0];
+        state.listens_at(addresses);
+        for (at, listener) in listeners.into_iter().enumerate() {
+            let role = if at == 0 {
+                Role::Pd
+            } else {
+                Role::Store(at as u64)
+            };
+            let server = Server {
+                state: Arc::clone(&state),
+                role,
+            };
+            runtime.spawn(async move {
+                let incoming = TcpListenerStream::new(listener);
+                let served =
+                    tonic::transport::Server::builder().serve_with_incoming(server, incoming);
+                // It ends with the runtime.
+                drop(served.await);
+            });
+        }
+        Ok(Self {
+            state,
+            pd,
+            runtime: Some(runtime),
+        })
+    }
+
+    /// Where PD listens: `127.0.0.1:port`.
+    pub fn pd_endpoint(&self) -> String {
+        self.pd.to_string()
+    }
+
+    /// The number of the cluster.
+    pub fn id(&self) -> u64 {
+        self.state.cluster_id
+    }
+
+    /// Cuts the region around a key in two, under two leaders. Says whether there was something to cut.
+    pub fn split(&self, key: impl Into<Bytes>) -> bool {
+        let key = key.into();
+        self.state.topology(|topology| topology.split(&key))
+    }
+
+    /// Has another store lead the region around a key; gives its number.
+    pub fn transfer_leader(&self, key: impl AsRef<[u8]>) -> u64 {
+        self.state
+            .topology(|topology| topology.transfer_leader(key.as_ref()))
+    }
+
+    /// How many regions there are.
+    pub fn regions(&self) -> usize {
+        self.state.topology(|topology| topology.count())
+    }
+
+    /// The next request of a method, such as `KvCommit`, meets a fault. Several are queued.
+    pub fn inject(&self, method: &str, fault: Fault) {
+        self.state.faults(|faults| faults.ask_for(method, fault));
+    }
+
+    /// From now on every request to a store meets a fault with this chance, drawn from the seed; with 0 none does.
+    pub fn harm(&self, seed: u64, chance: f64) {
+        self.state.faults(|faults| faults.draw_from(seed, chance));
+    }
+
+    /// How many faults have happened.
+    pub fn faults(&self) -> u64 {
+        self.state.faults(|faults| faults.happened())
+    }
+
+    /// Whether PD answers nothing but that it is not there.
+    pub fn lose_pd(&self, is_lost: bool) {
+        self.state.lose_pd(is_lost);
+    }
+
+    /// Whether prewrites may decide (async commit and one-phase). They may at first; without it clients fall back to
+    /// two phases.
+    pub fn decide_in_prewrite(&self, may: bool) {
+        self.state.data(|data| data.engine.decides = may);
+    }
+
+    /// Raises the safe point of the cluster's collector. Nothing is dropped.
+    pub fn collect(&self, upto: Timestamp) {
+        self.state.collect(upto);
+    }
+
+    /// Every lock that is held.
+    pub fn locks(&self) -> Vec<LockInfo> {
+        self.state.data(|data| data.engine.locks())
+    }
+
+    /// How many lock requests wait.
+    pub fn waiting(&self) -> usize {
+        self.state.data(|data| data.waits.count())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What goes wrong, on command or drawn from a seed.
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+use untorn_txn::store::tikv::proto::errorpb::{self, RegionNotFound, ServerIsBusy, StaleCommand};
+
+/// What happens to one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// It is lost: not carried out, and the connection fails.
+    LostRequest,
+    /// It is carried out, and the connection fails.
+    LostAnswer,
+    /// It is carried out twice; the second answer is told.
+    Duplicate,
+    /// It is carried out later.
+    Delay(Duration),
+    /// The region is too busy for it.
+    Busy,
+    /// The store does not know the region.
+    RegionNotFound,
+    /// The region says that the request is stale.
+    StaleCommand,
+}
+
+impl Fault {
+    const DRAWN: [Fault; 7] = [
+        Fault::LostRequest,
+        Fault::LostAnswer,
+        Fault::Duplicate,
+        Fault::Delay(Duration::from_millis(3)),
+        Fault::Busy,
+        Fault::RegionNotFound,
+        Fault::StaleCommand,
+    ];
+
+    /// The error of a region that refuses.
+    pub(crate) fn refusal(self) -> Option<errorpb::Error> {
+        match self {
+            Fault::Busy => Some(errorpb::Error {
+                server_is_busy: Some(ServerIsBusy {
+                    reason: "as planned".to_owned(),
+                    backoff_ms: 1,
+                }),
+                ..errorpb::Error::default()
+            }),
+            Fault::RegionNotFound => Some(errorpb::Error {
+                region_not_found: Some(RegionNotFound { region_id: 0 }),
+                ..errorpb::Error::default()
+            }),
+            Fault::StaleCommand => Some(errorpb::Error {
+                stale_command: Some(StaleCommand {}),
+                ..errorpb::Error::default()
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// The faults to come.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    asked_for: HashMap<String, VecDeque<Fault>>,
+    drawn: Option<(StdRng, f64)>,
+    happened: u64,
+}
+
+impl Faults {
+    pub(crate) fn ask_for(&mut self, method: &str, fault: Fault) {
+        self.asked_for
+            .entry(method.to_owned())
+            .or_default()
+            .push_back(fault);
+    }
+
+    /// From now on a request meets a fault with this chance.
+    pub(crate) fn draw_from(&mut self, seed: u64, chance: f64) {
+        self.drawn = (chance > 0.0).then(|| (StdRng::seed_from_u64(seed), chance));
+    }
+
+    pub(crate) fn next(&mut self, method: &str) -> Option<Fault> {
+        let asked_for = self.asked_for.get_mut(method).and_then(VecDeque::pop_front);
+        let fault = asked_for.or_else(|| {
+            let (rng, chance) = self.drawn.as_mut()?;
+            rng.random_bool(*chance)
+                .then(|| Fault::DRAWN[rng.random_range(0..Fault::DRAWN.len())])
+        });
+        self.happened += u64::from(fault.is_some());
+        fault
+    }
+
+    pub(crate) fn happened(&self) -> u64 {
+        self.happened
+    }
+}

@@ -1,0 +1,48 @@
+//! A TiKV cluster for tests: PD and TiKV gRPC on loopback, in this process.
+//!
+//! [`Cluster::start`] listens on ports of 127.0.0.1 that are free, one for PD and one for each store, and serves the
+//! requests of transactions over a percolator in memory. Whatever a client of a real cluster has to be prepared for can be
+//! commanded: [`split`](Cluster::split), [`transfer_leader`](Cluster::transfer_leader), [`inject`](Cluster::inject) errors and
+//! lost answers, [`lose_pd`](Cluster::lose_pd). Nothing is replicated and nothing is durable.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use untorn_tikv_server::Cluster;
+//! use untorn_txn::store::tikv::{TikvOptions, TikvStore};
+//! use untorn_txn::{BeginOptions, Db};
+//!
+//! let cluster = Cluster::start(2)?;
+//! cluster.split("m");
+//! let store = TikvStore::connect_blocking([cluster.pd_endpoint()], TikvOptions::default())?;
+//! let db = Db::new(Arc::new(store));
+//! let txn = db.blocking().begin(BeginOptions::default())?;
+//! txn.put("a", "in the first region")?;
+//! txn.put("z", "in the second")?;
+//! txn.blocking().commit()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What is served
+//!
+//! The methods that [`untorn_txn::store::tikv`] uses, with the rules of TiKV 8: pessimistic locks with waits, wake-ups and deadlock
+//! detection, shared locks, forced locks; prewrites with async commit and one-phase; pushes of readers, time to live,
+//! `CheckTxnStatus`, `CheckSecondaryLocks` and `ResolveLock`. Others are answered with `UNIMPLEMENTED`.
+//!
+//! # What is not
+//!
+//! Raft, snapshots of followers, coprocessors, the raw interface, API version 2, and collection: the
+//! [safe point](Cluster::collect) is only told.
+#![forbid(unsafe_code)]
+// Errors here are messages of the protocol, as large as they are.
+#![allow(clippy::result_large_err, clippy::large_enum_variant)]
+
+mod cluster;
+mod faults;
+mod mvcc;
+mod service;
+mod state;
+mod topology;
+mod waits;
+
+pub use cluster::Cluster;
+pub use faults::Fault;

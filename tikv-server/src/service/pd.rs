@@ -1,0 +1,188 @@
+//! The placement driver.
+
+use super::{Answer, unary, unknown};
+use crate::state::State;
+use http::{Request, Response};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::body::Body;
+use tonic::server::Grpc;
+use tonic::{Status, Streaming};
+use tonic_prost::ProstCodec;
+use tower_service::Service;
+use untorn_txn::store::tikv::proto::PdRequest;
+use untorn_txn::store::tikv::proto::metapb;
+use untorn_txn::store::tikv::proto::pdpb::{
+    GetGcSafePointRequest, GetGcSafePointResponse, GetMembersRequest, GetMembersResponse,
+    GetRegionRequest, GetRegionResponse, GetStoreRequest, GetStoreResponse, Member, RequestHeader,
+    ResponseHeader, Timestamp, TsoRequest, TsoResponse,
+};
+
+type Asked<A> = Result<A, Status>;
+
+pub(super) async fn serve(state: Arc<State>, request: Request<Body>) -> Response<Body> {
+    if state.is_pd_lost() {
+        return Status::unavailable("this PD is lost").into_http();
+    }
+    match request.uri().path() {
+        GetMembersRequest::PATH => {
+            unary(
+                request,
+                move |request| async move { members(&state, request) },
+            )
+            .await
+        }
+        GetRegionRequest::PATH => {
+            unary(request, move |request| async move {
+                region(&state, request, false)
+            })
+            .await
+        }
+        "/pdpb.PD/GetPrevRegion" => {
+            unary(request, move |request| async move {
+                region(&state, request, true)
+            })
+            .await
+        }
+        GetStoreRequest::PATH => {
+            unary(
+                request,
+                move |request| async move { store(&state, request) },
+            )
+            .await
+        }
+        GetGcSafePointRequest::PATH => {
+            unary(request, move |request| async move {
+                safe_point(&state, request)
+            })
+            .await
+        }
+        TsoRequest::PATH => {
+            let codec = ProstCodec::<TsoResponse, TsoRequest>::default();
+            Grpc::new(codec).streaming(Tso(state), request).await
+        }
+        _ => unknown(&request),
+    }
+}
+
+fn header(state: &State, asked: Option<&RequestHeader>) -> Asked<Option<ResponseHeader>> {
+    let cluster_id = state.cluster_id;
+    match asked {
+        // As PD says it.
+        Some(asked) if asked.cluster_id != cluster_id => Err(Status::failed_precondition(format!(
+            "mismatch cluster id, need {cluster_id} but got {}",
+            asked.cluster_id
+        ))),
+        _ => Ok(Some(ResponseHeader {
+            cluster_id,
+            error: None,
+        })),
+    }
+}
+
+/// Every member answers this, whatever cluster is named.
+fn members(state: &State, _: GetMembersRequest) -> Asked<GetMembersResponse> {
+    let member = Member {
+        name: "pd".to_owned(),
+        member_id: 1,
+        client_urls: vec![format!("http://{}", state.pd_address())],
+    };
+    Ok(GetMembersResponse {
+        header: header(state, None)?,
+        members: vec![member.clone()],
+        leader: Some(member),
+    })
+}
+
+fn region(state: &State, request: GetRegionRequest, is_before: bool) -> Asked<GetRegionResponse> {
+    let header = header(state, request.header.as_ref())?;
+    let found = state.topology(|topology| {
+        if is_before {
+            topology.find_before(&request.region_key)
+        } else {
+            Some(topology.find(&request.region_key))
+        }
+    });
+    let (region, leader) = found.unzip();
+    Ok(GetRegionResponse {
+        header,
+        region,
+        leader,
+    })
+}
+
+fn store(state: &State, request: GetStoreRequest) -> Asked<GetStoreResponse> {
+    Ok(GetStoreResponse {
+        header: header(state, request.header.as_ref())?,
+        store: state
+            .store_address(request.store_id)
+            .map(|address| metapb::Store {
+                id: request.store_id,
+                address: address.to_string(),
+                ..metapb::Store::default()
+            }),
+    })
+}
+
+fn safe_point(state: &State, request: GetGcSafePointRequest) -> Asked<GetGcSafePointResponse> {
+    Ok(GetGcSafePointResponse {
+        header: header(state, request.header.as_ref())?,
+        safe_point: state.safe_point(),
+    })
+}
+
+/// The stream of timestamps.
+struct Tso(Arc<State>);
+
+impl Service<tonic::Request<Streaming<TsoRequest>>> for Tso {
+    type Response = tonic::Response<ReceiverStream<Asked<TsoResponse>>>;
+    type Error = Status;
+    type Future = Answer<Asked<Self::Response>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: tonic::Request<Streaming<TsoRequest>>) -> Self::Future {
+        let state = Arc::clone(&self.0);
+        let mut requests = request.into_inner();
+        Box::pin(async move {
+            let (answers, stream) = mpsc::channel(16);
+            tokio::spawn(async move {
+                while let Ok(Some(request)) = next(&mut requests).await {
+                    let answer = if state.is_pd_lost() {
+                        Err(Status::unavailable("this PD is lost"))
+                    } else {
+                        timestamps(&state, &request)
+                    };
+                    let ends = answer.is_err();
+                    if answers.send(answer).await.is_err() || ends {
+                        return;
+                    }
+                }
+            });
+            Ok(tonic::Response::new(ReceiverStream::new(stream)))
+        })
+    }
+}
+
+async fn next(requests: &mut Streaming<TsoRequest>) -> Asked<Option<TsoRequest>> {
+    std::future::poll_fn(|context| Pin::new(&mut *requests).poll_next(context))
+        .await
+        .transpose()
+}
+
+/// So many timestamps that follow each other, told by the last of them.
+fn timestamps(state: &State, request: &TsoRequest) -> Asked<TsoResponse> {
+    let header = header(state, request.header.as_ref())?;
+    let (physical, logical) = state.draw(request.count);
+    Ok(TsoResponse {
+        header,
+        count: request.count,
+        timestamp: Some(Timestamp { physical, logical }),
+    })
+}

@@ -1,0 +1,124 @@
+//! One gRPC call over a cached connection.
+
+use super::{TikvError, TikvOptions};
+use dashmap::DashMap;
+use http::uri::PathAndQuery;
+use std::time::Duration;
+use tonic::client::Grpc;
+use tonic::transport::{Channel, Endpoint};
+use tonic_prost::ProstCodec;
+
+/// Connections by address. Each is made at the first call, and made again by itself after it broke.
+#[derive(Debug)]
+pub(super) struct Channels {
+    by_address: DashMap<String, Channel>,
+    connect_timeout: Duration,
+}
+
+/// The largest message that is taken: TiKV's own limit lies below.
+const LARGEST_MESSAGE: usize = 256 << 20;
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+impl Channels {
+    pub(super) fn new(options: &TikvOptions) -> Self {
+        Self {
+            by_address: DashMap::new(),
+            connect_timeout: options.connect_timeout,
+        }
+    }
+
+    fn channel(&self, address: &str) -> Result<Channel, TikvError> {
+        if let Some(channel) = self.by_address.view(address, |_, channel| channel.clone()) {
+            return Ok(channel);
+        }
+        let bad = |reason: String| TikvError::BadEndpoint {
+            endpoint: address.to_owned(),
+            reason,
+        };
+        if address.starts_with("https://") {
+            return Err(bad("encrypted connections are not spoken".to_owned()));
+        }
+        let host = address.strip_prefix("http://").unwrap_or(address);
+        if host.is_empty() {
+            return Err(bad("it is empty".to_owned()));
+        }
+        let endpoint = Endpoint::from_shared(format!("http://{host}"))
+            .map_err(|error| bad(error.to_string()))?;
+        let channel = endpoint
+            .connect_timeout(self.connect_timeout)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE)
+            .connect_lazy();
+        Ok(self
+            .by_address
+            .entry(address.to_owned())
+            .or_insert(channel)
+            .clone())
+    }
+
+    pub(super) async fn client(
+        &self,
+        address: &str,
+        method: &'static str,
+    ) -> Result<Grpc<Channel>, TikvError> {
+        let client = Grpc::new(self.channel(address)?);
+        let mut client = client
+            .max_decoding_message_size(LARGEST_MESSAGE)
+            .max_encoding_message_size(LARGEST_MESSAGE);
+        match client.ready().await {
+            Ok(()) => Ok(client),
+            Err(error) => Err(TikvError::Rpc {
+                method,
+                address: address.to_owned(),
+                status: told(&error),
+            }),
+        }
+    }
+
+    /// Sends a request and waits for the answer, for at most `timeout`.
+    pub(super) async fn call<Q, A>(
+        &self,
+        address: &str,
+        method: &'static str,
+        request: Q,
+        timeout: Duration,
+    ) -> Result<A, TikvError>
+    where
+        Q: prost::Message + 'static,
+        A: prost::Message + Default + 'static,
+    {
+        let failed = |status: String| TikvError::Rpc {
+            method,
+            address: address.to_owned(),
+            status,
+        };
+        let called = async {
+            let mut client = self.client(address, method).await?;
+            let path = PathAndQuery::from_static(method);
+            let codec = ProstCodec::<Q, A>::default();
+            match client
+                .unary(tonic::Request::new(request), path, codec)
+                .await
+            {
+                Ok(answer) => Ok(answer.into_inner()),
+                Err(status) => Err(failed(told(&status))),
+            }
+        };
+        match tokio::time::timeout(timeout, called).await {
+            Ok(answer) => answer,
+            Err(_) => Err(failed(format!("no answer within {timeout:?}"))),
+        }
+    }
+}
+
+/// An error with what caused it: tonic's own words are often only "transport error".
+pub(super) fn told(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        words = format!("{words}: {cause}");
+        source = cause.source();
+    }
+    words
+}

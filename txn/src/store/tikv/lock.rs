@@ -1,0 +1,438 @@
+//! Pessimistic locks.
+//!
+//! A request goes to every region of its keys at once, and each region locks all of its keys or none. What a region
+//! answers is one of these:
+//!
+//! - *granted*;
+//! - *locked by others*: TiKV has let the request wait, for a second at most, and gives the lock that it saw. Its transaction
+//!   is looked at and resolved if it is over or dead; else the request is sent again with what is left of the budget;
+//! - *written since*: a later commit than the timestamp that was asked for, or the end of a wait. A fresh request is sent
+//!   again as of a newer timestamp; one as of a given timestamp fails, if there is such a commit;
+//! - a refused presumption, a deadlock, the end of the transaction.
+//!
+//! The task that asks is not bound to who waits for it: a request that was dropped goes on until it is answered, and what
+//! it got is given back then. So no grant is lost on the way, and none lies in TiKV's queue unknown.
+
+use super::TikvCore;
+use super::cluster::Keyed;
+use super::ended::End;
+use super::proto::kvrpcpb::{
+    Assertion, KeyError, Mutation, Op, PessimisticLockKeyResultType, PessimisticLockRequest,
+    PessimisticLockResponse, PessimisticLockWakeUpMode,
+};
+use super::registry::{Held, Open};
+use super::resolve::{Found, each, refused};
+use crate::error::{ConflictReason, Error};
+use crate::lock::{LockMode, Wait, WaitEdge};
+use crate::store::{ForUpdate, LockAnswers, LockKey, LockTerms, Locked, Timestamp};
+use bytes::Bytes;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a request stands in TiKV's queue before the holder is looked at.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
+const NO_WAIT: i64 = -1;
+
+const UPGRADE: Error = Error::OptionConflict {
+    reason: "the transaction holds the key shared, and locks are not upgraded",
+};
+const NO_SHARED_LOCKS: Error = Error::OptionConflict {
+    reason: "shared locks need TiKV 8.5.8, and the option `shared_locks`",
+};
+
+impl Keyed for LockKey {
+    fn key(&self) -> &Bytes {
+        &self.key
+    }
+}
+
+/// How long a call may wait.
+struct Patience {
+    began: Instant,
+    until: Option<Instant>,
+    deadline: Option<Instant>,
+}
+
+impl Patience {
+    fn new(terms: &LockTerms) -> Self {
+        let began = Instant::now();
+        let until = match terms.wait {
+            Wait::Forever => None,
+            Wait::NoWait => Some(began),
+            Wait::For(budget) => began.checked_add(budget),
+        };
+        Self {
+            began,
+            until,
+            deadline: terms.deadline,
+        }
+    }
+
+    /// What is left, and at most until the holder is to be looked at. None if nothing is.
+    fn left(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let ends = [self.until, self.deadline].into_iter().flatten().min();
+        let left = ends.map_or(LOOK_AFTER, |end| end.saturating_duration_since(now));
+        Some(left.min(LOOK_AFTER)).filter(|left| !left.is_zero())
+    }
+
+    fn waits(&self) -> bool {
+        self.until != Some(self.began)
+    }
+
+    /// The error of a call that waits no longer for a key.
+    fn over(&self, key: Bytes, holders: Vec<Timestamp>) -> Error {
+        if !self.waits() {
+            return Error::LockNotAvailable { key, holders };
+        }
+        let is_first = |deadline: Instant| self.until.is_none_or(|until| deadline < until);
+        if self.deadline.is_some_and(is_first) {
+            return Error::DeadlineExceeded;
+        }
+        Error::LockWaitTimeout {
+            key,
+            holders,
+            waited: self.began.elapsed(),
+        }
+    }
+}
+
+/// What becomes of the keys of one answer.
+enum Outcome {
+    Granted,
+    Again,
+    Failed(Error),
+}
+
+impl TikvCore {
+    /// Notes the keys as asked for; refuses what cannot be.
+    pub(super) fn ask_for(
+        &self,
+        open: &Open,
+        keys: &[LockKey],
+        terms: &LockTerms,
+    ) -> Result<(), Error> {
+        if terms.mode == LockMode::Shared && !self.cluster.options.shared_locks {
+            return Err(NO_SHARED_LOCKS);
+        }
+        open.known(|known| {
+            if known.is_closed {
+                return Err(End::RolledBack.closed());
+            }
+            for key in keys {
+                if known.is_given_back(key.attempt) {
+                    return Err(Error::Cancelled);
+                }
+                let held = known.held.get(&key.key).map(|held| held.mode);
+                if terms.mode == LockMode::Exclusive && held == Some(LockMode::Shared) {
+                    return Err(UPGRADE);
+                }
+            }
+            known.primary.get_or_insert_with(|| terms.primary.clone());
+            if known.held.is_empty() && known.put_down.is_empty() {
+                // The one before was given up.
+                known.primary = Some(terms.primary.clone());
+            }
+            keys.iter()
+                .for_each(|key| known.asks(&key.key, key.attempt));
+            Ok(())
+        })
+    }
+
+    /// Asks for keys that were noted, and notes what is granted. Runs to its end.
+    pub(super) async fn lock_noted(
+        self: &Arc<Self>,
+        open: &Arc<Open>,
+        keys: Vec<LockKey>,
+        terms: LockTerms,
+    ) -> Result<LockAnswers, Error> {
+        let result = self.lock_keys(open, &keys, &terms).await;
+        let mut orphans = Vec::new();
+        open.known(|known| {
+            for key in &keys {
+                let held = Held {
+                    attempt: key.attempt,
+                    mode: terms.mode,
+                    for_update_ts: known.for_update_ts,
+                    is_forced: terms.force,
+                };
+                let answer = match &result {
+                    Ok(answers) => answers
+                        .get(&key.key)
+                        .map_or(Ok(false), |answer| answer.as_ref().map(|one| one.locked)),
+                    Err(error) => Err(error),
+                };
+                // Whether it was granted is unknown where nobody answered: that is given back as well.
+                let may_hold = matches!(answer, Ok(true) | Err(Error::Store { .. }));
+                let granted =
+                    answer.is_ok_and(|locked| locked) && !known.is_given_back(key.attempt);
+                if known.answered(
+                    &key.key,
+                    key.attempt,
+                    may_hold,
+                    granted.then_some(held),
+                    held,
+                ) {
+                    orphans.push((key.key.clone(), held));
+                }
+            }
+        });
+        open.changed();
+        if !orphans.is_empty() {
+            // What stays unanswered is given back when somebody asks for that, or with the transaction's end.
+            drop(self.send_back(open, orphans).await);
+        }
+        let mut answers = result?;
+        let answered = keys.into_iter().map(|key| {
+            let answer = answers.remove(&key.key);
+            answer.unwrap_or_else(|| Err(Error::store(super::TikvError::ShutDown)))
+        });
+        Ok(answered.collect())
+    }
+
+    async fn lock_keys(
+        self: &Arc<Self>,
+        open: &Arc<Open>,
+        keys: &[LockKey],
+        terms: &LockTerms,
+    ) -> Result<HashMap<Bytes, Result<Locked, Error>>, Error> {
+        let given = match terms.for_update {
+            ForUpdate::Fresh => None,
+            ForUpdate::At(at) => Some(self.checked_time(open.start, at).await?),
+        };
+        let wanted = |key: &Bytes| keys.iter().any(|asked| asked.key == *key);
+        open.until(|known| (!known.returning.keys().any(wanted)).then_some(()))
+            .await;
+        let patience = Patience::new(terms);
+        let mut answers = HashMap::with_capacity(keys.len());
+        let mut left = keys.to_vec();
+        while !left.is_empty() {
+            let at = match given {
+                Some(at) => at,
+                None => self.now().await?,
+            };
+            open.known(|known| known.for_update_ts = known.for_update_ts.max(at));
+            let wait = patience.left().filter(|_| patience.waits());
+            let wait_timeout = wait.map_or(NO_WAIT, |wait| wait.as_millis().max(1) as i64);
+            let make = |keys: &[LockKey]| lock_request(open, keys, terms, at, wait_timeout);
+            let regions = self
+                .cluster
+                .spread(left, make, wait.unwrap_or_default())
+                .await?;
+            left = Vec::new();
+            for (keys, answer) in regions {
+                match self.outcome(open, &answer, at, given, &patience).await? {
+                    Outcome::Granted => granted(&keys, answer, terms, at, &patience, &mut answers)?,
+                    Outcome::Again => left.extend(keys),
+                    Outcome::Failed(error) => {
+                        answers.extend(keys.into_iter().map(|key| (key.key, Err(error.clone()))));
+                    }
+                }
+            }
+            left.sort_by(|one, other| one.key.cmp(&other.key));
+        }
+        Ok(answers)
+    }
+
+    async fn outcome(
+        &self,
+        open: &Open,
+        answer: &PessimisticLockResponse,
+        at: Timestamp,
+        given: Option<Timestamp>,
+        patience: &Patience,
+    ) -> Result<Outcome, Error> {
+        let Some(error) = answer.errors.first().cloned() else {
+            return Ok(Outcome::Granted);
+        };
+        let KeyError {
+            locked,
+            conflict,
+            already_exist,
+            deadlock,
+            ..
+        } = error.clone();
+        if let Some(lock) = locked {
+            let key = lock.key.clone();
+            let locks = each(lock);
+            let holders: Vec<Timestamp> = locks.iter().map(|lock| lock.lock_version).collect();
+            let mut is_free = true;
+            for lock in &locks {
+                is_free &= !matches!(self.cluster.resolve(lock, 0).await?, Found::Alive { .. });
+            }
+            if !is_free && (patience.left().is_none() || !patience.waits()) {
+                return Ok(Outcome::Failed(patience.over(key, holders)));
+            }
+            return Ok(self.unless_closed(open));
+        }
+        if let Some(conflict) = conflict {
+            // Without a later commit it is the end of a wait.
+            return Ok(match given {
+                Some(_) if conflict.conflict_commit_ts > at => {
+                    Outcome::Failed(Error::WriteConflict {
+                        key: conflict.key,
+                        start_ts: open.start,
+                        read_ts: at,
+                        conflict_start_ts: conflict.conflict_ts,
+                        conflict_commit_ts: conflict.conflict_commit_ts,
+                        reason: ConflictReason::ForUpdate,
+                    })
+                }
+                _ => self.unless_closed(open),
+            });
+        }
+        if let Some(exists) = already_exist {
+            return Ok(Outcome::Failed(Error::KeyExists { key: exists.key }));
+        }
+        if let Some(deadlock) = deadlock {
+            let cycle = circle(open.start, &deadlock);
+            return Ok(Outcome::Failed(Error::Deadlock {
+                cycle,
+                retryable: true,
+            }));
+        }
+        if error.abort.contains("PessimisticLockRolledBack")
+            || error.retryable.contains("PessimisticLockRolledBack")
+        {
+            return Ok(Outcome::Failed(End::RolledBack.closed()));
+        }
+        Ok(Outcome::Failed(refused("a lock", error).into()))
+    }
+
+    /// A transaction that stops locking asks no more.
+    fn unless_closed(&self, open: &Open) -> Outcome {
+        if open.known(|known| known.is_closed) {
+            Outcome::Failed(End::RolledBack.closed())
+        } else {
+            Outcome::Again
+        }
+    }
+}
+
+fn lock_request(
+    open: &Open,
+    keys: &[LockKey],
+    terms: &LockTerms,
+    at: Timestamp,
+    wait_timeout: i64,
+) -> PessimisticLockRequest {
+    let mutations = open.known(|known| {
+        let mutation = |key: &LockKey| {
+            let held = known.held.get(&key.key).map(|held| held.mode);
+            let op = match terms.mode {
+                // An exclusive lock serves a shared request.
+                LockMode::Shared if held != Some(LockMode::Exclusive) => Op::SharedPessimisticLock,
+                _ => Op::PessimisticLock,
+            };
+            Mutation {
+                op: op as i32,
+                key: key.key.clone(),
+                value: Bytes::new(),
+                assertion: if key.absent {
+                    Assertion::NotExist as i32
+                } else {
+                    Assertion::None as i32
+                },
+            }
+        };
+        keys.iter().map(mutation).collect()
+    });
+    let wake_up_mode = if terms.force {
+        PessimisticLockWakeUpMode::WakeUpModeForceLock
+    } else {
+        PessimisticLockWakeUpMode::WakeUpModeNormal
+    };
+    PessimisticLockRequest {
+        context: None,
+        mutations,
+        primary_lock: terms.primary.clone(),
+        start_version: open.start,
+        lock_ttl: open.ttl_ms(terms.ttl),
+        for_update_ts: at,
+        is_first_lock: keys.iter().any(|key| key.key == terms.primary),
+        wait_timeout,
+        return_values: terms.value || terms.only_if_exists,
+        min_commit_ts: at + 1,
+        check_existence: terms.existence || keys.iter().any(|key| key.absent),
+        lock_only_if_exists: terms.only_if_exists,
+        wake_up_mode: wake_up_mode as i32,
+    }
+}
+
+/// What a region that locked its keys tells of each.
+fn granted(
+    keys: &[LockKey],
+    answer: PessimisticLockResponse,
+    terms: &LockTerms,
+    at: Timestamp,
+    patience: &Patience,
+    answers: &mut HashMap<Bytes, Result<Locked, Error>>,
+) -> Result<(), Error> {
+    let tells = terms.value || terms.existence || terms.only_if_exists;
+    for (place, key) in keys.iter().enumerate() {
+        let (exists, value, conflict_ts) = if terms.force {
+            let result = answer.results.get(place).ok_or_else(|| short(&answer))?;
+            let is_conflict =
+                result.r#type == PessimisticLockKeyResultType::LockResultLockedWithConflict as i32;
+            (
+                Some(result.existence),
+                Some(&result.value),
+                is_conflict.then_some(result.locked_with_conflict_ts),
+            )
+        } else {
+            let is_asked = tells || keys.iter().any(|key| key.absent);
+            let exists = match (answer.not_founds.get(place), answer.values.get(place)) {
+                (Some(not_found), _) => Some(!not_found),
+                // Before TiKV told it, no value was an empty one.
+                (None, Some(value)) => Some(!value.is_empty()),
+                (None, None) if is_asked => return Err(short(&answer)),
+                (None, None) => None,
+            };
+            (exists, answer.values.get(place), None)
+        };
+        let is_there = exists == Some(true);
+        let locked = Locked {
+            locked: is_there || !terms.only_if_exists,
+            for_update_ts: at.max(conflict_ts.unwrap_or(0)),
+            conflict_ts,
+            exists: exists.filter(|_| tells || key.absent),
+            value: value
+                .filter(|_| is_there && (terms.value || terms.only_if_exists))
+                .cloned(),
+            waited: patience.began.elapsed(),
+        };
+        answers.insert(key.key.clone(), Ok(locked));
+    }
+    Ok(())
+}
+
+fn short(answer: &PessimisticLockResponse) -> Error {
+    let what = format!("a lock request for more keys than its answer tells of: {answer:?}");
+    super::TikvError::Protocol { what }.into()
+}
+
+/// The circle as it is told, this transaction's edge first.
+fn circle(start: Timestamp, deadlock: &super::proto::kvrpcpb::Deadlock) -> Vec<WaitEdge> {
+    let edges = deadlock.wait_chain.iter();
+    let mut circle: Vec<WaitEdge> = edges
+        .map(|edge| WaitEdge {
+            waiter: edge.txn,
+            holder: edge.wait_for_txn,
+            key: edge.key.clone(),
+        })
+        .collect();
+    match circle.iter().position(|edge| edge.waiter == start) {
+        Some(own) => circle.rotate_left(own),
+        // An old TiKV leaves it out.
+        None => circle.insert(
+            0,
+            WaitEdge {
+                waiter: start,
+                holder: deadlock.lock_ts,
+                key: deadlock.lock_key.clone(),
+            },
+        ),
+    }
+    circle
+}

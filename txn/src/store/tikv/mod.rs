@@ -1,0 +1,506 @@
+//! Transactions on a TiKV cluster.
+//!
+//! [`TikvStore`] is a [`Store`] like the embedded one: the same [`Db`](crate::Db) and [`Transaction`](crate::Transaction), with the data, the locks and the
+//! commits in a cluster. Behind the feature `tikv`; nothing of it is compiled without.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use untorn_txn::store::tikv::{TikvOptions, TikvStore};
+//! use untorn_txn::{BeginOptions, Db, LockOptions};
+//!
+//! let store = TikvStore::connect_blocking(["127.0.0.1:2379"], TikvOptions::default())?;
+//! let db = Db::new(Arc::new(store));
+//! let txn = db.blocking().begin(BeginOptions::default())?;
+//! txn.blocking().lock_keys(["a", "b"], LockOptions::default())?;
+//! txn.put("a", "1")?;
+//! txn.blocking().commit()?;
+//! # Ok::<(), untorn_txn::Error>(())
+//! ```
+//!
+//! # Why the protocol and not `tikv-client`
+//!
+//! TiKV's Rust client (0.4.0) keeps what would be needed to itself: the modules `pd` and `store`, through which a request finds its
+//! region, are private, so a store on top of it can only replay into its `Transaction`. That loses what `lock_keys` promises:
+//! its lock requests carry no wait time of the caller's, no no-wait, no existence checks, no forced locks. And it has faults that
+//! an adapter cannot mend: a gRPC status at the commit of the primary is an ordinary error there (only a broken
+//! connection counts as undetermined), a declined async commit is committed at timestamp 0, and one-phase that was declined is an error.
+//! So this module speaks the protocol itself: [tonic](https://docs.rs/tonic) for gRPC, and [messages](proto) that are wire compatible with
+//! kvproto.
+//!
+//! # How a request goes
+//!
+//! `pd` and `oracle` talk to the placement driver, `region` remembers which region holds a key, `cluster` sends a request to
+//! the leaders of its keys until it is answered. On these stand `read`, `resolve` (locks of others), `lock`, `give_back`,
+//! `prewrite`, `commit`, `rollback` and `lives`; each opens with its part of the protocol. `registry` knows the transactions that
+//! were begun here: what a `Store` promises beyond single requests, it keeps.
+//!
+//! # What is promised
+//!
+//! What [`Store`] promises, by the cluster's means:
+//!
+//! - A read does not wait for a commit of two phases: it pushes the commit's timestamp above its own. It waits for one of async commit
+//!   that it meets between its prewrite and its end.
+//! - Waiters for a lock are woken one by one, and ask again; whoever comes at that moment may be first.
+//! - Time to live is all that counts for a lock: that its owner is alive in this process is not known to a cluster.
+//! - The collector is the cluster's: an open transaction does not hold it back. A read below its safe point is
+//!   [`SnapshotTooOld`](crate::Error::SnapshotTooOld); the safe point is asked for once a second at most.
+//! - A timestamp is a round trip to PD, shared by all who ask at once.
+//!
+//! # Errors
+//!
+//! What the cluster could not be asked, or did not answer within [`patience`](TikvOptions::patience), is [`Error::Store`](crate::Error::Store) with a
+//! [`TikvError`]. What it refuses is the error of the refusal.
+//!
+//! # Runtime
+//!
+//! tonic needs tokio, so the store owns a small runtime of its own. Its answers may be awaited anywhere, also without a runtime, and
+//! the store may be dropped anywhere, also inside of one; requests that are under way then end with [`TikvError::ShutDown`].
+//!
+//! # What is not there
+//!
+//! Encrypted connections, API version 2 (keyspaces), reads from followers, and the [points](crate::store#what-every-store-promises) at which other
+//! clients of the cluster break promises: a lock that another client left can be met until its time to live is over.
+
+mod call;
+mod cluster;
+pub mod codec;
+mod commit;
+mod ended;
+mod error;
+mod give_back;
+mod lives;
+mod lock;
+mod options;
+mod oracle;
+mod pd;
+mod prewrite;
+pub mod proto;
+mod read;
+mod region;
+mod registry;
+mod resolve;
+mod retry;
+mod rollback;
+
+pub use error::TikvError;
+pub use options::TikvOptions;
+
+use super::{
+    Answer, Begin, COUNTER_BITS, LockAnswers, LockKey, LockTerms, Pairs, Prewrite, Prewritten,
+    SafePoint, ScanRequest, Store, Timestamp, TxnStatus,
+};
+use crate::error::Error;
+use bytes::Bytes;
+use call::Channels;
+use cluster::Cluster;
+use ended::End;
+use oracle::Oracle;
+use pd::Pd;
+use region::RegionCache;
+use registry::{Open, Registry};
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::JoinHandle;
+
+/// A TiKV cluster as the store of transactions. See the [module](self).
+pub struct TikvStore {
+    core: Arc<TikvCore>,
+    handle: Handle,
+    /// Taken when the store is dropped.
+    runtime: Option<Runtime>,
+}
+
+/// What the tasks of a store share.
+#[derive(Debug)]
+struct TikvCore {
+    cluster: Arc<Cluster>,
+    registry: Registry,
+    /// The newest timestamp that was seen here: nothing up to it lies in the future.
+    newest: AtomicU64,
+}
+
+impl TikvStore {
+    /// Connects to a cluster through any of its placement drivers, given as `host:port`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`] with [`TikvError::NoPd`] where none answers within [`patience`](TikvOptions::patience),
+    /// [`TikvError::BadEndpoint`], and [`TikvError::WrongCluster`] where another one than
+    /// [`cluster_id`](TikvOptions::cluster_id) answers.
+    pub async fn connect<E: Into<String>>(
+        pd_endpoints: impl IntoIterator<Item = E>,
+        options: TikvOptions,
+    ) -> Result<Self, Error> {
+        let endpoints: Vec<String> = pd_endpoints.into_iter().map(Into::into).collect();
+        if endpoints.is_empty() {
+            return Err(TikvError::BadEndpoint {
+                endpoint: String::new(),
+                reason: "none is given".to_owned(),
+            }
+            .into());
+        }
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(options.threads.max(1))
+            .thread_name("untorn-tikv")
+            .enable_all()
+            .build()
+            .map_err(Error::store)?;
+        let handle = runtime.handle().clone();
+        let connected = handle.spawn(Cluster::connect(endpoints, options));
+        // Dropped without blocking where the connection fails or is given up.
+        let mut runtime = Shutting(Some(runtime));
+        let cluster = connected.await.map_err(|_| TikvError::ShutDown)??;
+        Ok(Self {
+            core: Arc::new(TikvCore {
+                cluster: Arc::new(cluster),
+                registry: Registry::default(),
+                newest: AtomicU64::new(0),
+            }),
+            handle,
+            runtime: runtime.0.take(),
+        })
+    }
+
+    /// As [`connect`](Self::connect), parking the thread.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn connect_blocking<E: Into<String>>(
+        pd_endpoints: impl IntoIterator<Item = E>,
+        options: TikvOptions,
+    ) -> Result<Self, Error> {
+        crate::transaction::block_on(Self::connect(pd_endpoints, options))
+    }
+
+    /// The number of the cluster.
+    pub fn cluster_id(&self) -> u64 {
+        self.core.cluster.pd.cluster_id()
+    }
+
+    /// How many transactions that were begun here are open.
+    pub fn open_transactions(&self) -> usize {
+        self.core.registry.count()
+    }
+
+    /// Runs to its end, also if the answer is dropped once it was polled.
+    fn to_the_end<'a, T: Send + 'static>(
+        &self,
+        run: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Answer<'a, T> {
+        let handle = self.handle.clone();
+        Answer::waiting(async move {
+            handle
+                .spawn(run)
+                .await
+                .unwrap_or_else(|_| Err(TikvError::ShutDown.into()))
+        })
+    }
+
+    /// Ends with its answer.
+    fn as_long_as_wanted<'a, T: Send + 'static>(
+        &self,
+        run: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Answer<'a, T> {
+        let handle = self.handle.clone();
+        Answer::waiting(async move {
+            let mut task = Wanted(handle.spawn(run));
+            (&mut task.0)
+                .await
+                .unwrap_or_else(|_| Err(TikvError::ShutDown.into()))
+        })
+    }
+}
+
+impl Cluster {
+    async fn connect(endpoints: Vec<String>, options: TikvOptions) -> Result<Self, TikvError> {
+        let channels = Arc::new(Channels::new(&options));
+        let pd = Arc::new(Pd::connect(endpoints, options.clone(), channels).await?);
+        Ok(Self {
+            oracle: Oracle::start(&pd),
+            regions: RegionCache::new(&pd),
+            pd,
+            options,
+        })
+    }
+}
+
+impl TikvCore {
+    /// A fresh timestamp.
+    async fn now(&self) -> Result<Timestamp, Error> {
+        let now = self.cluster.timestamp().await?;
+        self.newest.fetch_max(now, Ordering::AcqRel);
+        Ok(now)
+    }
+
+    /// The timestamp, if it is not zero, not before `from` and not in the future.
+    async fn checked_time(&self, from: Timestamp, at: Timestamp) -> Result<Timestamp, Error> {
+        let mut newest = self.newest.load(Ordering::Acquire);
+        if at > newest {
+            newest = self.now().await?;
+        }
+        if at == 0 || at < from || at > newest {
+            return Err(Error::InvalidTimestamp { given: at, newest });
+        }
+        Ok(at)
+    }
+
+    /// The timestamp, if what was visible at it is still kept.
+    async fn readable(&self, at: Timestamp) -> Result<Timestamp, Error> {
+        let at = self.checked_time(0, at).await?;
+        let safe_point = self.cluster.pd.safe_point().await?;
+        if at < safe_point {
+            return Err(Error::SnapshotTooOld {
+                start_ts: at,
+                safe_point,
+            });
+        }
+        Ok(at)
+    }
+
+    async fn begin(&self, given: Option<Timestamp>) -> Result<Timestamp, Error> {
+        let newest = self.now().await?;
+        let start = match given {
+            None => newest,
+            Some(given) => self.readable(given).await?,
+        };
+        self.registry.enter(start, newest)?;
+        Ok(start)
+    }
+}
+
+impl Store for TikvStore {
+    fn begin(&self, begin: Begin) -> Answer<'_, Timestamp> {
+        let core = Arc::clone(&self.core);
+        self.as_long_as_wanted(async move { core.begin(begin.start_ts).await })
+    }
+
+    fn timestamp(&self) -> Answer<'_, Timestamp> {
+        let core = Arc::clone(&self.core);
+        self.as_long_as_wanted(async move { core.now().await })
+    }
+
+    /// The cluster's collector is not held back: this only checks that the timestamp can be read at.
+    fn hold(&self, at: Option<Timestamp>) -> Answer<'_, Timestamp> {
+        let core = Arc::clone(&self.core);
+        self.as_long_as_wanted(async move {
+            match at {
+                None => core.now().await,
+                Some(at) => core.readable(at).await,
+            }
+        })
+    }
+
+    fn let_go(&self, _: Timestamp) {}
+
+    fn get<'a>(&'a self, key: &'a [u8], at: Timestamp) -> Answer<'a, Option<Bytes>> {
+        let (core, key) = (Arc::clone(&self.core), Bytes::copy_from_slice(key));
+        self.as_long_as_wanted(async move {
+            core.readable(at).await?;
+            core.cluster.get(&key, at).await
+        })
+    }
+
+    fn batch_get<'a>(&'a self, keys: &'a [Bytes], at: Timestamp) -> Answer<'a, Vec<Option<Bytes>>> {
+        let (core, keys) = (Arc::clone(&self.core), keys.to_vec());
+        self.as_long_as_wanted(async move {
+            core.readable(at).await?;
+            core.cluster.batch_get(&keys, at).await
+        })
+    }
+
+    fn scan<'a>(&'a self, request: &'a ScanRequest) -> Answer<'a, Pairs> {
+        let (core, request) = (Arc::clone(&self.core), request.clone());
+        self.as_long_as_wanted(async move {
+            core.readable(request.at).await?;
+            core.cluster.scan(&request).await
+        })
+    }
+
+    fn lock<'a>(
+        &'a self,
+        start: Timestamp,
+        keys: &'a [LockKey],
+        terms: &'a LockTerms,
+    ) -> Answer<'a, LockAnswers> {
+        Answer::waiting(async move {
+            let open = self.core.registry.open(start)?;
+            self.core.ask_for(&open, keys, terms)?;
+            let mut call = Call {
+                store: self,
+                open: Arc::clone(&open),
+                keys,
+            };
+            let (core, asking, keys, terms) = (
+                Arc::clone(&self.core),
+                Arc::clone(&open),
+                keys.to_vec(),
+                terms.clone(),
+            );
+            let task = self
+                .handle
+                .spawn(async move { core.lock_noted(&asking, keys, terms).await });
+            tokio::select! {
+                answers = task => {
+                    call.keys = &[];
+                    answers.unwrap_or_else(|_| Err(TikvError::ShutDown.into()))
+                }
+                () = open.until(|known| known.is_closed.then_some(())) => Err(End::RolledBack.closed()),
+            }
+        })
+    }
+
+    fn unlock(&self, start: Timestamp, locks: Vec<(Bytes, u64)>) -> Answer<'_, ()> {
+        let core = Arc::clone(&self.core);
+        self.to_the_end(async move {
+            match core.registry.open(start) {
+                Ok(open) => core.give_back(&open, locks).await,
+                // It holds nothing any more.
+                Err(_) => Ok(()),
+            }
+        })
+    }
+
+    fn stop_locking(&self, start: Timestamp) {
+        if let Ok(open) = self.core.registry.open(start) {
+            open.known(|known| known.is_closed = true);
+            open.changed();
+        }
+    }
+
+    fn heartbeat(&self, start: Timestamp, primary: Bytes, ttl: Duration) -> Answer<'_, ()> {
+        let core = Arc::clone(&self.core);
+        self.as_long_as_wanted(async move {
+            let open = core.registry.open(start)?;
+            core.heartbeat(&open, primary, ttl).await
+        })
+    }
+
+    fn status(&self, start: Timestamp, primary: Bytes) -> Answer<'_, TxnStatus> {
+        let core = Arc::clone(&self.core);
+        self.as_long_as_wanted(async move { core.status_of(start, primary).await })
+    }
+
+    fn prewrite<'a>(&'a self, start: Timestamp, request: &'a Prewrite) -> Answer<'a, Prewritten> {
+        let (core, request) = (Arc::clone(&self.core), request.clone());
+        self.to_the_end(async move {
+            match core.registry.end_of(start) {
+                Some(end) => prewrite::answer_again(end),
+                None => core.prewrite(&core.registry.open(start)?, &request).await,
+            }
+        })
+    }
+
+    fn decides_in_prewrite(&self) -> bool {
+        self.core.cluster.options.async_commit || self.core.cluster.options.one_phase
+    }
+
+    fn commit(&self, start: Timestamp) -> Answer<'_, Timestamp> {
+        let core = Arc::clone(&self.core);
+        self.to_the_end(async move {
+            match core.registry.end_of(start) {
+                Some(End::Committed { at, .. }) => Ok(at),
+                Some(end) => Err(end.closed()),
+                None => core.commit(&core.registry.open(start)?).await,
+            }
+        })
+    }
+
+    fn rollback(&self, start: Timestamp) -> Answer<'_, ()> {
+        let core = Arc::clone(&self.core);
+        self.to_the_end(async move {
+            match core.registry.end_of(start) {
+                Some(End::RolledBack) => Ok(()),
+                Some(end) => Err(end.closed()),
+                None => match core.registry.open(start) {
+                    Ok(open) => core.rollback(&open).await,
+                    Err(Error::TransactionClosed { .. }) => Ok(()),
+                    Err(error) => Err(error),
+                },
+            }
+        })
+    }
+
+    /// That of the cluster's collector.
+    fn safe_point(&self) -> Answer<'_, SafePoint> {
+        let core = Arc::clone(&self.core);
+        self.as_long_as_wanted(async move {
+            let now = core.now().await?;
+            let at = core.cluster.pd.safe_point().await?;
+            let age = (now >> COUNTER_BITS).saturating_sub(at >> COUNTER_BITS);
+            Ok(SafePoint {
+                at,
+                age: Duration::from_millis(age),
+            })
+        })
+    }
+}
+
+/// A lock call. What it gets is given back if it is dropped before it is told.
+struct Call<'a> {
+    store: &'a TikvStore,
+    open: Arc<Open>,
+    keys: &'a [LockKey],
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        if self.keys.is_empty() {
+            return;
+        }
+        let locks: Vec<(Bytes, u64)> = self
+            .keys
+            .iter()
+            .map(|key| (key.key.clone(), key.attempt))
+            .collect();
+        self.open.known(|known| {
+            locks
+                .iter()
+                .for_each(|(_, attempt)| known.give_back(*attempt))
+        });
+        let (core, open) = (Arc::clone(&self.store.core), Arc::clone(&self.open));
+        self.store.handle.spawn(async move {
+            if let Err(error) = core.give_back(&open, locks).await {
+                tracing::warn!(start_ts = open.start, %error, "a dropped lock is not given back");
+            }
+        });
+    }
+}
+
+/// A task that is ended with its handle.
+struct Wanted<T>(JoinHandle<T>);
+
+impl<T> Drop for Wanted<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A runtime that is shut down without waiting for it, as it has to be inside of another one.
+struct Shutting(Option<Runtime>);
+
+impl Drop for Shutting {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for TikvStore {
+    fn drop(&mut self) {
+        drop(Shutting(self.runtime.take()));
+    }
+}
+
+impl std::fmt::Debug for TikvStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TikvStore")
+            .field("cluster_id", &self.cluster_id())
+            .field("open", &self.open_transactions())
+            .finish_non_exhaustive()
+    }
+}

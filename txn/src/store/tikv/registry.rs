@@ -1,0 +1,244 @@
+//! The transactions that were begun here, and what is known of each.
+//!
+//! A cluster knows locks, not transactions. What [`Store`](crate::Store) promises of one, that it takes nothing after its end, that an
+//! attempt which was given back is refused, that an unlock comes before the next lock, is kept here, by this process
+//! for the transactions that it began. One mutex for each:
+//!
+//! - `held`: keys that were granted and told;
+//! - `asking`: keys that are asked for right now, by attempt. Whoever asks is a task that runs to its end, also if
+//!   nobody waits for it any more, so that what it gets is always either held or given back;
+//! - `returning`: keys whose give-back is not answered. A lock request for one waits until it is;
+//! - `put_down`: what a prewrite was sent for, noted before it is sent.
+//!
+//! The end of a transaction is decided under `decision`, an async mutex: of a commit and a rollback at once
+//! one waits for what the other comes to.
+
+use super::ended::{End, Ended};
+use crate::error::Error;
+use crate::lock::LockMode;
+use crate::store::{COUNTER_BITS, Timestamp, TxnStatus, lock};
+use bytes::Bytes;
+use dashmap::DashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::sync::{Mutex as AsyncMutex, Notify};
+
+/// All transactions of this store.
+#[derive(Debug, Default)]
+pub(super) struct Registry {
+    open: DashMap<Timestamp, Arc<Open>>,
+    ended: Ended,
+}
+
+/// An open transaction.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) start: Timestamp,
+    /// How old it was when it was begun here: time to live counts from the start timestamp.
+    age: Duration,
+    begun: Instant,
+    known: Mutex<Known>,
+    /// Something of `known` was settled that somebody may wait for.
+    changed: Notify,
+    pub(super) decision: AsyncMutex<Decision>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// It asks for no more locks.
+    pub(super) is_closed: bool,
+    pub(super) primary: Option<Bytes>,
+    pub(super) held: HashMap<Bytes, Held>,
+    pub(super) asking: HashMap<Bytes, HashSet<u64>>,
+    pub(super) returning: HashMap<Bytes, Held>,
+    given_back: HashSet<u64>,
+    /// Keys that nobody wants of whom they were granted to, while another attempt asks for them still.
+    suspect: HashSet<Bytes>,
+    /// The largest timestamp as of which any key was asked for.
+    pub(super) for_update_ts: Timestamp,
+    pub(super) put_down: BTreeSet<Bytes>,
+    /// A prewrite that may have decided was not answered.
+    pub(super) may_be_decided: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held {
+    pub(super) attempt: u64,
+    pub(super) mode: LockMode,
+    pub(super) for_update_ts: Timestamp,
+    pub(super) is_forced: bool,
+}
+
+/// How far the end of a transaction has come.
+#[derive(Debug, Default)]
+pub(super) struct Decision {
+    /// The timestamp of a commit that was sent and not refused.
+    pub(super) candidate: Option<Timestamp>,
+    pub(super) end: Option<End>,
+}
+
+impl Registry {
+    /// Enters a transaction; refused where one of this name is open or has committed.
+    pub(super) fn enter(&self, start: Timestamp, newest: Timestamp) -> Result<(), Error> {
+        let invalid = Error::InvalidTimestamp {
+            given: start,
+            newest,
+        };
+        if start == 0
+            || start > newest
+            || matches!(self.ended.of(start), Some(End::Committed { .. }))
+        {
+            return Err(invalid);
+        }
+        let mut is_vacant = false;
+        self.open.entry(start).or_insert_with(|| {
+            is_vacant = true;
+            let age = (newest >> COUNTER_BITS).saturating_sub(start >> COUNTER_BITS);
+            Arc::new(Open {
+                start,
+                age: Duration::from_millis(age),
+                begun: Instant::now(),
+                known: Mutex::default(),
+                changed: Notify::new(),
+                decision: AsyncMutex::default(),
+            })
+        });
+        is_vacant.then_some(()).ok_or(invalid)
+    }
+
+    /// The transaction, if it is open; else how it ended. One that was never begun here is rolled back.
+    pub(super) fn open(&self, start: Timestamp) -> Result<Arc<Open>, Error> {
+        match self.open.view(&start, |_, open| Arc::clone(open)) {
+            Some(open) => Ok(open),
+            None => Err(self
+                .ended
+                .of(start)
+                .map_or_else(|| self.ended.unknown(start), End::closed)),
+        }
+    }
+
+    /// How a transaction ended that was begun here.
+    pub(super) fn end_of(&self, start: Timestamp) -> Option<End> {
+        self.ended.of(start)
+    }
+
+    /// Forgets a transaction but for how it ended.
+    pub(super) fn end(&self, open: &Open, end: End) {
+        self.ended.note(open.start, end);
+        lock(&open.known).is_closed = true;
+        self.open.remove(&open.start);
+        open.changed.notify_waiters();
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.open.len()
+    }
+}
+
+impl Open {
+    pub(super) fn known<T>(&self, run: impl FnOnce(&mut Known) -> T) -> T {
+        run(&mut lock(&self.known))
+    }
+
+    pub(super) fn changed(&self) {
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until something that is looked for is so.
+    pub(super) async fn until<T>(&self, mut look: impl FnMut(&mut Known) -> Option<T>) -> T {
+        loop {
+            let changed = self.changed.notified();
+            let mut changed = std::pin::pin!(changed);
+            // Before the look: what changes after it is not missed.
+            changed.as_mut().enable();
+            if let Some(seen) = self.known(&mut look) {
+                return seen;
+            }
+            changed.await;
+        }
+    }
+
+    /// A time to live from now on, in milliseconds from the start timestamp on.
+    pub(super) fn ttl_ms(&self, ttl: Duration) -> u64 {
+        let whole = self.age + self.begun.elapsed() + ttl;
+        u64::try_from(whole.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Known {
+    /// Notes that an attempt was given back.
+    pub(super) fn give_back(&mut self, attempt: u64) {
+        self.given_back.insert(attempt);
+    }
+
+    pub(super) fn is_given_back(&self, attempt: u64) -> bool {
+        self.given_back.contains(&attempt)
+    }
+
+    pub(super) fn is_asking(&self, key: &Bytes, attempt: u64) -> bool {
+        self.asking
+            .get(key)
+            .is_some_and(|attempts| attempts.contains(&attempt))
+    }
+
+    pub(super) fn asks(&mut self, key: &Bytes, attempt: u64) {
+        self.asking.entry(key.clone()).or_default().insert(attempt);
+    }
+
+    fn has_asked(&mut self, key: &Bytes, attempt: u64) {
+        if let Some(attempts) = self.asking.get_mut(key) {
+            attempts.remove(&attempt);
+            if attempts.is_empty() {
+                self.asking.remove(key);
+            }
+        }
+    }
+
+    /// An attempt is answered; `may_hold` is whether the cluster may hold the lock for it, `held` what is to be noted of
+    /// one that was granted. Says whether the lock is nobody's and has to go back: it is `returning` then.
+    pub(super) fn answered(
+        &mut self,
+        key: &Bytes,
+        attempt: u64,
+        may_hold: bool,
+        granted: Option<Held>,
+        held: Held,
+    ) -> bool {
+        self.has_asked(key, attempt);
+        if let Some(granted) = granted {
+            self.suspect.remove(key);
+            let before = self.held.entry(key.clone()).or_insert(granted);
+            before.for_update_ts = before.for_update_ts.max(granted.for_update_ts);
+            return false;
+        }
+        if self.held.contains_key(key) {
+            return false;
+        }
+        if self.asking.contains_key(key) {
+            if may_hold {
+                self.suspect.insert(key.clone());
+            }
+            return false;
+        }
+        if self.suspect.remove(key) || may_hold {
+            self.returning.insert(key.clone(), held);
+            return true;
+        }
+        false
+    }
+
+    /// Whether the cluster may hold a lock on the primary.
+    pub(super) fn is_anything_sent(&self) -> bool {
+        !self.held.is_empty() || !self.put_down.is_empty()
+    }
+}
+
+impl From<End> for TxnStatus {
+    fn from(end: End) -> TxnStatus {
+        match end {
+            End::Committed { at, .. } => TxnStatus::Committed(at),
+            End::RolledBack => TxnStatus::RolledBack,
+        }
+    }
+}

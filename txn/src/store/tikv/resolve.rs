@@ -1,0 +1,305 @@
+//! Locks of others that are in the way.
+//!
+//! The lock's primary tells how its transaction stands ([`CheckTxnStatus`](CheckTxnStatusRequest)):
+//!
+//! - *committed* or *rolled back*: the lock is resolved accordingly, here and now;
+//! - *dead*, its time to live over without a decision: the primary is rolled back by the question itself, and the
+//!   lock after it. One of async commit is decided by its secondaries: if every one of them was put down, it is
+//!   committed at the largest of their timestamps, else it is rolled back;
+//! - *alive*: a reader has pushed its commit timestamp above its own, and passes the lock over; a writer has to wait.
+//!
+//! A lock whose primary is nowhere to be found may have been sent before its primary was: it is rolled back only
+//! when its own time to live is over.
+
+use super::TikvError;
+use super::cluster::Cluster;
+use super::proto::kvrpcpb::{
+    Action, CheckSecondaryLocksRequest, CheckTxnStatusRequest, CheckTxnStatusResponse, LockInfo,
+    Op, PessimisticRollbackRequest, ResolveLockRequest,
+};
+use crate::store::{COUNTER_BITS, Timestamp};
+use bytes::Bytes;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// How a lock that was in the way stands now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Resolved.
+    Gone,
+    /// A reader at the timestamp that was named may pass it over.
+    Passed,
+    /// Its transaction lives for so long from now on, if nothing is heard of it.
+    Alive { left: Duration },
+}
+
+/// What a reader has passed over.
+#[derive(Debug)]
+pub(super) struct Passed {
+    pub(super) transactions: Vec<u64>,
+    pause: Duration,
+}
+
+impl Default for Passed {
+    fn default() -> Self {
+        Self {
+            transactions: Vec::new(),
+            pause: Duration::from_millis(1),
+        }
+    }
+}
+
+impl Passed {
+    pub(super) fn add(&mut self, transaction: u64) {
+        if !self.transactions.contains(&transaction) {
+            self.transactions.push(transaction);
+        }
+    }
+
+    /// Waits for a transaction that cannot be pushed; it ends by itself, or by its time to live.
+    pub(super) async fn wait(&mut self) {
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(Duration::from_millis(100));
+    }
+}
+
+/// How a transaction ended, or that it has not.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Standing {
+    Committed(Timestamp),
+    RolledBack,
+    /// Its primary is locked.
+    Locked {
+        is_pushed: bool,
+        ttl: Duration,
+        primary: Option<Box<LockInfo>>,
+    },
+    /// Nothing was ever heard of it, and nothing was done.
+    Unknown,
+}
+
+/// A question about a transaction.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Inquiry {
+    pub(super) primary: Bytes,
+    pub(super) start: Timestamp,
+    /// Of a reader whose way it is in.
+    pub(super) reader: Timestamp,
+    /// As of when its time to live is looked at.
+    pub(super) now: Timestamp,
+    pub(super) rolls_back_unknown: bool,
+    pub(super) of_pessimistic_lock: bool,
+    /// A transaction of async commit is treated as any other.
+    pub(super) forces_sync: bool,
+}
+
+/// The locks that a lock stands for: a shared one for those of its holders.
+pub(super) fn each(lock: LockInfo) -> Vec<LockInfo> {
+    if lock.shared_lock_infos.is_empty() {
+        return vec![lock];
+    }
+    let key = lock.key;
+    let own = lock.shared_lock_infos.into_iter();
+    own.map(|holder| LockInfo {
+        key: key.clone(),
+        ..holder
+    })
+    .collect()
+}
+
+fn is_pessimistic(lock: &LockInfo) -> bool {
+    lock.lock_type == Op::PessimisticLock as i32
+        || lock.lock_type == Op::SharedPessimisticLock as i32
+}
+
+/// When the time to live that counts from `start` is over, and how long that is from `now`.
+pub(super) fn left_of(start: Timestamp, ttl_ms: u64, now: Timestamp) -> Duration {
+    let end = (start >> COUNTER_BITS).saturating_add(ttl_ms);
+    Duration::from_millis(end.saturating_sub(now >> COUNTER_BITS))
+}
+
+impl Cluster {
+    /// Looks at the transaction of a lock, for a reader at a timestamp or, with zero, for a writer.
+    pub(super) async fn resolve(
+        &self,
+        lock: &LockInfo,
+        reader: Timestamp,
+    ) -> Result<Found, TikvError> {
+        let now = self.timestamp().await?;
+        let left = left_of(lock.lock_version, lock.lock_ttl, now);
+        let inquiry = Inquiry {
+            primary: lock.primary_lock.clone(),
+            start: lock.lock_version,
+            reader,
+            now,
+            of_pessimistic_lock: is_pessimistic(lock),
+            ..Inquiry::default()
+        };
+        let mut standing = self.inquire(&inquiry).await?;
+        if standing == Standing::Unknown {
+            if !left.is_zero() {
+                return Ok(Found::Alive { left });
+            }
+            standing = self
+                .inquire(&Inquiry {
+                    rolls_back_unknown: true,
+                    ..inquiry.clone()
+                })
+                .await?;
+        }
+        let decided = match standing {
+            Standing::Committed(at) => at,
+            Standing::RolledBack | Standing::Unknown => 0,
+            Standing::Locked {
+                primary: Some(primary),
+                ..
+            } if primary.use_async_commit
+                && left_of(primary.lock_version, primary.lock_ttl, now).is_zero() =>
+            {
+                match self.decide_by_secondaries(&primary, &inquiry).await? {
+                    Standing::Committed(at) => at,
+                    Standing::RolledBack => 0,
+                    _ => {
+                        return Ok(Found::Alive {
+                            left: Duration::ZERO,
+                        });
+                    }
+                }
+            }
+            Standing::Locked {
+                is_pushed: true, ..
+            } if reader != 0 => return Ok(Found::Passed),
+            Standing::Locked { ttl, .. } => return Ok(Found::Alive { left: ttl }),
+        };
+        self.clear(lock, decided).await?;
+        Ok(Found::Gone)
+    }
+
+    /// Asks a transaction's primary.
+    pub(super) async fn inquire(&self, inquiry: &Inquiry) -> Result<Standing, TikvError> {
+        let request = CheckTxnStatusRequest {
+            context: None,
+            primary_key: inquiry.primary.clone(),
+            lock_ts: inquiry.start,
+            caller_start_ts: inquiry.reader,
+            current_ts: inquiry.now,
+            rollback_if_not_exist: inquiry.rolls_back_unknown,
+            force_sync_commit: inquiry.forces_sync,
+            resolving_pessimistic_lock: inquiry.of_pessimistic_lock,
+            verify_is_primary: false,
+        };
+        let answer = self
+            .at_key(&inquiry.primary, &request, Duration::ZERO)
+            .await?;
+        standing_of(answer, inquiry)
+    }
+
+    /// What became of a dead transaction of async commit.
+    pub(super) async fn decide_by_secondaries(
+        &self,
+        primary: &LockInfo,
+        inquiry: &Inquiry,
+    ) -> Result<Standing, TikvError> {
+        let mut min_commit_ts = primary.min_commit_ts;
+        let secondaries: BTreeSet<Bytes> = primary.secondaries.iter().cloned().collect();
+        for key in &secondaries {
+            let request = CheckSecondaryLocksRequest {
+                context: None,
+                keys: vec![key.clone()],
+                start_version: inquiry.start,
+            };
+            let answer = self.at_key(key, &request, Duration::ZERO).await?;
+            match answer.locks.first() {
+                Some(lock) if !lock.use_async_commit => {
+                    // It fell back to two phases: only the primary decides.
+                    let inquiry = Inquiry {
+                        forces_sync: true,
+                        ..inquiry.clone()
+                    };
+                    return self.inquire(&inquiry).await;
+                }
+                Some(lock) => min_commit_ts = min_commit_ts.max(lock.min_commit_ts),
+                // Committed already, or not there: then a rollback was left in its place.
+                None if answer.commit_ts != 0 => return Ok(Standing::Committed(answer.commit_ts)),
+                None => {
+                    min_commit_ts = 0;
+                    break;
+                }
+            }
+        }
+        let request = ResolveLockRequest {
+            context: None,
+            start_version: inquiry.start,
+            commit_version: min_commit_ts,
+            keys: vec![inquiry.primary.clone()],
+        };
+        let answer = self
+            .at_key(&inquiry.primary, &request, Duration::ZERO)
+            .await?;
+        match (answer.error, min_commit_ts) {
+            (None, 0) => Ok(Standing::RolledBack),
+            (None, at) => Ok(Standing::Committed(at)),
+            // Somebody else has decided meanwhile.
+            (Some(_), _) => self.inquire(inquiry).await,
+        }
+    }
+
+    /// Resolves one lock of a transaction that was committed at a timestamp or, with zero, rolled back.
+    async fn clear(&self, lock: &LockInfo, decided: Timestamp) -> Result<(), TikvError> {
+        tracing::debug!(start_ts = lock.lock_version, decided, "a lock is resolved");
+        if is_pessimistic(lock) {
+            let request = PessimisticRollbackRequest {
+                context: None,
+                start_version: lock.lock_version,
+                for_update_ts: lock.lock_for_update_ts.max(lock.lock_version),
+                keys: vec![lock.key.clone()],
+            };
+            let answer = self.at_key(&lock.key, &request, Duration::ZERO).await?;
+            return match answer.errors.into_iter().next() {
+                None => Ok(()),
+                Some(error) => Err(refused("a pessimistic rollback", error)),
+            };
+        }
+        let request = ResolveLockRequest {
+            context: None,
+            start_version: lock.lock_version,
+            commit_version: decided,
+            keys: vec![lock.key.clone()],
+        };
+        let answer = self.at_key(&lock.key, &request, Duration::ZERO).await?;
+        match answer.error {
+            None => Ok(()),
+            Some(error) => Err(refused("a resolved lock", error)),
+        }
+    }
+}
+
+fn standing_of(answer: CheckTxnStatusResponse, inquiry: &Inquiry) -> Result<Standing, TikvError> {
+    if let Some(error) = answer.error {
+        if error.txn_not_found.is_some() {
+            return Ok(Standing::Unknown);
+        }
+        // The lock does not name its transaction's primary (any more): it is as if the primary were nowhere.
+        if error.primary_mismatch.is_some() {
+            return Ok(Standing::Unknown);
+        }
+        return Err(refused("a transaction's status", error));
+    }
+    if answer.commit_version != 0 {
+        return Ok(Standing::Committed(answer.commit_version));
+    }
+    if answer.lock_ttl == 0 {
+        return Ok(Standing::RolledBack);
+    }
+    Ok(Standing::Locked {
+        is_pushed: answer.action == Action::MinCommitTsPushed as i32,
+        ttl: left_of(inquiry.start, answer.lock_ttl, inquiry.now),
+        primary: answer.lock_info.map(Box::new),
+    })
+}
+
+pub(super) fn refused(what: &str, error: super::proto::kvrpcpb::KeyError) -> TikvError {
+    TikvError::Protocol {
+        what: format!("{what} was refused: {error:?}"),
+    }
+}

@@ -1,0 +1,64 @@
+//! Trying again: longer and longer pauses with jitter, up to a deadline.
+
+use super::TikvError;
+use std::time::{Duration, Instant};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(300);
+
+/// The attempts of one operation.
+#[derive(Debug, Clone)]
+pub(super) struct Retry {
+    began: Instant,
+    until: Instant,
+    pause: Duration,
+    is_retried: bool,
+}
+
+impl Retry {
+    pub(super) fn new(patience: Duration) -> Self {
+        let began = Instant::now();
+        Self {
+            began,
+            until: began + patience,
+            pause: FIRST_PAUSE,
+            is_retried: false,
+        }
+    }
+
+    /// For how long it has been tried.
+    pub(super) fn waited(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Whether this is not the first attempt.
+    pub(super) fn is_retried(&self) -> bool {
+        self.is_retried
+    }
+
+    /// What is left of the time, and at most `longest`.
+    pub(super) fn left(&self, longest: Duration) -> Duration {
+        self.until
+            .saturating_duration_since(Instant::now())
+            .min(longest)
+    }
+
+    /// Waits before the next attempt; the failure of the last one where none is left.
+    pub(super) async fn pause(&mut self, last: TikvError) -> Result<(), TikvError> {
+        if !last.is_transient() || Instant::now() + self.pause >= self.until {
+            return Err(last);
+        }
+        tracing::debug!(error = %last, pause = ?self.pause, "tried again");
+        tokio::time::sleep(jittered(self.pause)).await;
+        self.is_retried = true;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        Ok(())
+    }
+}
+
+/// Between half of a pause and the whole of it, so that those who failed together do not come back together.
+fn jittered(pause: Duration) -> Duration {
+    use std::hash::{BuildHasher, RandomState};
+    let drawn = RandomState::new().hash_one(0_u8);
+    pause / 2 + (pause / 2).mul_f64(drawn as f64 / u64::MAX as f64)
+}

@@ -1,0 +1,148 @@
+//! The ways out.
+//!
+//! What was put down is rolled back for good: nothing of the transaction can come to those keys any more. What was only
+//! locked is released. A prewrite that may have decided and was not answered is looked up first: if the cluster
+//! has everything that makes it committed, then it is.
+
+use super::TikvCore;
+use super::ended::End;
+use super::proto::kvrpcpb::BatchRollbackRequest;
+use super::registry::Open;
+use super::resolve::{Inquiry, Standing};
+use crate::error::Error;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+
+impl TikvCore {
+    pub(super) async fn rollback(self: &Arc<Self>, open: &Arc<Open>) -> Result<(), Error> {
+        let mut decision = open.decision.lock().await;
+        match decision.end {
+            Some(End::RolledBack) => return Ok(()),
+            Some(end) => return Err(end.closed()),
+            None => {}
+        }
+        let (put_down, may_be_decided) = open.known(|known| {
+            known.is_closed = true;
+            let put_down: Vec<Bytes> = known.put_down.iter().cloned().collect();
+            (put_down, known.may_be_decided)
+        });
+        open.changed();
+        let end = if may_be_decided {
+            self.look_up(open).await?
+        } else {
+            None
+        };
+        let end = match end {
+            Some(end) => end,
+            None => self.roll_back_for_good(open, put_down).await?,
+        };
+        if end == End::RolledBack {
+            self.release_rest(open).await;
+        } else if let End::Committed { at, .. } = end {
+            self.commit_in_background(open, at, true);
+        }
+        decision.end = Some(end);
+        self.registry.end(open, end);
+        match end {
+            End::RolledBack => Ok(()),
+            end => Err(end.closed()),
+        }
+    }
+
+    async fn roll_back_for_good(
+        self: &Arc<Self>,
+        open: &Arc<Open>,
+        keys: Vec<Bytes>,
+    ) -> Result<End, Error> {
+        let make = |keys: &[Bytes]| BatchRollbackRequest {
+            context: None,
+            start_version: open.start,
+            keys: keys.to_vec(),
+        };
+        let answers = self.cluster.spread(keys, make, Duration::ZERO).await?;
+        let Some(error) = answers.into_iter().find_map(|(_, answer)| answer.error) else {
+            return Ok(End::RolledBack);
+        };
+        // It has been committed: by a commit whose answer was lost.
+        match self.look_up(open).await? {
+            Some(end @ End::Committed { .. }) => Ok(end),
+            _ => Err(super::resolve::refused("a rollback", error).into()),
+        }
+    }
+
+    /// How the cluster has decided a transaction whose prewrite or commit was not answered, or `None` where the primary is
+    /// only locked. Without a primary it is rolled back by the question.
+    async fn look_up(self: &Arc<Self>, open: &Arc<Open>) -> Result<Option<End>, Error> {
+        let Some(primary) = open.known(|known| known.primary.clone()) else {
+            return Ok(None);
+        };
+        let inquiry = Inquiry {
+            primary,
+            start: open.start,
+            rolls_back_unknown: true,
+            ..Inquiry::default()
+        };
+        let standing = match self.cluster.inquire(&inquiry).await? {
+            Standing::Locked {
+                primary: Some(primary),
+                ..
+            } if primary.use_async_commit => {
+                self.cluster
+                    .decide_by_secondaries(&primary, &inquiry)
+                    .await?
+            }
+            standing => standing,
+        };
+        Ok(match standing {
+            Standing::Committed(at) => Some(End::Committed {
+                at,
+                by_prewrite: None,
+            }),
+            Standing::RolledBack | Standing::Unknown => {
+                // The secondaries that were put down go the same way.
+                let put_down = open.known(|known| known.put_down.iter().cloned().collect());
+                return Box::pin(self.roll_back_for_good(open, put_down))
+                    .await
+                    .map(Some);
+            }
+            Standing::Locked { .. } => None,
+        })
+    }
+
+    /// Releases what a transaction that is over still holds without having written it; also what it may still get.
+    pub(super) async fn release_rest(self: &Arc<Self>, open: &Arc<Open>) {
+        let (mut keys, for_update_ts) = open.known(|known| {
+            let asking = known.asking.keys();
+            let rest = known
+                .held
+                .keys()
+                .chain(known.returning.keys())
+                .chain(asking);
+            let rest = rest.filter(|key| !known.put_down.contains(*key));
+            (rest.cloned().collect::<Vec<Bytes>>(), known.for_update_ts)
+        });
+        keys.sort_unstable();
+        keys.dedup();
+        if let Err(error) = self.roll_back_locks(open, keys, for_update_ts).await {
+            tracing::warn!(start_ts = open.start, %error, "locks are left to who meets them");
+            return;
+        }
+        open.known(|known| {
+            known.held.clear();
+            known.returning.clear();
+        });
+        open.changed();
+    }
+
+    pub(super) fn release_in_background(self: &Arc<Self>, open: &Arc<Open>) {
+        let (core, open) = (Arc::clone(self), Arc::clone(open));
+        tokio::spawn(async move {
+            let put_down: Vec<Bytes> = open.known(|known| known.put_down.iter().cloned().collect());
+            if let Err(error) = core.roll_back_for_good(&open, put_down).await {
+                tracing::warn!(start_ts = open.start, %error, "locks are left to who meets them");
+            }
+            core.release_rest(&open).await;
+        });
+    }
+}
