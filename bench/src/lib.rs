@@ -1,13 +1,14 @@
 #![forbid(unsafe_code)]
 //! Benchmarks of Untorn beside its peers.
 //!
-//! Two programs and a criterion target share this library:
+//! Three programs and a criterion target share this library:
 //!
 //! - `untorn-bench compare` times every workload on every peer in *interleaved rounds*: round by round, peer by peer, so that a
 //!   slow minute of the machine falls on all of them. It prints the minimum, the spread and the ratio to Untorn.
 //! - `footprint` fills one table in a fresh process under a counting allocator and prints bytes per entry. It is called
 //!   for the memory figures; it is a program of its own because counting costs two shared atomics per allocation, which would tell
 //!   in the timings.
+//! - `soak` looks for faults, not for figures: [`soak`].
 //! - `cargo bench` runs the same workloads at a small size under criterion.
 //!
 //! # What is measured
@@ -43,6 +44,7 @@ pub mod published;
 pub mod results;
 pub mod roster;
 pub mod run;
+pub mod soak;
 pub mod suite;
 pub mod table;
 pub mod targets;

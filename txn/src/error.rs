@@ -8,6 +8,7 @@ use crate::DisplayKey;
 use crate::flags::Assertion;
 use crate::lock::{LockError, WaitEdge};
 use crate::store::Timestamp;
+use crate::store::mem::LogFailure;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -150,6 +151,13 @@ pub enum Error {
         /// The last that was heard of the store.
         source: Arc<dyn std::error::Error + Send + Sync>,
     },
+    /// The store takes no commits any more, because its [log](crate::store::mem::log) has failed. This one was rolled
+    /// back; reads go on.
+    #[error("nothing can be committed: {source}")]
+    LogFailed {
+        /// How it failed.
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
     /// The database was closed.
     #[error("the database is closed")]
     DatabaseClosed,
@@ -199,6 +207,12 @@ impl Error {
         Self::Store {
             source: Arc::new(source),
             transient: true,
+        }
+    }
+
+    pub(crate) fn log_failed(failure: LogFailure) -> Self {
+        Self::LogFailed {
+            source: Arc::new(failure),
         }
     }
 

@@ -9,6 +9,7 @@
 //! - [Many threads, one transaction](#many-threads-one-transaction)
 //! - [Async and blocking](#async-and-blocking)
 //! - [Consistency](#consistency): what every operation promises
+//! - [Durability](#durability)
 //! - [Errors](#errors)
 //! - [The parts](#the-parts), usable by themselves
 //! - [What is not there](#what-is-not-there)
@@ -74,8 +75,8 @@
 //!
 //! Methods that may wait are `async`; [`Transaction::blocking`] has the same names for threads that park instead. No
 //! runtime is needed or named: a waiting future is woken by whoever releases the lock, or by a thread of this crate
-//! when its time is up. With the embedded store nothing but a lock ever waits, so every other future is ready at its
-//! first poll. Futures may be dropped at any time: a lock call withdraws, a commit or rollback that was begun runs to its
+//! when its time is up. With the embedded store nothing but a lock ever waits, and a commit for its log where there is one,
+//! so every other future is ready at its first poll. Futures may be dropped at any time: a lock call withdraws, a commit or rollback that was begun runs to its
 //! end on the database's own thread, which also keeps locks alive and tells a store what it did not answer.
 //!
 //! # Consistency
@@ -96,6 +97,26 @@
 //! | `commit`, `rollback` | of several that race exactly one wins; the others get `TransactionClosed` at once |
 //! | `Db::begin`, reads | never wait for a transaction |
 //!
+//! # Durability
+//!
+//! [`Db::in_memory`] and [`MemStore::new`] keep data in memory alone. [`MemStore::open`] keeps them in memory and a
+//! write-ahead log in a directory:
+//!
+//! - A commit is on the disk before anybody can see it or is told of it; commits of the same time share a sync. What a
+//!   crash leaves is a prefix of the commits, each whole, with every one that was answered.
+//!   [`SyncMode`](store::mem::SyncMode) promises less and is faster.
+//! - Locks, pessimistic ones too, and whatever a transaction had not committed end with the process. So do old versions:
+//!   after a restart nothing can be read as of a timestamp before it.
+//! - Timestamps rise over restarts, whatever the clock does.
+//! - A torn end of the log is cut off, any other damage is an error with file and place
+//!   ([`OpenError`](store::mem::OpenError)).
+//! - After a write or sync that failed nothing is committed any more ([`Error::LogFailed`]), what was under way is
+//!   [`Error::Undetermined`], and reads go on. [`Store::status`] tells after the next opening how it ended.
+//! - One store at a time has a directory open.
+//!
+//! A checkpoint replaces the log from time to time. All data must fit into memory. How it works:
+//! [`store::mem::log`].
+//!
 //! # Errors
 //!
 //! Whatever a caller can cause is an [`Error`]; one that is [retryable](Error::is_retryable) may go away in a new
@@ -111,7 +132,7 @@
 //!
 //! # What is not there
 //!
-//! Nothing is written to disk. Counters are those of the lock table and the store; there is no exporter for them.
+//! Counters are those of the lock table and the store; there is no exporter for them.
 
 pub mod buffer;
 mod db;
@@ -119,10 +140,16 @@ mod error;
 pub mod flags;
 mod key_display;
 pub mod lock;
+mod mutant;
 pub mod store;
 mod sync;
 pub mod transaction;
 mod worker;
+
+#[cfg(untorn_loom)]
+#[doc(hidden)]
+#[path = "model.rs"]
+pub mod __model;
 
 pub use buffer::{Entry, MemBuffer};
 pub use db::{BlockingDb, Cause, Closed, Db, DbSnapshot};

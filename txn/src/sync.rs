@@ -16,7 +16,9 @@ mod plain {
     use std::sync::PoisonError;
     use std::time::Instant;
 
-    pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+    pub(crate) use std::sync::{MutexGuard, OnceLock};
+    pub(crate) use std::thread_local;
 
     /// `std`'s mutex without poison.
     #[derive(Debug, Default)]
@@ -70,6 +72,21 @@ mod plain {
     pub(crate) fn spin() {
         std::hint::spin_loop();
     }
+
+    /// A number for each thread, in the order in which they first ask.
+    pub(crate) fn thread_number() -> usize {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        std::thread_local! {
+            static NUMBER: usize = THREADS.fetch_add(1, Ordering::Relaxed);
+        }
+        NUMBER.try_with(|number| *number).unwrap_or_default()
+    }
+
+    /// How many threads can run at once.
+    pub(crate) fn parallelism() -> usize {
+        static THREADS: OnceLock<usize> = OnceLock::new();
+        *THREADS.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
+    }
 }
 
 #[cfg(untorn_loom)]
@@ -77,7 +94,9 @@ mod modelled {
     use std::sync::{Arc, PoisonError};
     use std::time::Instant;
 
-    pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
+    pub(crate) use loom::sync::MutexGuard;
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+    pub(crate) use loom::thread_local;
 
     /// Loom's mutex without poison.
     #[derive(Debug, Default)]
@@ -93,6 +112,36 @@ mod modelled {
                 Ok(guard) => guard,
                 Err(poisoned) => poisoned.into_inner(),
             }
+        }
+    }
+
+    /// `std`'s, so that a reference may be handed out, behind words that loom sees.
+    #[derive(Debug, Default)]
+    pub(crate) struct OnceLock<T> {
+        value: std::sync::OnceLock<T>,
+        is_made: AtomicBool,
+        making: Mutex<()>,
+    }
+
+    impl<T> OnceLock<T> {
+        pub(crate) fn new() -> Self {
+            Self {
+                value: std::sync::OnceLock::new(),
+                is_made: AtomicBool::new(false),
+                making: Mutex::new(()),
+            }
+        }
+
+        pub(crate) fn get(&self) -> Option<&T> {
+            let is_made = self.is_made.load(Ordering::Acquire);
+            self.value.get().filter(|_| is_made)
+        }
+
+        pub(crate) fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
+            let _alone = self.making.lock();
+            let value = self.value.get_or_init(make);
+            self.is_made.store(true, Ordering::Release);
+            value
         }
     }
 
@@ -136,5 +185,13 @@ mod modelled {
 
     pub(crate) fn spin() {
         loom::thread::yield_now();
+    }
+
+    pub(crate) fn thread_number() -> usize {
+        0
+    }
+
+    pub(crate) fn parallelism() -> usize {
+        1
     }
 }

@@ -2,6 +2,8 @@
 #![allow(missing_docs)]
 
 #[cfg(untorn_loom)]
+mod buffer;
+#[cfg(untorn_loom)]
 mod collector;
 #[cfg(untorn_loom)]
 mod harness;

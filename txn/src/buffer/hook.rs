@@ -14,9 +14,9 @@
 //! A hook that was replaced may still be running, or be about to run, when the swap returns.
 
 use super::MemBuffer;
+use crate::sync::{self, AtomicUsize, Ordering};
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The hook is called when the total is this many bytes from what it was told last.
 pub const MEMORY_BLOCK: usize = 4096;
@@ -39,7 +39,7 @@ impl Hook {
     }
 }
 
-thread_local! {
+sync::thread_local! {
     /// The buffers whose hooks this thread is in.
     static RUNNING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
@@ -50,7 +50,8 @@ struct Running;
 impl Running {
     /// `None` if it is already.
     fn begin(buffer: usize) -> Option<Running> {
-        RUNNING.with_borrow_mut(|running| {
+        RUNNING.with(|running| {
+            let mut running = running.borrow_mut();
             let new = !running.contains(&buffer);
             new.then(|| running.push(buffer))
         })?;
@@ -60,7 +61,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        RUNNING.with_borrow_mut(|running| running.pop());
+        RUNNING.with(|running| running.borrow_mut().pop());
     }
 }
 
@@ -92,15 +93,15 @@ impl MemBuffer {
     /// ```
     pub fn set_memory_hook(&self, hook: impl Fn(usize) + Send + Sync + 'static) {
         let inner = self.inner();
-        // Shut out, so that no write is half counted.
-        let rules = inner.exclusive();
+        // So that no write is half counted.
+        let shut = inner.shut();
         let table = inner.table.load();
         table.count_held_bytes();
         inner.hook.store(Some(Arc::new(Hook {
             call: Box::new(hook),
             reported: AtomicUsize::new(table.held_bytes()),
         })));
-        drop(rules);
+        drop(shut);
     }
 
     /// Takes the hook away.

@@ -112,8 +112,8 @@ impl MemBuffer {
         mut f: impl FnMut(Bytes, Entry, KeyFlags),
     ) -> Result<(), Error> {
         let writes = {
-            let rules = self.inner().exclusive();
-            let open = stage.in_table(self, &rules.stages);
+            let shut = self.inner().shut();
+            let open = stage.in_table(self, &shut);
             open.and_then(|stage| self.inner().table.load().stage_writes(stage))
         };
         for write in writes.ok_or(Error::StageOrder)? {

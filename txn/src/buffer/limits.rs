@@ -11,14 +11,14 @@
 //!
 //! So `charged >= size` at every instant, and growth is only added where the sum stays within the
 //! limit: `size <= charged <= limit`. The word is kept only while a limit is set; it is computed
-//! anew from the table, with every writer shut out, when a limit is set and after a stage is
+//! anew from the table, with the gate shut, when a limit is set and after a stage is
 //! cleaned up. Room reserved ahead of its writes is part of it.
 //!
 //! `charged` may be too high for a moment (2 and 3), so a write that does not fit is tried once
-//! more with the other writers shut out: what is refused then is refused for what is really there.
+//! more with the gate shut: what is refused then is refused for what is really there.
 
 use crate::error::Error;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{AtomicUsize, Ordering};
 
 /// Longest key, in bytes; a higher key limit is taken as this.
 pub const MAX_KEY_LEN: usize = 65_535;
@@ -88,7 +88,7 @@ pub(super) struct Hold {
 }
 
 impl Room {
-    /// Sets `charged`; only with all writers shut out.
+    /// Sets `charged`; only with the gate shut.
     pub(super) fn recount(&self, size: usize) {
         self.charged.store(
             size + self.reserved.load(Ordering::SeqCst),

@@ -37,19 +37,19 @@
 //!
 //! The content is one [`Memtable`]; a write is one atomic read-modify-write of value and flags of
 //! one key. What decides *how* to write (open stages, limits, the freeze at commit) are the *rules*
-//! behind a gate: a lock with one shard for every few threads, so that writers, who pass it shared,
-//! do not meet. What changes the rules, or closes a stage, passes it exclusively: then no write is
-//! under way, so a write knows for its whole course which stage it belongs to, what is charged
-//! against the limit is what is there, and the dirty mark belongs to the writes that can be seen.
-//! Reads never pass it. No caller's code runs inside, so it cannot be held for long or deadlock.
+//! behind a gate, which writers pass together, without meeting each other. What changes the rules,
+//! or closes a stage, shuts it: then no write is under way, so a write knows for its whole course
+//! which stage it belongs to, what is charged against the limit is what is there, and the dirty
+//! mark belongs to the writes that can be seen. Reads never pass it. No caller's code runs inside,
+//! so it cannot be held for long or deadlock.
 //!
 //! | word | changed by | read by |
 //! |---|---|---|
-//! | table | writers (gate shared), closing stages (exclusive) | everybody, no gate |
-//! | which table | `reset` (exclusive) | everybody, no gate |
-//! | rules | stage, savepoint, close, limits, `reset`, freeze (exclusive) | writers (shared) |
-//! | charged bytes | writers (shared), recounted by rollbacks and limits (exclusive) | writers |
-//! | dirty | writers (shared), outermost release (exclusive) | everybody; a "no" is asked again exclusively |
+//! | table | writers (inside the gate), closing stages (gate shut) | everybody, no gate |
+//! | which table | `reset` (shut) | everybody, no gate |
+//! | rules | stage, savepoint, close, limits, `reset`, freeze (shut) | writers (inside) |
+//! | charged bytes | writers (inside), recounted by rollbacks and limits (shut) | writers |
+//! | dirty | writers (inside), outermost release (shut) | everybody; a "no" is asked again with the gate shut |
 //!
 //! # Consistency and cost
 //!
@@ -114,14 +114,17 @@
 
 mod builder;
 mod entry;
+pub(crate) mod gate;
 mod hook;
 mod inspect;
 mod layer;
 mod limits;
 mod memory;
+mod notes;
 mod range;
 mod read;
 mod reserve;
+mod rules;
 mod savepoint;
 mod seam;
 mod snapshot;
@@ -144,15 +147,16 @@ pub use union::Union;
 pub use untorn_memtable::{Memory, Stats};
 
 use crate::error::{Error, TxnState};
+use crate::sync::{AtomicBool, Ordering};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use builder::Options;
-use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard};
+use gate::Gate;
 use hook::Hook;
 use limits::Room;
+use rules::Rules;
 use seam::Seam;
 use stage::Stages;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use tag::Tag;
 use untorn_memtable::Memtable;
 
@@ -174,10 +178,9 @@ impl Clone for MemBuffer {
 }
 
 struct Inner {
-    /// The content; `reset` puts a fresh one here. Changed with the gate held exclusively.
+    /// The content; `reset` puts a fresh one here. Changed with the gate shut.
     table: ArcSwap<Memtable>,
-    /// Writers pass shared, what changes their rules passes exclusively. Made by the first of them.
-    gate: OnceLock<ShardedLock<Rules>>,
+    gate: Gate<Rules, Stages>,
     room: Room,
     seam: Seam,
     dirty: AtomicBool,
@@ -185,22 +188,9 @@ struct Inner {
     options: Options,
 }
 
-/// What a writer has to know and may not change while it writes.
-#[derive(Debug)]
-struct Rules {
-    limits: Limits,
-    stages: Stages,
-    /// Of the table that is written now.
-    savepoints: savepoint::Count,
-    closed: Option<TxnState>,
-}
-
-impl Rules {
-    /// Whether what a write replaces may come back.
-    fn may_return(&self) -> bool {
-        self.stages.top().is_some() || self.savepoints.load(Ordering::Acquire) != 0
-    }
-}
+/// A writer is inside, or the buffer's rules are being changed.
+type Inside<'b> = gate::Inside<'b, Rules, Stages>;
+type Shut<'b> = gate::Shut<'b, Rules, Stages>;
 
 fn empty_table() -> Memtable {
     Memtable::with_persistent_tag(Tag::PERSISTENT)
@@ -236,25 +226,31 @@ impl MemBuffer {
     /// The limits in force.
     pub fn limits(&self) -> Limits {
         let made = self.made();
-        made.map_or(self.options.limits, |inner| inner.shared().limits)
+        made.map_or(self.options.limits, |inner| inner.inside().limits())
     }
 
     /// Sets the longest key, for writes that begin afterwards; at most [`MAX_KEY_LEN`].
     pub fn set_key_limit(&self, bytes: usize) {
-        self.inner().exclusive().limits.key = bytes.min(MAX_KEY_LEN);
+        self.change_limits(|limits| limits.key = bytes.min(MAX_KEY_LEN));
     }
 
     /// Sets the largest entry, for writes that begin afterwards.
     pub fn set_entry_limit(&self, bytes: usize) {
-        self.inner().exclusive().limits.entry = bytes;
+        self.change_limits(|limits| limits.entry = bytes);
     }
 
     /// Sets the largest size, for writes that begin afterwards. Below the present size growth is
     /// refused and all else works.
     pub fn set_buffer_limit(&self, bytes: usize) {
-        let mut rules = self.inner().exclusive();
-        rules.limits.buffer = bytes;
-        self.inner().recount(&rules);
+        self.change_limits(|limits| limits.buffer = bytes);
+    }
+
+    fn change_limits(&self, change: impl FnOnce(&mut Limits)) {
+        let shut = self.inner().shut();
+        let mut limits = shut.rules().limits();
+        change(&mut limits);
+        shut.rules().set_limits(limits);
+        self.inner().recount(&shut);
     }
 
     /// Empties the buffer at one instant; limits stay. Every open stage is closed by it: its
@@ -269,17 +265,16 @@ impl MemBuffer {
                 reason: "the buffer of a transaction cannot be reset",
             });
         }
-        let mut rules = self.inner().exclusive();
-        rules.stages.clear();
-        rules.savepoints = savepoint::Count::default();
+        let mut shut = self.inner().shut();
+        stage::end_all(&mut shut);
         let table = empty_table();
         if self.inner().hook.load().is_some() {
             table.count_held_bytes();
         }
         self.inner().table.store(Arc::new(table));
         self.inner().dirty.store(false, Ordering::SeqCst);
-        self.inner().recount(&rules);
-        drop(rules);
+        self.inner().recount(&shut);
+        drop(shut);
         self.report_memory();
         Ok(())
     }
@@ -292,13 +287,13 @@ impl MemBuffer {
     /// with `end_stages` every stage is closed as by `reset`, the content stays.
     #[allow(dead_code)] // for `Transaction`
     pub(crate) fn close(&self, state: TxnState, end_stages: bool) -> Result<(), Error> {
-        let mut rules = self.inner().exclusive();
+        let mut shut = self.inner().shut();
         if end_stages {
-            rules.stages.clear();
-        } else if rules.stages.top().is_some() {
+            stage::end_all(&mut shut);
+        } else if shut.rules().staged() {
             return Err(Error::StageOrder);
         }
-        rules.closed = Some(state);
+        shut.rules().close(state);
         Ok(())
     }
 }
@@ -317,7 +312,7 @@ impl Inner {
     fn new(options: Options) -> Inner {
         Inner {
             table: ArcSwap::from_pointee(empty_table()),
-            gate: OnceLock::new(),
+            gate: Gate::new(Rules::new(options.limits), Stages::default()),
             room: Room::default(),
             seam: Seam::default(),
             dirty: AtomicBool::new(false),
@@ -326,30 +321,19 @@ impl Inner {
         }
     }
 
-    fn gate(&self) -> &ShardedLock<Rules> {
-        self.gate.get_or_init(|| {
-            ShardedLock::new(Rules {
-                limits: self.options.limits,
-                stages: Stages::default(),
-                savepoints: savepoint::Count::default(),
-                closed: None,
-            })
-        })
+    /// Comes in to write: the rules stand still while the answer lives. Never twice by one thread.
+    fn inside(&self) -> Inside<'_> {
+        self.gate.enter()
     }
 
-    /// Rules as they are, unchanged while the guard lives. Never taken twice by one thread.
-    fn shared(&self) -> ShardedLockReadGuard<'_, Rules> {
-        self.gate().read().unwrap_or_else(PoisonError::into_inner)
+    /// No write is under way while the answer lives.
+    fn shut(&self) -> Shut<'_> {
+        self.gate.shut()
     }
 
-    /// No write is under way while the guard lives.
-    fn exclusive(&self) -> ShardedLockWriteGuard<'_, Rules> {
-        self.gate().write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Counts the room anew; only with writers shut out, which the rules' exclusive guard shows.
-    fn recount(&self, rules: &ShardedLockWriteGuard<'_, Rules>) {
-        if rules.limits.bounded() {
+    /// Counts the room anew.
+    fn recount(&self, shut: &Shut<'_>) {
+        if shut.rules().limits().bounded() {
             self.room.recount(self.table.load().stats().size);
         }
     }

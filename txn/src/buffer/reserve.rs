@@ -27,27 +27,28 @@ impl MemBuffer {
     pub(crate) fn reserve<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Reservation, Error> {
         let inner = self.inner();
         let attempt = |rules: &super::Rules| {
-            if let Some(state) = rules.closed {
+            if let Some(state) = rules.closed() {
                 return Err(Error::TransactionClosed { state });
             }
+            let limits = rules.limits();
             let table = inner.table.load();
             let pinned = table.pin();
             let mut bytes = 0;
             for key in keys.iter().map(AsRef::as_ref) {
-                rules.limits.admit(key.len(), None)?;
+                limits.admit(key.len(), None)?;
                 bytes += if pinned.entry(key).is_none() {
                     key.len()
                 } else {
                     0
                 };
             }
-            inner.room.reserve(bytes, &rules.limits)?;
+            inner.room.reserve(bytes, &limits)?;
             Ok(bytes)
         };
-        let reserved = attempt(&inner.shared());
+        let reserved = attempt(&inner.inside());
         let bytes = match reserved {
             // As for a write: a sibling may hold room for the moment only.
-            Err(Error::TxnTooLarge { .. }) => attempt(&inner.exclusive())?,
+            Err(Error::TxnTooLarge { .. }) => attempt(inner.shut().rules())?,
             other => other?,
         };
         Ok(Reservation {
@@ -70,10 +71,10 @@ impl Reservation {
     ) -> Result<(), Error> {
         let key = key.as_ref();
         let inner = self.buffer.inner();
-        let rules = inner.shared();
+        let rules = inner.inside();
         let bytes = key.len().min(self.bytes);
         self.bytes -= bytes;
-        let hold = inner.room.draw(bytes, &rules.limits);
+        let hold = inner.room.draw(bytes, &rules.limits());
         inner.attempt(&rules, key, Content::Keep, ops.as_ref(), Some(hold))
     }
 }
@@ -81,11 +82,9 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         if self.bytes != 0 {
-            let rules = self.buffer.inner().shared();
-            self.buffer
-                .inner()
-                .room
-                .unreserve(self.bytes, &rules.limits);
+            let inner = self.buffer.inner();
+            let rules = inner.inside();
+            inner.room.unreserve(self.bytes, &rules.limits());
         }
     }
 }

@@ -1,17 +1,13 @@
 //! Savepoints: instants to which everything that was written since can be taken back.
 //!
 //! They are the table's own. What is added here is what a rollback means for the stages' notes and
-//! for the room of a bounded buffer, both with the writers shut out, and a count of the savepoints
-//! that live, for writers have to know whether what they replace may come back.
+//! for the room of a bounded buffer, both with the gate shut, and a count of the savepoints that
+//! live, for writers have to know whether what they replace may come back.
 
 use super::MemBuffer;
 use crate::error::Error;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use untorn_memtable::{Memtable, RollbackError};
-
-/// How many savepoints of a table live.
-pub(super) type Count = Arc<AtomicUsize>;
 
 /// An instant of a [`MemBuffer`] to which it can return. A clone is the same savepoint.
 ///
@@ -27,7 +23,6 @@ struct Held {
     /// Taken by the drop alone.
     point: Option<Point>,
     number: u64,
-    live: Count,
 }
 
 type Point = untorn_memtable::Savepoint<Arc<Memtable>>;
@@ -35,9 +30,9 @@ type Point = untorn_memtable::Savepoint<Arc<Memtable>>;
 impl Drop for Held {
     /// Behind the gate, for who looks at a stage has to find all that was written in it.
     fn drop(&mut self) {
-        let _rules = self.buffer.inner().shared();
-        self.live.fetch_sub(1, Ordering::Release);
+        let rules = self.buffer.inner().inside();
         self.point = None;
+        rules.let_savepoint_go();
     }
 }
 
@@ -47,16 +42,13 @@ impl MemBuffer {
     /// Takes effect at one instant, in O(1); waits for the writes under way. While it lives the
     /// buffer keeps, of each key written since, the version of that instant.
     pub fn savepoint(&self) -> Savepoint {
-        let mut rules = self.inner().exclusive();
-        let live = rules.savepoints.clone();
-        live.fetch_add(1, Ordering::Release);
+        let shut = self.inner().shut();
         let held = Arc::new(Held {
             buffer: self.clone(),
             point: Some(Point::new(self.inner().table.load_full())),
-            number: rules.stages.count_savepoint(),
-            live,
+            number: shut.rules().count_savepoint(),
         });
-        drop(rules);
+        drop(shut);
         self.report_memory();
         Savepoint { held }
     }
@@ -95,8 +87,8 @@ impl MemBuffer {
     /// [`Error::StageOrder`] if a stage that was opened after it is open.
     pub fn rollback_to(&self, savepoint: &Savepoint) -> Result<(), Error> {
         let held = &savepoint.held;
-        let mut rules = self.inner().exclusive();
-        if let Some(state) = rules.closed {
+        let shut = self.inner().shut();
+        if let Some(state) = shut.rules().closed() {
             return Err(Error::TransactionClosed { state });
         }
         let ours = |point: &&Point| Arc::ptr_eq(point.table(), &self.inner().table.load());
@@ -108,9 +100,9 @@ impl MemBuffer {
                 RollbackError::StageOpen => Error::StageOrder,
                 _ => Error::StaleSavepoint,
             })?;
-        rules.stages.rolled_back_to(held.number);
-        self.inner().recount(&rules);
-        drop(rules);
+        shut.rules().notes().forget_since(held.number);
+        self.inner().recount(&shut);
+        drop(shut);
         self.report_memory();
         Ok(())
     }

@@ -1,9 +1,9 @@
 //! Nested stages: writes that can be taken back as one.
 //!
-//! The open stages are a stack in the rules, in step with the table's own: both change with the
-//! gate held exclusively, so a write, which passes the gate shared, knows its stage for its whole
-//! course and notes there, before it ends, that the stage was touched, and whether by a value or
-//! tombstone.
+//! The open stages are a stack, in step with the table's own: both change with the gate shut, so a
+//! write knows its stage for its whole course and [notes](super::notes), before it ends, that the
+//! stage was touched, and whether by a value or tombstone. The notes in the rules are those of the
+//! innermost stage; each stage keeps those of the stage outside of it until it is closed.
 //!
 //! | event | stack | table |
 //! |---|---|---|
@@ -15,15 +15,11 @@
 //! | drop of another | doomed | |
 //! | `rollback_to` | the innermost forgets what it noted since | rolls back |
 //! | `reset` | emptied | left behind with its stages |
-//!
-//! A note is the number of savepoints that had been made when it was taken, and only the oldest is
-//! kept: what was written first is what a rollback takes back last.
 
-use super::{Inner, MemBuffer, Rules};
+use super::notes::Notes;
+use super::{Inner, MemBuffer, Shut};
 use crate::error::Error;
-use crossbeam_utils::sync::ShardedLockWriteGuard;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use untorn_memtable::StageId;
 
 /// The open stages, outermost first.
@@ -32,95 +28,26 @@ pub(super) struct Stages {
     open: Vec<OpenStage>,
     /// Numbers given out; never reused, so that a handle from before a reset finds nothing.
     opened: u64,
-    /// Savepoints made so far.
-    savepoints: u64,
 }
 
 /// One open stage.
 #[derive(Debug)]
-pub(super) struct OpenStage {
+struct OpenStage {
     number: u64,
     table: StageId,
     /// Savepoints that had been made when it was opened.
     savepoints: u64,
-    /// Something was written under it and is still there.
-    touched: Note,
-    /// A value or tombstone was written under it and is still there.
-    wrote: Note,
+    /// Of the stage outside, for as long as this one is open.
+    outside: Notes,
     /// Its handle was dropped while a stage inside it was open.
     doomed: bool,
 }
 
-impl Stages {
-    /// The innermost open stage.
-    pub(super) fn top(&self) -> Option<&OpenStage> {
-        self.open.last()
-    }
-
-    /// Notes that something was written in the innermost stage, and whether that was a value or
-    /// tombstone.
-    pub(super) fn note(&self, content: bool) {
-        if let Some(stage) = self.top() {
-            stage.touched.take(self.savepoints);
-            if content {
-                stage.wrote.take(self.savepoints);
-            }
-        }
-    }
-
-    /// Counts a savepoint; answers its number.
-    pub(super) fn count_savepoint(&mut self) -> u64 {
-        self.savepoints += 1;
-        self.savepoints
-    }
-
-    /// What was written since a savepoint was taken back. No stage was opened since and is open.
-    pub(super) fn rolled_back_to(&mut self, savepoint: u64) {
-        if let Some(stage) = self.open.last_mut() {
-            stage.touched.forget_since(savepoint);
-            stage.wrote.forget_since(savepoint);
-        }
-    }
-
-    /// Forgets every stage.
-    pub(super) fn clear(&mut self) {
-        self.open.clear();
-    }
-}
-
-/// That something happened, and how many savepoints had been made when it first did.
-///
-/// Taken by writers, read and changed with the writers shut out: the gate orders all of it.
-#[derive(Debug)]
-struct Note(AtomicU64);
-
-impl Note {
-    const NOTHING: u64 = u64::MAX;
-
-    fn new() -> Note {
-        Note(AtomicU64::new(Note::NOTHING))
-    }
-
-    /// Dirties the line only once; others that write at the same time take the same note.
-    fn take(&self, savepoints: u64) {
-        if self.0.load(Ordering::Relaxed) == Note::NOTHING {
-            self.0.store(savepoints, Ordering::Relaxed);
-        }
-    }
-
-    fn is_taken(&mut self) -> bool {
-        *self.0.get_mut() != Note::NOTHING
-    }
-
-    fn merge(&mut self, mut inner: Note) {
-        *self.0.get_mut() = (*self.0.get_mut()).min(*inner.0.get_mut());
-    }
-
-    fn forget_since(&mut self, savepoint: u64) {
-        if *self.0.get_mut() >= savepoint {
-            *self = Note::new();
-        }
-    }
+/// Closes every stage and leaves what was written.
+pub(super) fn end_all(shut: &mut Shut<'_>) {
+    shut.open.clear();
+    shut.rules().set_staged(false);
+    shut.rules().notes().put(&Notes::default());
 }
 
 /// An open stage of a buffer.
@@ -170,19 +97,19 @@ impl MemBuffer {
     /// Takes effect at one instant; waits for the writes under way. Stages belong to the buffer,
     /// not to a thread.
     pub fn stage(&self) -> Stage {
-        let mut rules = self.inner().exclusive();
-        let stages = &mut rules.stages;
-        stages.opened += 1;
-        let number = stages.opened;
-        stages.open.push(OpenStage {
+        let mut shut = self.inner().shut();
+        shut.opened += 1;
+        let number = shut.opened;
+        let opened = OpenStage {
             number,
             table: self.inner().table.load().open_stage(),
-            savepoints: stages.savepoints,
-            touched: Note::new(),
-            wrote: Note::new(),
+            savepoints: shut.rules().savepoints(),
+            outside: shut.rules().notes().begin(),
             doomed: false,
-        });
-        drop(rules);
+        };
+        shut.open.push(opened);
+        shut.rules().set_staged(true);
+        drop(shut);
         self.report_memory();
         Stage {
             buffer: self.clone(),
@@ -194,7 +121,7 @@ impl MemBuffer {
     /// Number of open stages, doomed ones included.
     pub fn open_stages(&self) -> usize {
         let made = self.made();
-        made.map_or(0, |inner| inner.shared().stages.open.len())
+        made.map_or(0, |inner| inner.shut().open.len())
     }
 }
 
@@ -257,59 +184,56 @@ impl Drop for Stage {
 impl Inner {
     /// False, and nothing done, if `number` is not the innermost open stage.
     fn close_stage(&self, number: u64, end: End) -> bool {
-        let mut rules = self.exclusive();
-        let innermost = rules
-            .stages
-            .top()
-            .is_some_and(|stage| stage.number == number);
+        let mut shut = self.shut();
+        let innermost = shut.open.last();
+        let innermost = innermost.is_some_and(|stage| stage.number == number);
         if innermost {
-            self.close_innermost(&mut rules, end);
+            self.close_innermost(&mut shut, end);
         }
         innermost
     }
 
     /// Cleans the stage up if it is the innermost open one, else dooms it.
     fn drop_stage(&self, number: u64) {
-        let mut rules = self.exclusive();
-        let Some(place) = rules
-            .stages
-            .open
-            .iter()
-            .position(|stage| stage.number == number)
-        else {
+        let mut shut = self.shut();
+        let mut open = shut.open.iter();
+        let Some(place) = open.position(|stage| stage.number == number) else {
             return;
         };
-        if place + 1 == rules.stages.open.len() {
-            self.close_innermost(&mut rules, End::Cleanup);
+        if place + 1 == shut.open.len() {
+            self.close_innermost(&mut shut, End::Cleanup);
         } else {
-            rules.stages.open[place].doomed = true;
+            shut.open[place].doomed = true;
         }
     }
 
     /// Closes the innermost open stage and the doomed ones around it, at one instant for readers.
-    fn close_innermost(&self, rules: &mut ShardedLockWriteGuard<'_, Rules>, mut end: End) {
+    fn close_innermost(&self, shut: &mut Shut<'_>, mut end: End) {
         const AGREE: &str = "the stack and the table agree on the innermost stage";
         let table = self.table.load();
-        while let Some(mut stage) = rules.stages.open.pop() {
-            let savepoints_inside = rules.stages.savepoints > stage.savepoints;
-            let outer = rules.stages.open.last_mut();
+        while let Some(stage) = shut.open.pop() {
+            let rules = shut.rules();
+            let outer = shut.open.last();
+            rules.set_staged(outer.is_some());
             // A stage around it that is doomed takes it along, in a single step for readers. One
             // without writes has nothing to take back; released, it leaves no trace in the table.
-            let falls_with_outer = outer.as_ref().is_some_and(|outer| outer.doomed);
-            let leaves_trace = stage.touched.is_taken() || savepoints_inside;
+            let falls_with_outer = outer.is_some_and(|outer| outer.doomed);
+            let leaves_trace = rules.notes().touched() || rules.savepoints() > stage.savepoints;
             if end == End::Cleanup && leaves_trace && !falls_with_outer {
                 table.cleanup_stage(stage.table).expect(AGREE);
-                self.recount(rules);
+                rules.notes().put(&stage.outside);
+                self.recount(shut);
                 return;
             }
             table.release_stage(stage.table).expect(AGREE);
             match outer {
-                Some(outer) => {
-                    outer.touched.merge(stage.touched);
-                    outer.wrote.merge(stage.wrote);
+                Some(_) => rules.notes().merge(&stage.outside),
+                None => {
+                    if rules.notes().wrote() {
+                        self.mark_dirty();
+                    }
+                    rules.notes().put(&stage.outside);
                 }
-                None if stage.wrote.is_taken() => self.mark_dirty(),
-                None => {}
             }
             if !falls_with_outer {
                 return;

@@ -1,6 +1,6 @@
 //! Writes: values, tombstones, flags.
 //!
-//! A write passes the gate shared, so that stages, limits and the freeze stand still for it, and is
+//! A write goes through the gate, so that stages, limits and the freeze stand still for it, and is
 //! then one atomic read-modify-write of the table on one key. Writers never wait for each other,
 //! but for those that do not fit into a bounded buffer.
 
@@ -10,8 +10,8 @@ use super::tag::Tag;
 use super::{Inner, MemBuffer, Rules};
 use crate::error::Error;
 use crate::flags::{FlagOp, KeyFlags};
+use crate::sync::Ordering;
 use std::borrow::Cow;
-use std::sync::atomic::Ordering;
 use untorn_memtable::{Kind, Update};
 
 /// What a write does to the content of its key.
@@ -94,21 +94,16 @@ impl MemBuffer {
             return true;
         }
         // A write under way may be visible already and marked only in a moment: let it finish.
-        let Some(gate) = inner.gate.get() else {
-            return false;
-        };
-        let _rules = gate
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _shut = inner.shut();
         inner.dirty.load(Ordering::SeqCst)
     }
 
     fn write(&self, key: &[u8], content: Content<'_>, ops: &[FlagOp]) -> Result<(), Error> {
         let inner = self.inner();
-        let mut written = inner.attempt(&inner.shared(), key, content, ops, None);
+        let mut written = inner.attempt(&inner.inside(), key, content, ops, None);
         if matches!(written, Err(Error::TxnTooLarge { .. })) {
             // The room may only be held by a sibling for the moment: decide it alone.
-            written = inner.attempt(&inner.exclusive(), key, content, ops, None);
+            written = inner.attempt(inner.shut().rules(), key, content, ops, None);
         }
         self.report_memory();
         written
@@ -128,7 +123,7 @@ impl Inner {
     ) -> Result<(), Error> {
         let is_reserved = reserved.is_some();
         let mut hold = reserved.unwrap_or_default();
-        if let Some(state) = rules.closed {
+        if let Some(state) = rules.closed() {
             self.room.settle(hold, false);
             return Err(Error::TransactionClosed { state });
         }
@@ -138,12 +133,13 @@ impl Inner {
             Content::Tombstone => Some(0),
             Content::Keep => None,
         };
+        let limits = rules.limits();
         if !is_reserved {
-            rules.limits.admit(key.len(), value_len)?;
+            limits.admit(key.len(), value_len)?;
         }
 
         let may_return = rules.may_return();
-        let bounded = rules.limits.bounded();
+        let bounded = limits.bounded();
         let mut refused = None;
         let mut flags = KeyFlags::empty();
         let written = self.table.load().update(key, |item| {
@@ -156,7 +152,7 @@ impl Inner {
                 let before = item.map_or(0, |item| key.len() + item.value.len());
                 let kept = item.map_or(0, |item| item.value.len());
                 let after = key.len() + value_len.unwrap_or(kept);
-                if let Err(error) = self.room.fit(&mut hold, before, after, rules.limits.buffer) {
+                if let Err(error) = self.room.fit(&mut hold, before, after, limits.buffer) {
                     refused = Some(error);
                     return Update::Keep;
                 }
@@ -183,8 +179,8 @@ impl Inner {
             (None, Err(error)) => return Err(from_table(error, key.len(), value_len)),
             (None, Ok(_)) => {}
         }
-        rules.stages.note(value_len.is_some());
-        if rules.stages.top().is_none() || flags.intersects(KeyFlags::PERSISTENT) {
+        rules.note(value_len.is_some());
+        if !rules.staged() || flags.intersects(KeyFlags::PERSISTENT) {
             self.mark_dirty();
         }
         Ok(())

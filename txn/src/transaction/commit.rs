@@ -340,7 +340,14 @@ impl Core {
                 }
                 Ok(TxnStatus::Open) | Err(_) => {}
             }
-            if end.is_some_and(|end| end <= Instant::now()) {
+            let is_final = matches!(
+                silence,
+                Error::Store {
+                    transient: false,
+                    ..
+                }
+            );
+            if is_final || end.is_some_and(|end| end <= Instant::now()) {
                 return Decided::Unknown(silence);
             }
             let next = Instant::now() + pause;

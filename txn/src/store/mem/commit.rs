@@ -4,11 +4,15 @@ use super::collect::{Superseded, removed};
 use super::core::{Core, Open, Standing};
 use super::decision::Verdict;
 use super::ended::End;
+use super::log::{Entry, Queue, Waiting};
 use super::record::{Record, encode_old, old_key};
 use crate::error::{ConflictReason, Error};
-use crate::store::{AssertionLevel, Guard, Mutation, MutationOp, Prewrite, Timestamp, lock};
+use crate::store::{
+    Answer, AssertionLevel, Guard, Mutation, MutationOp, Prewrite, Timestamp, lock,
+};
 use bytes::Bytes;
 use std::borrow::Cow;
+use std::sync::MutexGuard;
 use untorn_memtable::Update;
 
 /// What a transaction has put down so far.
@@ -18,6 +22,8 @@ use untorn_memtable::Update;
 #[derive(Debug, Default)]
 pub(super) struct PutDown {
     keys: Vec<Written>,
+    /// The same for the log, where there is one.
+    entry: Option<Entry>,
     ended: bool,
 }
 
@@ -53,6 +59,9 @@ impl Core {
         if !put_down.keys.is_empty() {
             return Ok(());
         }
+        if let Some(failure) = self.log.as_ref().and_then(Queue::failure) {
+            return Err(Error::log_failed(failure));
+        }
         // All checks first: a transaction that fails leaves no traces to take back.
         let is_strict = request.assertions == AssertionLevel::Strict;
         let mut failed = None;
@@ -63,6 +72,7 @@ impl Core {
             return Err(failed);
         }
         put_down.keys.reserve(mutations.len());
+        let mut entry = self.log.is_some().then(|| Entry::new(start));
         for mutation in mutations {
             let (what, value) = match &mutation.op {
                 MutationOp::Put(value) | MutationOp::Insert(value) => {
@@ -83,6 +93,9 @@ impl Core {
                     value,
                 };
                 self.write_newest(&mutation.key, intent)?;
+                if let Some(entry) = &mut entry {
+                    entry.push(&mutation.key, value);
+                }
                 replaced
             };
             put_down.keys.push(Written {
@@ -91,6 +104,7 @@ impl Core {
                 replaced,
             });
         }
+        put_down.entry = entry.filter(|entry| !entry.is_empty());
         Ok(())
     }
 
@@ -155,29 +169,55 @@ impl Core {
         Ok(Some(record.time))
     }
 
-    fn write_newest(&self, key: &[u8], record: Record<'_>) -> Result<(), Error> {
+    pub(super) fn write_newest(&self, key: &[u8], record: Record<'_>) -> Result<(), Error> {
         write(&self.newest, key, record.tag(), &record.encode(), key.len())
     }
 
-    /// Decides, resolves and ends the transaction.
-    pub(super) fn decide(&self, start: Timestamp) -> Result<Timestamp, Error> {
-        let open = match self.standing(start)? {
-            Standing::Open(open) => open,
-            Standing::Ended(End::Committed(time)) => return Ok(time),
-            Standing::Ended(end) => return Err(end.closed()),
+    /// Decides, resolves and ends the transaction: at once, or when its entry is in the log.
+    pub(super) fn decide(&self, start: Timestamp) -> Answer<'_, Timestamp> {
+        let open = match self.standing(start) {
+            Ok(Standing::Open(open)) => open,
+            Ok(Standing::Ended(End::Committed(time))) => return Answer::ready(Ok(time)),
+            Ok(Standing::Ended(end)) => return Answer::ready(Err(end.closed())),
+            Err(error) => return Answer::ready(Err(error)),
         };
         let mut put_down = lock(&open.put_down);
-        let Verdict::Committed(time) = open.decision.commit(&self.oracle) else {
-            return Err(End::RolledBack.closed());
-        };
-        if put_down.ended {
-            return Ok(time);
+        if let Some(log) = &self.log
+            && let Some(entry) = put_down.entry.take()
+            && open.decision.verdict() == Verdict::Undecided
+            && let Err(failure) = log.push(&open, entry)
+        {
+            self.roll_back(&open, &mut put_down);
+            return Answer::ready(Err(Error::log_failed(failure)));
         }
+        if open.fate.is_with_log() {
+            drop(put_down);
+            return Answer::Waiting(Box::pin(Waiting::new(self, open)));
+        }
+        Answer::ready(match open.decision.commit(&self.oracle) {
+            Verdict::Committed(time) => {
+                self.resolve_all(&open, put_down, time);
+                Ok(time)
+            }
+            _ => Err(End::RolledBack.closed()),
+        })
+    }
+
+    /// Resolves and ends a transaction that the log's thread has decided; nothing if that was done before.
+    pub(super) fn finish(&self, open: &Open, time: Timestamp) {
+        self.resolve_all(open, lock(&open.put_down), time);
+    }
+
+    fn resolve_all(&self, open: &Open, mut put_down: MutexGuard<'_, PutDown>, time: Timestamp) {
+        if put_down.ended {
+            return;
+        }
+        let start = open.held.at;
         let keys = std::mem::take(&mut put_down.keys);
         for written in &keys {
             self.resolve_intent(start, time, written);
         }
-        self.leave(&open, End::Committed(time));
+        self.leave(open, End::Committed(time));
         put_down.ended = true;
         drop(put_down);
         let superseded = keys.len();
@@ -191,7 +231,6 @@ impl Core {
                 }),
         );
         self.collect_some(2 * superseded + 1);
-        Ok(time)
     }
 
     /// Replaces an intent by the committed record, in place.
@@ -231,24 +270,34 @@ impl Core {
         debug_assert!(resolved.is_ok(), "a record of this size was there before");
     }
 
-    /// Rolls back and ends the transaction; nothing if that was done before.
-    pub(super) fn take_back(&self, start: Timestamp) -> Result<(), Error> {
+    /// Rolls back and ends the transaction; nothing if that was done before. One that the log has can only be
+    /// waited for.
+    pub(super) fn take_back(&self, start: Timestamp) -> Result<Option<Waiting<'_>>, Error> {
         let open = match self.standing(start)? {
             Standing::Open(open) => open,
-            Standing::Ended(End::RolledBack) => return Ok(()),
+            Standing::Ended(End::RolledBack) => return Ok(None),
             Standing::Ended(end) => return Err(end.closed()),
         };
         let mut put_down = lock(&open.put_down);
-        if let Verdict::Committed(time) = open.decision.roll_back() {
+        if open.fate.is_with_log() {
+            drop(put_down);
+            return Ok(Some(Waiting::new(self, open)));
+        }
+        if let Verdict::Committed(time) = open.decision.verdict() {
             return Err(End::Committed(time).closed());
         }
-        if put_down.ended {
-            return Ok(());
+        self.roll_back(&open, &mut put_down);
+        Ok(None)
+    }
+
+    /// Under the mutex under which a commit is decided or handed to the log.
+    fn roll_back(&self, open: &Open, put_down: &mut PutDown) {
+        open.decision.roll_back();
+        if !put_down.ended {
+            self.undo(std::mem::take(&mut put_down.keys));
+            self.leave(open, End::RolledBack);
+            put_down.ended = true;
         }
-        self.undo(std::mem::take(&mut put_down.keys));
-        self.leave(&open, End::RolledBack);
-        put_down.ended = true;
-        Ok(())
     }
 
     fn undo(&self, keys: Vec<Written>) {

@@ -7,6 +7,7 @@ use super::ended::{End, Ended};
 use super::lease::Lease;
 use super::live::{Held, Live};
 use super::locks::Asked;
+use super::log::{Fate, Queue};
 use super::options::{MemStoreOptions, MemStoreStats};
 use crate::error::Error;
 use crate::lock::{LockTable, OwnerId};
@@ -31,6 +32,8 @@ pub(super) struct Core {
     pub(super) ended: Ended,
     pub(super) locks: LockTable,
     pub(super) garbage: Garbage,
+    /// What a store has that was opened in a directory.
+    pub(super) log: Option<Queue>,
     pub(super) made: Instant,
 }
 
@@ -41,6 +44,7 @@ pub(super) struct Open {
     pub(super) owner: Weak<()>,
     pub(super) lease: Lease,
     pub(super) decision: Decision,
+    pub(super) fate: Fate,
     pub(super) asked: Asked,
     pub(super) put_down: Mutex<PutDown>,
 }
@@ -52,7 +56,7 @@ pub(super) enum Standing {
 }
 
 impl Core {
-    pub(super) fn new(options: &MemStoreOptions) -> Self {
+    pub(super) fn new(options: &MemStoreOptions, log: Option<Queue>) -> Self {
         Self {
             oracle: Oracle::default(),
             live: Live::new(options.max_snapshot_age),
@@ -63,6 +67,7 @@ impl Core {
             ended: Ended::default(),
             locks: LockTable::new(),
             garbage: Garbage::default(),
+            log,
             made: Instant::now(),
         }
     }
@@ -97,6 +102,10 @@ impl Core {
         self.resolve(&[start]);
         Ok(match self.standing(start)? {
             Standing::Open(open) => match open.decision.verdict() {
+                // After the next opening of the store it is known.
+                Verdict::Undecided if let Some(failure) = open.fate.failure() => {
+                    return Err(Error::store(failure));
+                }
                 Verdict::Undecided => TxnStatus::Open,
                 Verdict::Committed(time) => TxnStatus::Committed(time),
                 Verdict::RolledBack => TxnStatus::RolledBack,
@@ -114,6 +123,7 @@ impl Core {
                 owner,
                 lease: Lease::default(),
                 decision: Decision::default(),
+                fate: Fate::default(),
                 asked: Asked::default(),
                 put_down: Mutex::default(),
             })

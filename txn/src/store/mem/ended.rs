@@ -67,6 +67,13 @@ impl Ended {
         ring.notes.push_back((start, time));
     }
 
+    /// How those up to `horizon` ended is not known, but for what is noted.
+    pub(super) fn forget(&self, horizon: Timestamp) {
+        for ring in &self.stripes {
+            lock(ring).horizon = horizon;
+        }
+    }
+
     /// How a transaction ended that is not open.
     pub(super) fn of(&self, start: Timestamp) -> Result<End, Error> {
         let ring = lock(self.ring(start));

@@ -29,7 +29,8 @@ impl Core {
         for &owner in owners {
             if self.is_dead(owner) {
                 tracing::info!(start_ts = owner, "a dead transaction is rolled back");
-                resolved |= self.take_back(owner).is_ok();
+                // One that the log has is not dead, but about to be decided.
+                resolved |= matches!(self.take_back(owner), Ok(None));
             }
         }
         resolved

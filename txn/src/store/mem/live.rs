@@ -97,6 +97,11 @@ impl Live {
         self.safe_point.load(Ordering::Acquire)
     }
 
+    /// There is nothing older to be read.
+    pub(crate) fn begin_at(&self, safe_point: Timestamp) {
+        self.safe_point.fetch_max(safe_point, Ordering::AcqRel);
+    }
+
     /// At one instant, all stripes locked: a view moves from the stripe in which its timestamp was drawn to the one
     /// of its number, and must not be missed on the way.
     fn oldest(&self) -> Option<Timestamp> {

@@ -66,6 +66,11 @@
 //!
 //! With a [largest age](MemStoreOptions::max_snapshot_age) the safe point does not wait for older ones: their reads
 //! are refused from then on, and so is a commit that would have to look for conflicts since then.
+//!
+//! # What lasts
+//!
+//! Nothing, unless the store is [opened](MemStore::open) in a directory: then what was put down is in a write-ahead
+//! [log] there before step 4, which the log's thread makes.
 
 mod collect;
 mod commit;
@@ -75,6 +80,7 @@ mod ended;
 mod lease;
 mod live;
 mod locks;
+pub mod log;
 mod options;
 mod read;
 mod record;
@@ -88,18 +94,28 @@ use super::{
 };
 use crate::lock::LockTable;
 use bytes::Bytes;
+use ended::End;
 pub use ended::Forgotten;
 use live::Held;
+pub use log::{LogFailure, LogOptions, OpenError, SyncMode};
 pub use options::{MemStoreOptions, MemStoreStats};
 use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// The embedded store. See the [module](self) for how it works.
 ///
 /// Reads and [`begin`](Store::begin) never wait for a transaction; they share short mutexes and the shards of
-/// a map with others. Data lives as long as the store: nothing is written to disk.
+/// a map with others. Data lives as long as the store; of one that is [opened](Self::open) in a directory it is in a
+/// log there besides, from which the next opening has it again.
+///
+/// Dropping a store that has a log waits for the last sync, and for a checkpoint that is being written.
 pub struct MemStore {
-    core: Core,
+    core: Arc<Core>,
+    /// The thread that writes the log.
+    log: Option<JoinHandle<()>>,
 }
 
 impl MemStore {
@@ -111,8 +127,48 @@ impl MemStore {
     /// An empty store.
     pub fn with_options(options: MemStoreOptions) -> Self {
         Self {
-            core: Core::new(&options),
+            core: Arc::new(Core::new(&options, None)),
+            log: None,
         }
+    }
+
+    /// A store whose commits are in a write-ahead log in the directory `path` before they are visible: what was
+    /// committed there before is in it. The directory is made where there is none. See [`log`] for what is promised, and
+    /// [`SyncMode`] for what is promised less.
+    ///
+    /// All data must fit into memory. Opening reads the last checkpoint and the log since, in one thread. A commit
+    /// takes a sync of the disk, which commits of the same time share.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use untorn_txn::store::mem::LogOptions;
+    /// use untorn_txn::{BeginOptions, Db, MemStore};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// let path = directory.path().join("accounts");
+    /// let db = Db::new(Arc::new(MemStore::open(&path, LogOptions::default())?));
+    /// let txn = db.blocking().begin(BeginOptions::default())?;
+    /// txn.put("alice", "100")?;
+    /// txn.blocking().commit()?;
+    /// drop((txn, db));
+    ///
+    /// let db = Db::new(Arc::new(MemStore::open(&path, LogOptions::default())?));
+    /// let reader = db.blocking().snapshot()?;
+    /// assert_eq!(reader.get_blocking("alice")?.as_deref(), Some(&b"100"[..]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`].
+    pub fn open(path: impl AsRef<Path>, options: LogOptions) -> Result<Self, OpenError> {
+        let (core, thread) = log::open(path.as_ref(), options)?;
+        Ok(Self {
+            core,
+            log: Some(thread),
+        })
     }
 
     /// The locks, to look at: who holds, who waits, counters.
@@ -129,6 +185,17 @@ impl MemStore {
     /// by bit; this is for the time after a burst.
     pub fn collect(&self) -> usize {
         self.core.collect_some(usize::MAX)
+    }
+}
+
+impl Drop for MemStore {
+    fn drop(&mut self) {
+        if let Some(thread) = self.log.take() {
+            if let Some(queue) = &self.core.log {
+                queue.end();
+            }
+            drop(thread.join());
+        }
     }
 }
 
@@ -210,11 +277,18 @@ impl Store for MemStore {
     }
 
     fn commit(&self, start: Timestamp) -> Answer<'_, Timestamp> {
-        Answer::ready(self.core.decide(start))
+        self.core.decide(start)
     }
 
     fn rollback(&self, start: Timestamp) -> Answer<'_, ()> {
-        Answer::ready(self.core.take_back(start))
+        match self.core.take_back(start) {
+            Ok(None) => Answer::ready(Ok(())),
+            Ok(Some(waiting)) => Answer::waiting(async move {
+                let time = waiting.await?;
+                Err(End::Committed(time).closed())
+            }),
+            Err(error) => Answer::ready(Err(error)),
+        }
     }
 
     fn safe_point(&self) -> Answer<'_, SafePoint> {

@@ -3,7 +3,7 @@
 use crate::store::Timestamp;
 use std::time::Duration;
 
-/// What may be chosen for a [`MemStore`].
+/// What may be chosen for a [`MemStore`](crate::MemStore).
 ///
 /// ```
 /// use std::time::Duration;
