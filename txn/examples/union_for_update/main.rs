@@ -8,12 +8,14 @@
 //!
 //! ```text
 //! cargo run --release --example union_for_update -- --branches 8 --seconds 5
+//! cargo run --release -p untorn-txn --features tikv --example union_for_update -- --store tikv --pd 127.0.0.1:2379
 //! ```
 //!
-//! Exit code 0: every check passed. 1: one failed, or a branch did. 2: the table or an option is wrong.
+//! Exit code 0: every check passed. 1: one failed, or a branch did. 2: the table or an option is wrong, or there is no cluster.
 
 mod branch;
 mod competitor;
+mod ground;
 mod monitor;
 mod options;
 mod report;
@@ -58,9 +60,9 @@ pub fn run(
     } else {
         match prepared(&options) {
             Err(error) => (2, Err(error)),
-            Ok((rows, json)) => (
+            Ok(Prepared { ground, rows, json }) => (
                 1,
-                round::run_all(&options, &rows, out).and_then(|summary| {
+                round::run_all(&options, &ground, &rows, out).and_then(|summary| {
                     write!(out, "{summary}")?;
                     if let Some(mut json) = json {
                         serde_json::to_writer_pretty(&mut json, &summary)?;
@@ -82,8 +84,15 @@ pub fn run(
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// What is to be known before anything runs: the rows, and that the report can be written.
-fn prepared(options: &Options) -> Result<(Vec<table::Row>, Option<std::fs::File>), Failure> {
+/// What is to be known before anything runs.
+struct Prepared {
+    ground: ground::Ground,
+    rows: Vec<table::Row>,
+    /// Where the report goes.
+    json: Option<std::fs::File>,
+}
+
+fn prepared(options: &Options) -> Result<Prepared, Failure> {
     let rows = table::load(options.input.as_deref(), options.rows)?;
     let json = match &options.json {
         None => None,
@@ -92,7 +101,11 @@ fn prepared(options: &Options) -> Result<(Vec<table::Row>, Option<std::fs::File>
                 .map_err(|error| format!("cannot write {}: {error}", path.display()))?,
         ),
     };
-    Ok((rows, json))
+    Ok(Prepared {
+        ground: ground::Ground::of(options)?,
+        rows,
+        json,
+    })
 }
 
 fn write_table(path: &std::path::Path, rows: Option<usize>) -> Result<(), Failure> {

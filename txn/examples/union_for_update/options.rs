@@ -1,6 +1,6 @@
 //! The command line.
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
 
 /// Runs a UNION of SELECT ... FOR UPDATE branches on one shared transaction and checks what a monitor sees.
@@ -19,12 +19,32 @@ pub struct Options {
     /// Repeat for this long; one round otherwise.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub seconds: Option<u64>,
+    /// Where the rows are.
+    #[arg(long, value_enum, default_value_t = StoreKind::Memory)]
+    pub store: StoreKind,
+    /// A placement driver of the TiKV cluster; several may be given.
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        value_delimiter = ',',
+        required_if_eq("store", "tikv")
+    )]
+    pub pd: Vec<String>,
     /// Write the result here.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
     /// Write the TPC-C customers to a file instead of running.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["input", "json", "seconds"])]
     pub write_table: Option<PathBuf>,
+}
+
+/// A store to run on.
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+pub enum StoreKind {
+    /// The embedded one.
+    Memory,
+    /// A TiKV cluster.
+    Tikv,
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

@@ -1,6 +1,7 @@
 //! The rounds: load the table, run the union, count again.
 
 use super::branch::{self, Done};
+use super::ground::{Field, Ground, Stall};
 use super::monitor::{self, Seen, Sizes};
 use super::options::Options;
 use super::report::Summary;
@@ -9,11 +10,10 @@ use super::{Failure, competitor};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use untorn_txn::{BeginOptions, Db, MemStore, Transaction};
+use untorn_txn::{BeginOptions, Transaction};
 
 /// What branches, monitor and competitor know of each other.
 #[derive(Debug, Default)]
@@ -43,7 +43,12 @@ impl Progress {
 }
 
 /// Rounds until the time is over, at least one.
-pub fn run_all(options: &Options, table: &[Row], out: &mut dyn Write) -> Result<Summary, Failure> {
+pub fn run_all(
+    options: &Options,
+    ground: &Ground,
+    table: &[Row],
+    out: &mut dyn Write,
+) -> Result<Summary, Failure> {
     let branches = usize::from(options.branches);
     writeln!(
         out,
@@ -58,7 +63,6 @@ pub fn run_all(options: &Options, table: &[Row], out: &mut dyn Write) -> Result<
             .max()
             .unwrap_or(0),
     )?;
-    let sizes = Sizes::of(table);
     let mut summary = Summary::new(table.len(), branches);
     let end = options
         .seconds
@@ -67,7 +71,10 @@ pub fn run_all(options: &Options, table: &[Row], out: &mut dyn Write) -> Result<
         "{prefix} [{bar:40}] {pos}/{len} rows locked, {msg}",
     )?);
     loop {
-        one(branches, table, &sizes, &bar, &mut summary)?;
+        summary.rounds += 1;
+        let field = ground.of_round(table, summary.rounds)?;
+        one(branches, &field, &bar, &mut summary)?;
+        field.clear()?;
         if summary.failures.len() > 20 || end.is_none_or(|end| Instant::now() >= end) {
             break;
         }
@@ -77,45 +84,32 @@ pub fn run_all(options: &Options, table: &[Row], out: &mut dyn Write) -> Result<
     Ok(summary)
 }
 
-fn load(db: &Db, table: &[Row]) -> Result<(), Failure> {
-    for rows in table.chunks(1_000) {
-        let txn = db.blocking().begin(BeginOptions::default())?;
-        for (key, value) in rows {
-            txn.insert(key, value)?;
-        }
-        txn.blocking().commit()?;
-    }
-    Ok(())
-}
-
 /// One round, on a store of its own.
 fn one(
     branches: usize,
-    table: &[Row],
-    sizes: &Sizes,
+    field: &Field<'_>,
     bar: &ProgressBar,
     summary: &mut Summary,
 ) -> Result<(), Failure> {
-    summary.rounds += 1;
     bar.set_prefix(format!("round {}", summary.rounds));
-    let store = Arc::new(MemStore::new());
-    let db = Db::new(Arc::clone(&store) as _);
-    load(&db, table)?;
+    field.load()?;
+    let (db, table) = (&field.db, &field.table[..]);
+    let sizes = Sizes::of(table);
 
     let progress = Progress {
         mark: format!("round {}", summary.rounds),
         held: competitor::rows_of(table.len()).collect(),
         ..Progress::default()
     };
-    let rival = competitor::begin(&db, table, &progress.mark)?;
+    let rival = competitor::begin(db, table, &progress.mark)?;
     let txn = db.blocking().begin(BeginOptions {
         label: Some("union".to_owned()),
         ..BeginOptions::default()
     })?;
-    let waits_before = store.locks().stats().waits;
+    let waits_before = field.waits();
     let begun = Instant::now();
     let (done, seen) = thread::scope(|scope| {
-        let monitor = scope.spawn(|| monitor::run(&txn, table.len(), sizes, &progress));
+        let monitor = scope.spawn(|| monitor::run(&txn, table.len(), &sizes, &progress));
         let threads: Vec<_> = (0..branches)
             .map(|n| {
                 let (txn, progress) = (txn.clone(), &progress);
@@ -124,7 +118,8 @@ fn one(
             })
             .collect();
         // The rival holds its rows until a branch really waits for one, so that every round has a wait.
-        while store.locks().waiting().is_empty()
+        let mut stall = Stall::new();
+        while !field.is_waited_for(&progress, &mut stall)
             && !threads.iter().all(|thread| thread.is_finished())
         {
             thread::yield_now();
@@ -145,9 +140,9 @@ fn one(
     for branch in done? {
         branches_done.push(branch.map_err(|_| "a branch panicked")??);
     }
-    summary.waits += store.locks().stats().waits - waits_before;
+    summary.waits += field.waits().unwrap_or(0) - waits_before.unwrap_or(0);
     summary.lock_time += elapsed.as_secs_f64();
-    check(&db, &store, &txn, table, &branches_done, seen, summary)
+    check(field, &txn, &branches_done, seen, summary)
 }
 
 fn show(txn: &Transaction, bar: &ProgressBar, begun: Instant) {
@@ -159,14 +154,13 @@ fn show(txn: &Transaction, bar: &ProgressBar, begun: Instant) {
 
 /// Counts everything again, from the table and from the lock table, then commits.
 fn check(
-    db: &Db,
-    store: &MemStore,
+    field: &Field<'_>,
     txn: &Transaction,
-    table: &[Row],
     branches: &[Done],
     seen: Seen,
     summary: &mut Summary,
 ) -> Result<(), Failure> {
+    let (db, table) = (&field.db, &field.table[..]);
     let covered: BTreeSet<usize> = (0..branches.len())
         .flat_map(|n| branch::rows_of(n, branches.len(), table.len()))
         .collect();
@@ -178,15 +172,7 @@ fn check(
     }
     let stats = txn.stats();
     let start_ts = txn.start_ts();
-    let held = store.locks().held();
-    let held_once = held
-        .iter()
-        .filter(|lock| {
-            lock.holders.len() == 1
-                && lock.holders[0].owner == start_ts
-                && lock.holders[0].attempts.len() == 1
-        })
-        .count();
+    let held = field.held_by(start_ts);
     summary.calls += branches.iter().map(|branch| branch.calls).sum::<u64>();
     summary.rows_locked += expected_len as u64;
     summary.found_locked += branches
@@ -200,7 +186,7 @@ fn check(
 
     let refused = competitor::is_refused(db, &table[table.len() / 2])?;
     let info = txn.blocking().commit()?;
-    let left = store.locks().len();
+    let left = field.locked().unwrap_or(0);
 
     let round = summary.rounds;
     let mut must = |holds: bool, what: String| {
@@ -229,13 +215,15 @@ fn check(
             times_locked.iter().filter(|&&times| times != 1).count()
         ),
     );
-    must(
-        held.len() == expected_len && held_once == expected_len,
-        format!(
-            "the lock table has {} keys, {held_once} held once by the union",
-            held.len()
-        ),
-    );
+    if let Some(held) = held {
+        must(
+            (held.keys, held.once) == (expected_len, expected_len),
+            format!(
+                "the lock table has {} keys, {} held once by the union",
+                held.keys, held.once
+            ),
+        );
+    }
     must(
         branches.iter().all(|branch| branch.wrong_values == 0),
         "a locking read did not see the newest value".to_owned(),

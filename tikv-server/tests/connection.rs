@@ -1,0 +1,158 @@
+//! What a store says of a cluster that is not there, is lost, or is another one; and that it says it in time.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use untorn_tikv_server::{Cluster, Fault};
+use untorn_txn::store::tikv::{TikvError, TikvOptions, TikvStore};
+use untorn_txn::{BeginOptions, Db, Error};
+
+const PATIENCE: Duration = Duration::from_millis(600);
+/// Far below any limit of gRPC or the system, far above the patience.
+const IN_TIME: Duration = Duration::from_secs(8);
+
+fn impatient() -> TikvOptions {
+    TikvOptions::default().patience(PATIENCE)
+}
+
+#[track_caller]
+fn told<T>(result: Result<T, Error>) -> TikvError {
+    let source = match result {
+        Err(Error::Store { source, .. }) => source,
+        Err(other) => panic!("not of the store: {other}"),
+        Ok(_) => panic!("there is nobody"),
+    };
+    source.downcast_ref::<TikvError>().cloned().unwrap()
+}
+
+#[test]
+fn an_address_where_nobody_listens_is_told_in_time() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    let began = Instant::now();
+    let error = told(TikvStore::connect_blocking([address.clone()], impatient()));
+    assert!(began.elapsed() < IN_TIME);
+    assert!(
+        matches!(&error, TikvError::NoPd { endpoints, .. } if *endpoints == [address]),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_is_no_address_is_refused_at_once() {
+    for bad in ["", "not an address", "https://127.0.0.1:2379"] {
+        let began = Instant::now();
+        let error = told(TikvStore::connect_blocking([bad], TikvOptions::default()));
+        assert!(
+            matches!(error, TikvError::BadEndpoint { .. }),
+            "{bad}: {error}"
+        );
+        assert!(began.elapsed() < Duration::from_secs(5));
+    }
+    let none: [&str; 0] = [];
+    assert!(matches!(
+        told(TikvStore::connect_blocking(none, TikvOptions::default())),
+        TikvError::BadEndpoint { .. }
+    ));
+}
+
+#[test]
+fn of_several_addresses_one_that_answers_is_enough() {
+    let cluster = Cluster::start(1).unwrap();
+    let endpoints = ["127.0.0.1:1".to_owned(), cluster.pd_endpoint()];
+    let store = TikvStore::connect_blocking(endpoints, TikvOptions::default()).unwrap();
+    assert_eq!(store.cluster_id(), cluster.id());
+}
+
+#[test]
+fn another_cluster_than_the_one_that_is_meant_is_refused() {
+    let cluster = Cluster::start(1).unwrap();
+    let options = TikvOptions::default().cluster_id(42);
+    let error = told(TikvStore::connect_blocking(
+        [cluster.pd_endpoint()],
+        options,
+    ));
+    assert!(
+        matches!(error, TikvError::WrongCluster { expected: 42, found } if found == cluster.id()),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_lost_pd_is_told_in_time_and_found_again() {
+    let cluster = Cluster::start(1).unwrap();
+    let store = TikvStore::connect_blocking([cluster.pd_endpoint()], impatient()).unwrap();
+    let db = Db::new(Arc::new(store));
+    let txn = db.blocking().begin(BeginOptions::default()).unwrap();
+    txn.put("k", "v").unwrap();
+    txn.blocking().commit().unwrap();
+    cluster.lose_pd(true);
+    let began = Instant::now();
+    let error = told(db.blocking().begin(BeginOptions::default()));
+    assert!(began.elapsed() < IN_TIME);
+    assert!(matches!(error, TikvError::NoTimestamp { .. }), "{error}");
+    assert!(error.is_transient());
+    cluster.lose_pd(false);
+    let view = db.blocking().snapshot().unwrap();
+    assert_eq!(view.get_blocking("k").unwrap().as_deref(), Some(&b"v"[..]));
+}
+
+#[test]
+fn a_cluster_that_is_gone_is_told_in_time() {
+    let cluster = Cluster::start(2).unwrap();
+    let store = TikvStore::connect_blocking([cluster.pd_endpoint()], impatient()).unwrap();
+    let db = Db::new(Arc::new(store));
+    let txn = db.blocking().begin(BeginOptions::default()).unwrap();
+    txn.put("k", "v").unwrap();
+    drop(cluster);
+    let began = Instant::now();
+    // Told as a failure of the store, or that it is not known how it ended.
+    let failed = txn.blocking().commit();
+    assert!(
+        matches!(
+            failed,
+            Err(Error::Store { .. } | Error::Undetermined { .. })
+        ),
+        "{failed:?}"
+    );
+    assert!(began.elapsed() < 3 * IN_TIME);
+}
+
+#[test]
+fn a_region_that_stays_silent_is_named_with_its_key() {
+    let cluster = Cluster::start(1).unwrap();
+    let store = TikvStore::connect_blocking([cluster.pd_endpoint()], impatient()).unwrap();
+    let db = Db::new(Arc::new(store));
+    let view = db.blocking().snapshot().unwrap();
+    for _ in 0..1_000 {
+        cluster.inject("KvGet", Fault::LostRequest);
+    }
+    let error = told(view.get_blocking("some key"));
+    assert!(
+        matches!(&error, TikvError::RegionUnavailable { key, .. } if key == "some key"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_store_may_be_dropped_inside_of_a_runtime_and_with_requests_under_way() {
+    let cluster = Cluster::start(1).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
+    runtime.block_on(async {
+        let store = TikvStore::connect([cluster.pd_endpoint()], TikvOptions::default())
+            .await
+            .unwrap();
+        let db = Db::new(Arc::new(store));
+        let holder = db.begin(BeginOptions::default()).await.unwrap();
+        holder.get_for_update("k").await.unwrap();
+        let waiter = db.begin(BeginOptions::default()).await.unwrap();
+        let mut waiting = Box::pin(async move { waiter.get_for_update("k").await });
+        let polled = std::future::poll_fn(|context| {
+            std::task::Poll::Ready(waiting.as_mut().poll(context).is_pending())
+        });
+        assert!(polled.await);
+        drop(waiting);
+        drop(holder);
+    });
+}
