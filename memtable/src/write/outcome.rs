@@ -5,6 +5,7 @@ use crate::entry::{Contents, EntryRef, MAX_INLINE_VALUE, NewEntry};
 use crate::error::{Error, MAX_VALUE_LEN, OutOfMemory};
 use crate::item::Update;
 use crate::marks::Order;
+use crate::mutant::planted;
 use crate::reclaim::Guard;
 use crate::stamp::{Stamp, StampWord};
 use crate::table::Table;
@@ -115,6 +116,9 @@ impl Table {
             (false, true, _) => (lowest(), Place::Always),
             (true, false, true) => (Place::Always, lowest()),
             (true, false, false) => (Place::Always, Place::Here),
+            (false, false, true) if state == State::TagOnly && planted("tag-counted-again") => {
+                (Place::Nowhere, Place::Here)
+            }
             (false, false, true) if state == State::Gone => (Place::Here, Place::Nowhere),
             (false, false, true) => (Place::Nowhere, Place::Nowhere),
             (false, false, false) => (Place::Nowhere, Place::Here),

@@ -14,9 +14,11 @@
 //! A hook that was replaced may still be running, or be about to run, when the swap returns.
 
 use super::MemBuffer;
-use crate::sync::{self, AtomicUsize, Ordering};
+use crate::sync;
 use std::cell::RefCell;
 use std::sync::Arc;
+// Reached by way of the swap, which a model cannot see, so `std`'s there too.
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The hook is called when the total is this many bytes from what it was told last.
 pub const MEMORY_BLOCK: usize = 4096;
@@ -41,7 +43,7 @@ impl Hook {
 
 sync::thread_local! {
     /// The buffers whose hooks this thread is in.
-    static RUNNING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+    static RUNNING: RefCell<Vec<usize>> = RefCell::default();
 }
 
 /// That this thread is in the hook of a buffer, until it is dropped.

@@ -18,6 +18,7 @@
 //! more with the gate shut: what is refused then is refused for what is really there.
 
 use crate::error::Error;
+use crate::mutant::planted;
 use crate::sync::{AtomicUsize, Ordering};
 
 /// Longest key, in bytes; a higher key limit is taken as this.
@@ -136,7 +137,14 @@ impl Room {
     ) -> Result<(), Error> {
         hold.growth = after.saturating_sub(before);
         hold.shrink = before.saturating_sub(after);
+        if planted("room-given-early") {
+            self.give(std::mem::take(&mut hold.shrink));
+        }
         if hold.growth > hold.held {
+            let limit = match planted("room-without-limit") {
+                true => usize::MAX,
+                false => limit,
+            };
             self.charge(hold.growth - hold.held, limit)?;
             hold.held = hold.growth;
         }

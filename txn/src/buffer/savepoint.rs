@@ -6,6 +6,7 @@
 
 use super::MemBuffer;
 use crate::error::Error;
+use crate::mutant::planted;
 use std::sync::Arc;
 use untorn_memtable::{Memtable, RollbackError};
 
@@ -91,7 +92,10 @@ impl MemBuffer {
         if let Some(state) = shut.rules().closed() {
             return Err(Error::TransactionClosed { state });
         }
-        let ours = |point: &&Point| Arc::ptr_eq(point.table(), &self.inner().table.load());
+        let ours = |point: &&Point| {
+            Arc::ptr_eq(point.table(), &self.inner().table.load())
+                || planted("savepoint-of-before-a-reset")
+        };
         let point = held.point.as_ref().filter(ours);
         point
             .ok_or(Error::StaleSavepoint)?

@@ -10,6 +10,7 @@ use super::tag::Tag;
 use super::{Inner, MemBuffer, Rules};
 use crate::error::Error;
 use crate::flags::{FlagOp, KeyFlags};
+use crate::mutant::planted;
 use crate::sync::Ordering;
 use std::borrow::Cow;
 use untorn_memtable::{Kind, Update};
@@ -94,7 +95,7 @@ impl MemBuffer {
             return true;
         }
         // A write under way may be visible already and marked only in a moment: let it finish.
-        let _shut = inner.shut();
+        let _shut = (!planted("dirty-not-asked-again")).then(|| inner.shut());
         inner.dirty.load(Ordering::SeqCst)
     }
 
@@ -105,6 +106,7 @@ impl MemBuffer {
             // The room may only be held by a sibling for the moment: decide it alone.
             written = inner.attempt(inner.shut().rules(), key, content, ops, None);
         }
+        let _inside = planted("hook-inside").then(|| inner.inside());
         self.report_memory();
         written
     }
