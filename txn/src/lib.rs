@@ -124,7 +124,8 @@
 //!
 //! # The parts
 //!
-//! - [`buffer`]: the write buffer with flags and stages; [`flags`]: what is known of a key.
+//! - [`buffer`]: the write buffer with flags and stages, and the [pipelined](buffer::pipelined) one for transactions larger
+//!   than memory; [`flags`]: what is known of a key.
 //! - [`lock`]: the lock table with queues, deadlines and deadlock detection.
 //! - [`store`]: the seam, the embedded multi-version store with its commit protocol, and the
 //!   [conformance suite](store::conformance) and the [faults](store::faults) for stores of your own.
@@ -132,6 +133,7 @@
 //!
 //! # What is not there
 //!
+//! A [`Transaction`] writes into a [`MemBuffer`]; the pipelined buffer is there by itself.
 //! Counters are those of the lock table and the store; there is no exporter for them.
 
 pub mod buffer;

@@ -109,8 +109,7 @@
 //! | `Reset`, `DiscardValues` | [`reset`](MemBuffer::reset) | open stages and iterators stay safe |
 //! | `RLock`, `RUnlock`, `SetSkipMutex` | none | nothing to lock |
 //! | `NEED_CONSTRAINT_CHECK` cleared by a write | the clear goes with the write that made it | there the older write, restored, has lost its check |
-//!
-//! Not here yet: the pipelined buffer.
+//! | `PipelinedMemDB` | [`PipelinedBuffer`] | from any thread; a flush is begun by the write that makes it due; where the next one is due while one is under way, a write waits; an error of the target comes out of the write that would begin the next flush |
 
 mod builder;
 mod entry;
@@ -121,6 +120,7 @@ mod layer;
 mod limits;
 mod memory;
 mod notes;
+pub mod pipelined;
 mod range;
 mod read;
 mod reserve;
@@ -138,6 +138,7 @@ pub use entry::Entry;
 pub use hook::MEMORY_BLOCK;
 pub use inspect::{History, Version};
 pub use limits::{Limits, MAX_KEY_LEN};
+pub use pipelined::{FlushTarget, Generation, PipelinedBuffer};
 pub use range::{Range, RangeWithFlags};
 pub(crate) use reserve::Reservation;
 pub use savepoint::Savepoint;
@@ -285,7 +286,6 @@ impl MemBuffer {
     /// # Errors
     /// [`Error::StageOrder`], and nothing changes, if a stage is open and `end_stages` is false;
     /// with `end_stages` every stage is closed as by `reset`, the content stays.
-    #[allow(dead_code)] // for `Transaction`
     pub(crate) fn close(&self, state: TxnState, end_stages: bool) -> Result<(), Error> {
         let mut shut = self.inner().shut();
         if end_stages {

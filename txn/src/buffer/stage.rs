@@ -97,7 +97,17 @@ impl MemBuffer {
     /// Takes effect at one instant; waits for the writes under way. Stages belong to the buffer,
     /// not to a thread.
     pub fn stage(&self) -> Stage {
-        let mut shut = self.inner().shut();
+        self.open_stage(self.inner().shut())
+    }
+
+    /// As [`stage`](Self::stage); `None` if writing has ended.
+    pub(super) fn stage_unless_closed(&self) -> Option<Stage> {
+        let shut = self.inner().shut();
+        let is_closed = shut.rules().closed().is_some();
+        (!is_closed).then(|| self.open_stage(shut))
+    }
+
+    fn open_stage(&self, mut shut: Shut<'_>) -> Stage {
         shut.opened += 1;
         let number = shut.opened;
         let opened = OpenStage {

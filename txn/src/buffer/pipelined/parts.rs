@@ -1,0 +1,283 @@
+//! The parts, and how the active one becomes the next generation (P1, P2).
+
+use super::builder::Thresholds;
+use super::flight::Flight;
+use super::target::Panicked;
+use super::{FlushTarget, Generation};
+use crate::buffer::{Builder, Entry, Limits, MemBuffer, Stage, Stats};
+use crate::error::{Error, TxnState};
+use crate::flags::KeyFlags;
+use crate::sync::Mutex;
+use crate::transaction::block_on;
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// What a pipelined buffer holds in memory, between two changes of it.
+#[derive(Clone)]
+struct Parts {
+    active: MemBuffer,
+    /// Under way, or failed.
+    flushing: Option<Arc<Flight>>,
+    /// The generations that were begun, this one's number being the last, and what they counted when they were frozen.
+    generations: u64,
+    frozen: Stats,
+    frozen_dirty: bool,
+}
+
+pub(super) struct Pipeline {
+    parts: ArcSwap<Parts>,
+    /// Held while the parts are changed.
+    turn: Mutex<()>,
+    target: Arc<dyn FlushTarget>,
+    thresholds: Thresholds,
+    /// Makes the parts, but for the limit of the whole.
+    part: Builder,
+}
+
+/// What came of the wish to begin a flush.
+enum Begun {
+    /// It has begun.
+    Yes,
+    /// There is nothing to flush.
+    Nothing,
+    /// A stage is open.
+    Staged,
+    /// This one is not over, or has failed.
+    Behind(Arc<Flight>),
+}
+
+impl Pipeline {
+    pub(super) fn new(target: Arc<dyn FlushTarget>, thresholds: Thresholds, part: Builder) -> Self {
+        Pipeline {
+            parts: ArcSwap::from_pointee(Parts {
+                active: part.build(),
+                flushing: None,
+                generations: 0,
+                frozen: Stats::default(),
+                frozen_dirty: false,
+            }),
+            turn: Mutex::new(()),
+            target,
+            thresholds,
+            part,
+        }
+    }
+
+    /// Does one write in the active part.
+    pub(super) async fn write(
+        self: &Arc<Self>,
+        write: impl Fn(&MemBuffer) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        loop {
+            while let Begun::Behind(flight) = self.begin_due() {
+                flight.landed().await?;
+            }
+            let written = write(&self.parts.load().active);
+            match written {
+                Err(Error::TransactionClosed { .. }) => self.await_turn(),
+                Err(error) => return Err(error),
+                Ok(()) => {
+                    // Should another be under way, the next write waits for it.
+                    self.begin_due();
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// The part that was frozen under our eyes has been replaced when this returns (P1).
+    fn await_turn(&self) {
+        drop(self.turn.lock());
+    }
+
+    /// Opens a stage in the active part.
+    pub(super) fn stage(&self) -> Stage {
+        loop {
+            match self.parts.load().active.stage_unless_closed() {
+                Some(stage) => return stage,
+                None => self.await_turn(),
+            }
+        }
+    }
+
+    fn is_due(&self, stats: Stats) -> bool {
+        let Thresholds {
+            min_keys,
+            min_bytes,
+            force_bytes,
+        } = self.thresholds;
+        stats.len >= min_keys && stats.size >= min_bytes || stats.size >= force_bytes
+    }
+
+    /// Begins a flush if one is due.
+    fn begin_due(self: &Arc<Self>) -> Begun {
+        match self.is_due(self.parts.load().active.stats()) {
+            true => self.begin(|stats| self.is_due(stats)),
+            false => Begun::Nothing,
+        }
+    }
+
+    /// Begins a flush, if the active part is such that it is `wanted`.
+    fn begin(self: &Arc<Self>, wanted: impl Fn(Stats) -> bool) -> Begun {
+        let _turn = self.turn.lock();
+        let parts = self.parts.load_full();
+        let stats = parts.active.stats();
+        if !wanted(stats) {
+            return Begun::Nothing;
+        }
+        if let Some(flight) = &parts.flushing {
+            return Begun::Behind(flight.clone());
+        }
+        if stats.len == 0 {
+            return Begun::Nothing;
+        }
+        // Frozen, not closed: no write gets to see the state.
+        if parts.active.close(TxnState::Committing, false).is_err() {
+            return Begun::Staged;
+        }
+        let stats = parts.active.stats();
+        let frozen = Stats {
+            len: parts.frozen.len + stats.len,
+            size: parts.frozen.size + stats.size,
+        };
+        let generation = Generation {
+            number: parts.generations + 1,
+            part: parts.active.clone(),
+        };
+        let flight = Arc::new(Flight::new(generation));
+        self.parts.store(Arc::new(Parts {
+            active: self.fresh_part(frozen),
+            flushing: Some(flight.clone()),
+            generations: parts.generations + 1,
+            frozen,
+            frozen_dirty: parts.frozen_dirty || parts.active.is_dirty(),
+        }));
+        self.launch(flight);
+        Begun::Yes
+    }
+
+    /// A part that may take what the limit of the whole leaves.
+    fn fresh_part(&self, frozen: Stats) -> MemBuffer {
+        let part = self.part.build();
+        match part.limits().buffer {
+            usize::MAX => part,
+            limit => {
+                let left = limit.saturating_sub(frozen.size);
+                self.part.buffer_limit(left).build()
+            }
+        }
+    }
+
+    /// Flushes in a thread of its own.
+    fn launch(self: &Arc<Self>, flight: Arc<Flight>) {
+        let (pipeline, flying) = (self.clone(), flight.clone());
+        let launched = std::thread::Builder::new()
+            .name("untorn-flush".into())
+            .spawn(move || pipeline.fly(&flying));
+        if let Err(error) = launched {
+            flight.land(Err(Error::transient(error)));
+        }
+    }
+
+    fn fly(&self, flight: &Flight) {
+        let generation = flight.generation.clone();
+        let number = generation.number();
+        let flush = AssertUnwindSafe(|| block_on(self.target.flush(generation)));
+        let outcome = catch_unwind(flush).unwrap_or_else(|_| Err(Panicked(number).into()));
+        if outcome.is_ok() {
+            let _turn = self.turn.lock();
+            let parts = Parts::clone(&self.parts.load());
+            self.parts.store(Arc::new(Parts {
+                flushing: None,
+                ..parts
+            }));
+        }
+        flight.land(outcome);
+    }
+
+    /// Begins a flush of whatever there is.
+    pub(super) async fn flush(self: &Arc<Self>) -> Result<bool, Error> {
+        loop {
+            match self.begin(|_| true) {
+                Begun::Yes => return Ok(true),
+                Begun::Nothing => return Ok(false),
+                Begun::Staged => return Err(Error::StageOrder),
+                Begun::Behind(flight) => flight.landed().await?,
+            }
+        }
+    }
+
+    pub(super) async fn flush_wait(&self) -> Result<(), Error> {
+        let flight = self.parts.load().flushing.clone();
+        match flight {
+            Some(flight) => flight.landed().await,
+            None => Ok(()),
+        }
+    }
+
+    /// What the parts in memory and then the target have for the keys.
+    pub(super) async fn read(&self, keys: Vec<Bytes>) -> Result<BTreeMap<Bytes, Entry>, Error> {
+        let parts = self.parts.load_full();
+        let mut found = BTreeMap::new();
+        let mut missing = Vec::new();
+        for key in keys {
+            match parts.in_memory().find_map(|part| part.get(&key)) {
+                Some(entry) => drop(found.insert(key, entry)),
+                None => missing.push(key),
+            }
+        }
+        if parts.flushed_any() && !missing.is_empty() {
+            found.append(&mut self.target.flushed(missing).await?);
+        }
+        Ok(found)
+    }
+
+    pub(super) fn flags(&self, key: &[u8]) -> Option<KeyFlags> {
+        let parts = self.parts.load();
+        parts.in_memory().find_map(|part| part.get_flags(key))
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let parts = self.parts.load();
+        let active = parts.active.stats();
+        Stats {
+            len: parts.frozen.len + active.len,
+            size: parts.frozen.size + active.size,
+        }
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        let parts = self.parts.load();
+        parts.frozen_dirty || parts.active.is_dirty()
+    }
+
+    pub(super) fn memory(&self) -> u64 {
+        let parts = self.parts.load();
+        let held = parts.in_memory().map(|part| part.memory().total());
+        held.sum()
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.part.build().limits()
+    }
+
+    pub(super) fn generations(&self) -> u64 {
+        self.parts.load().generations
+    }
+}
+
+impl Parts {
+    /// Newest first.
+    fn in_memory(&self) -> impl Iterator<Item = &MemBuffer> {
+        let flushing = self.flushing.as_ref();
+        std::iter::once(&self.active).chain(flushing.map(|flight| &flight.generation.part))
+    }
+
+    /// Whether a generation went out of sight.
+    fn flushed_any(&self) -> bool {
+        self.generations > u64::from(self.flushing.is_some())
+    }
+}
