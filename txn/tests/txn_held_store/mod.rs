@@ -24,6 +24,7 @@ struct Told {
     sent: HashMap<Bytes, usize>,
     given_back: HashMap<Bytes, usize>,
     gates: HashMap<Bytes, Arc<Gate>>,
+    requests: Vec<Vec<Bytes>>,
 }
 
 #[derive(Debug, Default)]
@@ -92,6 +93,11 @@ impl HeldStore {
         told.given_back.get(key.as_bytes()).copied().unwrap_or(0)
     }
 
+    /// The keys of the lock requests since this was asked last, in the order in which they were sent.
+    pub fn requests(&self) -> Vec<Vec<Bytes>> {
+        std::mem::take(&mut self.told.lock().unwrap().requests)
+    }
+
     /// Parks until so many requests for the key were sent.
     pub fn wait_sent(&self, key: &str, count: usize) {
         let told = self.told.lock().unwrap();
@@ -139,6 +145,10 @@ impl Store for HeldStore {
                 Some(0) if keys.len() == 1 => 1,
                 held => held.unwrap_or(keys.len()),
             };
+            if open > 0 {
+                let request = keys[..open].iter().map(|key| key.key.clone());
+                told.requests.push(request.collect());
+            }
             for key in &keys[..open] {
                 *told.sent.entry(key.key.clone()).or_default() += 1;
             }

@@ -117,14 +117,30 @@ impl FaultyStore {
         copy: impl FnOnce() -> Option<Change>,
         call: impl Fn() -> Answer<'a, T> + Send + 'a,
     ) -> Answer<'a, T> {
+        match self.draw(request) {
+            Some(fault) => self.meet(request, fault, copy, call),
+            None => call(),
+        }
+    }
+
+    /// What is to happen to a request.
+    fn draw(&self, request: Request) -> Option<Fault> {
         let is_on = self.is_on.load(Ordering::Relaxed);
         if is_on {
             self.late.deliver_one(&*self.inner, UNDER_WAY);
         }
-        let Some(fault) = self.draws.draw(request, is_on) else {
-            return call();
-        };
+        let fault = self.draws.draw(request, is_on)?;
         tracing::trace!(%request, %fault, "injected");
+        Some(fault)
+    }
+
+    fn meet<'a, T: Send + 'a>(
+        &'a self,
+        request: Request,
+        fault: Fault,
+        copy: impl FnOnce() -> Option<Change>,
+        call: impl Fn() -> Answer<'a, T> + Send + 'a,
+    ) -> Answer<'a, T> {
         let injected = move || Err(Error::transient(Injected { request, fault }));
         match fault {
             Fault::Error => Answer::ready(injected()),
@@ -136,7 +152,7 @@ impl FaultyStore {
                 turns().await;
                 call().await
             }),
-            Fault::LostRequest => Answer::waiting(async move {
+            Fault::LostRequest | Fault::Part => Answer::waiting(async move {
                 turns().await;
                 injected()
             }),
@@ -212,11 +228,23 @@ impl Store for FaultyStore {
         keys: &'a [LockKey],
         terms: &'a LockTerms,
     ) -> Answer<'a, LockAnswers> {
-        self.send(
-            Request::Lock,
-            || Some(Change::of_lock(start, keys, terms)),
-            move || self.inner.lock(start, keys, terms),
-        )
+        let copy = || Some(Change::of_lock(start, keys, terms));
+        match self.draw(Request::Lock) {
+            None => self.inner.lock(start, keys, terms),
+            Some(fault @ Fault::Part) if keys.len() > 1 => Answer::waiting(async move {
+                let (carried_out, lost) = keys.split_at(keys.len() / 2);
+                let mut answers = self.inner.lock(start, carried_out, terms).await?;
+                // Where the store did not get to the end of its half, nobody knows how far it got.
+                let lost = lost.len() + carried_out.len() - answers.len();
+                let request = Request::Lock;
+                answers
+                    .extend((0..lost).map(|_| Err(Error::transient(Injected { request, fault }))));
+                Ok(answers)
+            }),
+            Some(fault) => self.meet(Request::Lock, fault, copy, move || {
+                self.inner.lock(start, keys, terms)
+            }),
+        }
     }
 
     fn unlock(&self, start: Timestamp, locks: Vec<(Bytes, u64)>) -> Answer<'_, ()> {

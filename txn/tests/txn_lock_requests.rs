@@ -1,0 +1,137 @@
+//! What a lock call sends to its store, and what it gives back when a part of a request fails (rules 30 to 32, 39).
+#![allow(clippy::unwrap_used)]
+
+mod txn_held_store;
+
+use std::sync::Arc;
+use txn_held_store::HeldStore;
+use untorn_txn::lock::Wait;
+use untorn_txn::store::faults::{Fault, FaultPlan, FaultyStore, Request};
+use untorn_txn::{BeginOptions, Db, Error, KeyFlags, LockOptions, OnDrop, Transaction};
+
+fn begin(db: &Db) -> Transaction {
+    let options = BeginOptions {
+        on_drop: OnDrop::Silent,
+        ..BeginOptions::default()
+    };
+    db.blocking().begin(options).unwrap()
+}
+
+fn no_wait() -> LockOptions {
+    LockOptions {
+        wait: Some(Wait::NoWait),
+        ..LockOptions::default()
+    }
+}
+
+fn is_locked(txn: &Transaction, key: &str) -> bool {
+    let flags = txn.buffer().get_flags(key);
+    flags.is_some_and(|flags| flags.contains(KeyFlags::LOCKED))
+}
+
+#[test]
+fn new_keys_go_in_one_request_behind_the_primary() {
+    let store = Arc::new(HeldStore::default());
+    let db = Db::new(store.clone());
+    let txn = begin(&db);
+    txn.blocking()
+        .lock_keys(["d", "b", "a", "c"], no_wait())
+        .unwrap();
+    assert_eq!(store.requests(), [vec!["a"], vec!["b", "c", "d"]]);
+}
+
+#[test]
+fn what_is_held_is_not_asked_for_and_does_not_divide_the_request() {
+    let store = Arc::new(HeldStore::default());
+    let db = Db::new(store.clone());
+    let txn = begin(&db);
+    txn.blocking().lock_keys(["b", "d"], no_wait()).unwrap();
+    store.requests();
+    let outcomes = txn
+        .blocking()
+        .lock_keys(["a", "b", "c", "d", "e"], no_wait())
+        .unwrap();
+    let already: Vec<bool> = outcomes
+        .iter()
+        .map(|outcome| outcome.already_locked)
+        .collect();
+    assert_eq!(already, [false, true, false, true, false]);
+    assert_eq!(store.requests(), [["a", "c", "e"]]);
+}
+
+/// The store stops at the key that another holds: that one is asked for alone, and the rest after it.
+#[test]
+fn a_key_that_is_waited_for_is_asked_for_alone_and_the_rest_behind_it() {
+    let store = Arc::new(HeldStore::default());
+    let db = Db::new(store.clone());
+    let (txn, other) = (begin(&db), begin(&db));
+    other.blocking().lock_keys(["c"], no_wait()).unwrap();
+    store.requests();
+    std::thread::scope(|scope| {
+        let call = scope.spawn(|| {
+            txn.blocking()
+                .lock_keys(["a", "b", "c", "d"], LockOptions::default())
+        });
+        store.wait_sent("c", 3);
+        other.blocking().rollback().unwrap();
+        assert_eq!(call.join().unwrap().unwrap().len(), 4);
+    });
+    let sent = store.requests();
+    assert_eq!(sent.last().unwrap(), &["d"]);
+    assert_eq!(sent.iter().filter(|request| **request == ["c"]).count(), 1);
+}
+
+/// Nobody knows what became of the half that was lost; the other half was granted. Both are given back, and nothing else.
+#[test]
+fn a_request_of_which_a_part_is_lost_gives_back_all_of_it() {
+    let held = Arc::new(HeldStore::default());
+    let store = Arc::new(FaultyStore::new(held.clone(), FaultPlan::new(0)));
+    let db = Db::new(store.clone());
+    let txn = begin(&db);
+    txn.blocking().lock_keys(["0"], no_wait()).unwrap();
+    store.inject(Request::Lock, Fault::Part);
+    let failed = txn.blocking().lock_keys(["a", "b", "c", "d"], no_wait());
+    assert!(matches!(failed, Err(Error::Store { .. })), "{failed:?}");
+    for key in ["a", "b", "c", "d"] {
+        assert_eq!(held.given_back(key), 1, "{key}");
+        assert!(!is_locked(&txn, key), "{key}");
+    }
+    assert_eq!(held.given_back("0"), 0);
+    assert!(is_locked(&txn, "0"));
+    let other = begin(&db);
+    assert!(
+        other
+            .blocking()
+            .lock_keys(["a", "b", "c", "d"], no_wait())
+            .is_ok()
+    );
+    assert!(other.blocking().lock_keys(["0"], no_wait()).is_err());
+    other.blocking().rollback().unwrap();
+    // The keys may be asked for again, under other numbers.
+    assert!(
+        txn.blocking()
+            .lock_keys(["a", "b", "c", "d"], no_wait())
+            .is_ok()
+    );
+}
+
+/// Rule 39: without waiting it is all keys or none.
+#[test]
+fn a_request_that_does_not_wait_and_fails_in_the_middle_keeps_no_key() {
+    let store = Arc::new(HeldStore::default());
+    let db = Db::new(store.clone());
+    let (txn, other) = (begin(&db), begin(&db));
+    other.blocking().lock_keys(["c"], no_wait()).unwrap();
+    let failed = txn.blocking().lock_keys(["a", "b", "c", "d"], no_wait());
+    let Err(Error::LockNotAvailable { key, .. }) = failed else {
+        panic!("it is held: {failed:?}");
+    };
+    assert_eq!(key, "c");
+    assert_eq!((txn.len(), txn.held_locks()), (0, 0));
+    assert!(
+        other
+            .blocking()
+            .lock_keys(["a", "b", "d"], no_wait())
+            .is_ok()
+    );
+}
