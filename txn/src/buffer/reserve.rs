@@ -31,17 +31,19 @@ impl MemBuffer {
                 return Err(Error::TransactionClosed { state });
             }
             let limits = rules.limits();
-            let table = inner.table.load();
-            let pinned = table.pin();
-            let mut bytes = 0;
-            for key in keys.iter().map(AsRef::as_ref) {
+            let keys = || keys.iter().map(AsRef::as_ref);
+            for key in keys() {
                 limits.admit(key.len(), None)?;
-                bytes += if pinned.entry(key).is_none() {
-                    key.len()
-                } else {
-                    0
-                };
             }
+            // Without a limit room costs nothing, and nobody has to look what is there.
+            let bytes = if limits.bounded() {
+                let table = inner.table.load();
+                let pinned = table.pin();
+                let is_new = |key: &&[u8]| pinned.entry(key).is_none();
+                keys().filter(is_new).map(<[u8]>::len).sum()
+            } else {
+                keys().map(<[u8]>::len).sum()
+            };
             inner.room.reserve(bytes, &limits)?;
             Ok(bytes)
         };

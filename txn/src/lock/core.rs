@@ -40,6 +40,15 @@ pub(super) enum Begun {
     Waiting(Arc<Waiter>),
 }
 
+/// Why a lock was not taken at once.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// The owner holds the key shared.
+    Upgrade,
+    /// These stand in the way.
+    HeldBy(Vec<OwnerId>),
+}
+
 impl Core {
     pub(super) fn new(deadlock_delay: Duration) -> Self {
         Self {
@@ -86,6 +95,28 @@ impl Core {
             }
             Err(_) => self.begin_to_wait(owner, key, mode, request),
         }
+    }
+
+    /// Grants or refuses, an upgrade always.
+    pub(super) fn take(
+        &self,
+        owner: OwnerId,
+        key: &Bytes,
+        mode: LockMode,
+        attempt: u64,
+    ) -> Result<Granted, Refused> {
+        let taken = self.keys.change(key.clone(), |queue| {
+            if mode == LockMode::Exclusive && queue.mode_of(owner) == Some(LockMode::Shared) {
+                return Err(Refused::Upgrade);
+            }
+            let granted = queue.ask(owner, mode, attempt);
+            granted.ok_or_else(|| Refused::HeldBy(queue.blockers(owner, mode)))
+        });
+        match taken {
+            Ok(_) => self.counters.granted(owner),
+            Err(_) => self.counters.refused(Refusal::NotAvailable),
+        }
+        taken
     }
 
     fn begin_to_wait(

@@ -114,6 +114,7 @@ mod timer;
 mod wait_graph;
 mod waiter;
 
+pub(crate) use self::core::Refused;
 pub use acquire::{Acquire, Canceller};
 pub use error::{LockError, WaitEdge};
 pub use request::{Granted, HeldLock, Holder, LockMode, LockRequest, OwnerId, Wait, WaitingCall};

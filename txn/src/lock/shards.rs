@@ -52,6 +52,7 @@ mod with_dashmap {
 
     use crossbeam_utils::CachePadded;
     use dashmap::{DashMap, Entry};
+    use hashbrown::DefaultHashBuilder;
 
     use super::{Hash, Slot, Striped};
 
@@ -67,14 +68,14 @@ mod with_dashmap {
 
     /// See the module.
     pub(crate) struct Shards<K, V> {
-        map: DashMap<K, V>,
+        map: DashMap<K, V, DefaultHashBuilder>,
         stripes: [CachePadded<Stripe>; STRIPES],
     }
 
     impl<K: Hash + Eq + Striped, V: Slot> Shards<K, V> {
         pub(crate) fn new() -> Self {
             Self {
-                map: DashMap::new(),
+                map: DashMap::default(),
                 stripes: Default::default(),
             }
         }

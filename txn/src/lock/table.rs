@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::LockError;
 use super::acquire::Acquire;
-use super::core::{Begun, Core};
+use super::core::{Begun, Core, Refused};
 use super::request::{
     Granted, HeldLock, Holder, LockMode, LockRequest, OwnerId, Wait, WaitingCall,
 };
@@ -199,6 +199,17 @@ impl LockTable {
                 })
             }
         }
+    }
+
+    /// As [`Self::try_acquire`], in one visit also for an owner that is not to upgrade.
+    pub(crate) fn take(
+        &self,
+        owner: OwnerId,
+        key: &Bytes,
+        mode: LockMode,
+        attempt: u64,
+    ) -> Result<Granted, Refused> {
+        self.shared.core.take(owner, key, mode, attempt)
     }
 
     /// Undoes the acquisition of `owner` on `key` under this attempt number; false if there is none.

@@ -30,7 +30,12 @@ impl Budget {
         self.wait == Wait::NoWait
     }
 
-    /// What is left for the next request.
+    /// What there is for a request that is sent at once.
+    pub(super) fn whole_wait(&self) -> Wait {
+        self.wait
+    }
+
+    /// What is left for a later one.
     pub(super) fn wait(&self) -> Wait {
         match self.wait {
             Wait::For(budget) => Wait::For(budget.saturating_sub(self.begun.elapsed())),
@@ -61,7 +66,7 @@ impl Budget {
     }
 
     /// A request's error in terms of the whole call: a budget that an earlier stage had used up is a timeout.
-    pub(super) fn whole(&self, error: Error) -> Error {
+    pub(super) fn in_all(&self, error: Error) -> Error {
         match error {
             Error::LockNotAvailable { key, holders } if !self.is_no_wait() => {
                 Error::LockWaitTimeout {

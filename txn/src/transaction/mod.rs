@@ -30,7 +30,6 @@ mod fair;
 mod heartbeat;
 mod life;
 mod lock_keys;
-mod lock_run;
 mod mutations;
 mod options;
 mod range;
@@ -55,7 +54,7 @@ use crate::buffer::{MemBuffer, Memory, Reservation, Savepoint, Stage, Stats};
 use crate::db::Shared;
 use crate::error::{Error, Loss, TxnState};
 use crate::store::{Store, Timestamp};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use heartbeat::Pulse;
 use life::Life;
 use register::Register;
@@ -271,6 +270,26 @@ impl Core {
 
 fn owned(key: impl AsRef<[u8]>) -> Bytes {
     Bytes::copy_from_slice(key.as_ref())
+}
+
+/// Copies of the keys of one call, in one block of memory.
+fn all_owned<K: AsRef<[u8]>>(keys: impl IntoIterator<Item = K>) -> Vec<Bytes> {
+    let keys = keys.into_iter();
+    if keys.size_hint().1 == Some(1) {
+        return keys.map(owned).collect();
+    }
+    let mut block = BytesMut::new();
+    let mut ends = Vec::with_capacity(keys.size_hint().0);
+    for key in keys {
+        block.extend_from_slice(key.as_ref());
+        ends.push(block.len());
+    }
+    let block = block.freeze();
+    let starts = std::iter::once(0).chain(ends.iter().copied());
+    let ranges = starts.zip(&ends);
+    ranges
+        .map(|(start, &end)| block.slice(start..end))
+        .collect()
 }
 
 impl fmt::Debug for Transaction {

@@ -1,7 +1,7 @@
 //! Reads: own writes first, then the store.
 
 use super::options::{LockOptions, LockOutcome, Mode};
-use super::{Core, Transaction, owned};
+use super::{Core, Transaction, all_owned, owned};
 use crate::buffer::Entry;
 use crate::error::Error;
 use bytes::Bytes;
@@ -67,7 +67,7 @@ impl Transaction {
         keys: impl IntoIterator<Item = K>,
         options: LockOptions,
     ) -> Result<Vec<LockOutcome>, Error> {
-        let keys: Vec<Bytes> = keys.into_iter().map(owned).collect();
+        let keys = all_owned(keys);
         let span = tracing::debug_span!("lock_keys", start_ts = self.start_ts(), keys = keys.len());
         self.core.lock_keys(keys, options).instrument(span).await
     }

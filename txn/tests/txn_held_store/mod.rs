@@ -1,4 +1,5 @@
 //! A store that holds the answers to lock requests back until it is told, and counts what it was asked.
+#![allow(dead_code)] // each test file uses a part
 
 use bytes::Bytes;
 use std::collections::HashMap;

@@ -7,12 +7,13 @@ use super::core::{COLLECTOR, Core, Open, for_update_ts};
 use super::ended::End;
 use super::record::Record;
 use crate::error::{ConflictReason, Error, Loss};
-use crate::lock::{Acquire, Granted, LockError, LockMode, LockRequest, Wait};
+use crate::lock::{Acquire, Granted, LockMode, LockRequest, Refused, Wait};
 use crate::store::{
     Answer, Guard, LockAnswers, LockKey, LockTerms, Locked, Mutation, MutationOp, Prewrite,
     Timestamp, lock,
 };
 use bytes::Bytes;
+use smallvec::SmallVec;
 use std::collections::HashSet;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -39,10 +40,19 @@ struct AskedKeys {
     given_back: HashSet<u64>,
 }
 
-/// What became of a request for a key.
-enum Taken {
-    Granted(Granted),
+/// Why a lock was not taken at once.
+enum NotTaken {
+    HasToWait,
+    Denied(Error),
+}
+
+/// Where a request for several keys came to an end.
+enum Stop {
+    AtTheEnd,
     Queued(Acquire),
+    /// Before a key that is to be waited for.
+    Blocked,
+    Denied(Error),
 }
 
 /// The newest commit of a key and what it left, as seen under the key's lock.
@@ -73,122 +83,146 @@ impl Core {
             Ok(begun) => begun,
             Err(error) => return Answer::ready(Err(error)),
         };
-        let mut answers = LockAnswers::with_capacity(keys.len());
-        for key in keys {
-            let answer = match self.ask_or_resolve(&open, key, terms, keys.len() == 1) {
-                Ok(None) => break,
-                Ok(Some(Taken::Queued(acquire))) => {
-                    return Answer::waiting(async move {
-                        let granted = self.wait(start, &key.key, acquire).await;
-                        // A grant that came together with the end of the transaction was released by that.
-                        if lock(&open.asked.keys).closed {
-                            return Err(End::RolledBack.closed());
-                        }
-                        let locked = self.locked(start, key, terms, at, granted?);
-                        Ok(LockAnswers::from_iter([locked]))
-                    });
-                }
-                Ok(Some(Taken::Granted(granted))) => self.locked(start, key, terms, at, granted),
-                Err(error) => Err(error),
-            };
-            let is_last = answer.is_err();
-            answers.push(answer);
-            if is_last {
-                break;
-            }
+        let may_queue = keys.len() == 1;
+        let mut granted = SmallVec::with_capacity(keys.len());
+        let mut stop = self.ask(&open, keys, terms, may_queue, &mut granted);
+        if let Stop::Denied(Error::LockNotAvailable { holders, .. }) = &stop
+            && self.resolve(holders)
+        {
+            stop = self.ask(
+                &open,
+                &keys[granted.len()..],
+                terms,
+                may_queue,
+                &mut granted,
+            );
         }
-        Answer::ready(Ok(answers))
+        let denied = match (stop, keys) {
+            (Stop::Queued(acquire), [key]) => {
+                return Answer::waiting(async move {
+                    let granted = self.wait(start, &key.key, acquire).await;
+                    // A grant that came together with the end of the transaction was released by that.
+                    if lock(&open.asked.keys).closed {
+                        return Err(End::RolledBack.closed());
+                    }
+                    let seen = self.seen_at(at);
+                    let locked = self.locked(start, key, terms, at, seen, granted?);
+                    Ok(LockAnswers::from_iter([locked]))
+                });
+            }
+            (Stop::Denied(error), _) => Some(Err(error)),
+            _ => None,
+        };
+        let seen = self.seen_at(at);
+        let locked = |(key, granted)| self.locked(start, key, terms, at, seen, granted);
+        let locked = keys.iter().zip(granted).map(locked);
+        Answer::ready(Ok(locked.chain(denied).collect()))
     }
 
-    /// As [`ask`](Self::ask), a second time where who was in the way was dead.
-    fn ask_or_resolve(
-        &self,
-        open: &Open,
-        key: &LockKey,
-        terms: &LockTerms,
-        may_queue: bool,
-    ) -> Result<Option<Taken>, Error> {
-        match self.ask(open, key, terms, may_queue) {
-            Err(Error::LockNotAvailable { holders, .. }) if self.resolve(&holders) => {
-                self.ask(open, key, terms, may_queue)
-            }
-            taken => taken,
-        }
+    /// As of when keys are seen that are granted by now, where nothing is given: whoever held them before has committed
+    /// below it.
+    fn seen_at(&self, given: Option<Timestamp>) -> Timestamp {
+        given.unwrap_or_else(|| self.oracle.next())
     }
 
-    /// Notes the key and asks the lock table: at once if the lock is free, else in its queue, or not at all.
+    /// Notes keys and asks the lock table for them: what is free is granted at once. The first that is not free ends it,
+    /// where that may be in its queue.
     fn ask(
         &self,
         open: &Open,
-        key: &LockKey,
+        keys: &[LockKey],
         terms: &LockTerms,
         may_queue: bool,
-    ) -> Result<Option<Taken>, Error> {
-        let owner = open.held.at;
+        granted: &mut SmallVec<[Granted; 1]>,
+    ) -> Stop {
         let mut asked = lock(&open.asked.keys);
-        if asked.closed {
-            return Err(End::RolledBack.closed());
+        for key in keys {
+            if asked.closed {
+                return Stop::Denied(End::RolledBack.closed());
+            }
+            if asked.given_back.contains(&key.attempt) {
+                return Stop::Denied(Error::Cancelled);
+            }
+            if asked.keys.len() >= asked.review_at.max(FIRST_REVIEW) {
+                self.review(open, &mut asked);
+            }
+            let request = LockRequest {
+                wait: terms.wait,
+                deadline: terms.deadline,
+                attempt: key.attempt,
+            };
+            match self.take(open, &key.key, terms.mode, &request, &mut asked) {
+                Ok(taken) => granted.push(taken),
+                Err(NotTaken::HasToWait) if may_queue => {
+                    let queued = self.queue(open, &key.key, terms.mode, &request, &mut asked);
+                    return Stop::Queued(queued);
+                }
+                Err(NotTaken::HasToWait) => return Stop::Blocked,
+                Err(NotTaken::Denied(error)) => return Stop::Denied(error),
+            }
         }
-        if asked.given_back.contains(&key.attempt) {
-            return Err(Error::Cancelled);
-        }
-        // No lock of this owner comes or is upgraded meanwhile: its requests pass here one by one.
-        if terms.mode == LockMode::Exclusive
-            && self.locks.mode_of(owner, &key.key) == Some(LockMode::Shared)
-        {
-            return Err(UPGRADE);
-        }
-        if asked.keys.len() >= asked.review_at.max(FIRST_REVIEW) {
-            asked.keys.sort_unstable();
-            asked.keys.dedup();
-            // What is still queued must stay noted, and only held keys can be told from the table.
-            let waiting = self.locks.waiting();
-            asked.keys.retain(|key| {
-                self.locks.mode_of(owner, key).is_some()
-                    || waiting
-                        .iter()
-                        .any(|call| call.owner == owner && call.key == *key)
-            });
-            asked.review_at = asked.keys.len() * 2;
-        }
-        let request = LockRequest {
-            wait: terms.wait,
-            deadline: terms.deadline,
-            attempt: key.attempt,
-        };
-        self.take(open, &key.key, terms.mode, &request, may_queue, &mut asked)
+        Stop::AtTheEnd
     }
 
-    /// The lock itself, or a place in its queue; the key is noted with either. `None` if there would only be a place,
-    /// and that is not wanted.
+    /// Forgets what is no longer held.
+    fn review(&self, open: &Open, asked: &mut AskedKeys) {
+        let owner = open.held.at;
+        asked.keys.sort_unstable();
+        asked.keys.dedup();
+        // What is still queued must stay noted, and only held keys can be told from the table.
+        let waiting = self.locks.waiting();
+        let is_waiting = |key: &Bytes| {
+            waiting
+                .iter()
+                .any(|call| call.owner == owner && call.key == *key)
+        };
+        asked
+            .keys
+            .retain(|key| self.locks.mode_of(owner, key).is_some() || is_waiting(key));
+        asked.review_at = asked.keys.len() * 2;
+    }
+
+    /// The lock, if it is free; the key is noted with it.
     fn take(
         &self,
         open: &Open,
         key: &Bytes,
         mode: LockMode,
         terms: &LockRequest,
-        may_queue: bool,
         asked: &mut AskedKeys,
-    ) -> Result<Option<Taken>, Error> {
-        let owner = open.held.at;
-        let taken = loop {
-            match self.locks.try_acquire(owner, key, mode, terms.attempt) {
-                Ok(granted) => break Taken::Granted(granted),
+    ) -> Result<Granted, NotTaken> {
+        let holders = loop {
+            match self.locks.take(open.held.at, key, mode, terms.attempt) {
+                Ok(granted) => {
+                    asked.keys.push(key.clone());
+                    return Ok(granted);
+                }
+                Err(Refused::Upgrade) => return Err(NotTaken::Denied(UPGRADE)),
                 // It holds a lock for a few steps only and waits for nobody: not worth a refusal.
-                Err(LockError::NotAvailable { holders, .. }) if holders == [COLLECTOR] => {
+                Err(Refused::HeldBy(holders)) if holders == [COLLECTOR] => {
                     std::thread::yield_now();
                 }
-                Err(LockError::NotAvailable { .. }) if !no_wait(terms.wait) => {
-                    if !may_queue {
-                        return Ok(None);
-                    }
-                    break Taken::Queued(self.locks.acquire(owner, key, mode, terms));
-                }
-                Err(error) => return Err(error.into()),
+                Err(Refused::HeldBy(holders)) => break holders,
             }
         };
+        if no_wait(terms.wait) {
+            let key = key.clone();
+            return Err(NotTaken::Denied(Error::LockNotAvailable { key, holders }));
+        }
+        Err(NotTaken::HasToWait)
+    }
+
+    /// A place in the lock's queue; the key is noted with it.
+    fn queue(
+        &self,
+        open: &Open,
+        key: &Bytes,
+        mode: LockMode,
+        terms: &LockRequest,
+        asked: &mut AskedKeys,
+    ) -> Acquire {
         asked.keys.push(key.clone());
-        Ok(Some(taken))
+        self.locks.acquire(open.held.at, key, mode, terms)
     }
 
     /// Waits in the queue, and looks from time to time whether who is in the way is still there.
@@ -217,12 +251,12 @@ impl Core {
         asked: &LockKey,
         terms: &LockTerms,
         at: Option<Timestamp>,
+        seen_at: Timestamp,
         granted: Granted,
     ) -> Result<Locked, Error> {
         let mut answer = Locked {
             locked: true,
-            // Drawn after the grant: whoever held the key before has committed below it.
-            for_update_ts: at.unwrap_or_else(|| self.oracle.next()),
+            for_update_ts: seen_at,
             conflict_ts: None,
             exists: None,
             value: None,
@@ -335,13 +369,13 @@ impl Core {
                 deadline: request.deadline,
                 attempt: PREWRITE,
             };
-            let taken = match self.ask_to_write(open, &mutation.key, &terms) {
+            let queued = match self.ask_to_write(open, &mutation.key, &terms) {
                 Err(Error::LockNotAvailable { holders, .. }) if self.resolve(&holders) => {
                     self.ask_to_write(open, &mutation.key, &terms)?
                 }
-                taken => taken?,
+                queued => queued?,
             };
-            if let Some(Taken::Queued(acquire)) = taken {
+            if let Some(acquire) = queued {
                 self.wait(owner, &mutation.key, acquire).await?;
             }
         }
@@ -367,18 +401,24 @@ impl Core {
         }
     }
 
-    /// As [`ask`](Self::ask), also once the transaction's own lock requests are refused.
+    /// As [`ask`](Self::ask), for one key, also once the transaction's own lock requests are refused. Its place in the
+    /// queue, if it has to wait.
     fn ask_to_write(
         &self,
         open: &Open,
         key: &Bytes,
         terms: &LockRequest,
-    ) -> Result<Option<Taken>, Error> {
+    ) -> Result<Option<Acquire>, Error> {
         let mut asked = lock(&open.asked.keys);
         if open.decision.verdict() != super::decision::Verdict::Undecided {
             return Err(End::RolledBack.closed());
         }
-        self.take(open, key, LockMode::Exclusive, terms, true, &mut asked)
+        let mode = LockMode::Exclusive;
+        match self.take(open, key, mode, terms, &mut asked) {
+            Ok(_) => Ok(None),
+            Err(NotTaken::HasToWait) => Ok(Some(self.queue(open, key, mode, terms, &mut asked))),
+            Err(NotTaken::Denied(error)) => Err(error),
+        }
     }
 
     /// Releases these attempts, and refuses them if they come later.

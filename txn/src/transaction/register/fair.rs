@@ -4,7 +4,9 @@
 //! A retry begins the next round and lets go of what the round before last left and the last did not ask for again;
 //! done keeps what the last round asked for and lets go of the rest; cancel lets go of all.
 
-use super::{Keys, Place, Register, Withdrawn, wake};
+use super::key::{Key, Place};
+use super::slots::Slot;
+use super::{Keys, Register, Withdrawn, wake};
 use crate::error::Error;
 use crate::lock::LockMode;
 use bytes::Bytes;
@@ -74,16 +76,14 @@ impl Fair {
 
 impl Keys {
     /// The pending locks of the rounds that `which` names, with their attempt numbers.
-    fn pending(&self, which: impl Fn(u64) -> bool) -> Vec<(Bytes, u64)> {
-        let pending = |(name, key): (&Bytes, &super::Key)| match &key.place {
-            Place::Held(hold) if key.claims == 0 && key.pending.is_some_and(&which) => {
-                Some((name.clone(), hold.attempt))
+    fn pending(&self, which: impl Fn(u64) -> bool) -> Vec<(Slot, u64)> {
+        let pending = |(slot, key): (Slot, &Key)| match &key.place {
+            Place::Held(lock) if key.claims == 0 && key.pending.is_some_and(&which) => {
+                Some((slot, lock.hold.attempt))
             }
             _ => None,
         };
-        let mut pending: Vec<_> = self.map.iter().filter_map(pending).collect();
-        pending.sort_unstable();
-        pending
+        self.slots.iter().filter_map(pending).collect()
     }
 
     /// Whether the primary was chosen in the mode and no lock that stays names it.
@@ -91,16 +91,16 @@ impl Keys {
         let Some(primary) = &self.primary else {
             return false;
         };
-        let names = |key: &super::Key| {
+        let names = |(_, key): (Slot, &Key)| {
             let is_pending = key.pending.is_some() && !key.kept;
             !is_pending
                 && match &key.place {
-                    Place::Held(hold) => hold.primary == primary.key,
+                    Place::Held(lock) => lock.primary == primary.key,
                     Place::Asked(_) => true,
                     Place::Free | Place::Returning(_) => false,
                 }
         };
-        primary.is_fair && !self.map.values().any(names)
+        primary.is_fair && !self.slots.iter().any(names)
     }
 }
 
@@ -150,12 +150,12 @@ impl Register {
             gone: register.let_go(unwanted, &mut wakers),
             ..Settled::default()
         };
-        for (name, key) in &mut register.map {
+        for key in register.slots.values_mut() {
             if key.pending.take() == Some(round)
-                && let Place::Held(hold) = &key.place
+                && let Place::Held(lock) = &key.place
             {
                 key.kept = true;
-                settled.kept.push((name.clone(), hold.clone()));
+                settled.kept.push((key.name.clone(), lock.hold));
             }
         }
         drop(register);
@@ -173,7 +173,7 @@ impl Register {
         let unwanted = register.pending(|_| true);
         let gone = register.let_go(unwanted, &mut wakers);
         // What is left of the mode is wanted by a call in flight that does not belong to it.
-        for key in register.map.values_mut() {
+        for key in register.slots.values_mut() {
             key.pending = None;
         }
         drop(register);

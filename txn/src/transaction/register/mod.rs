@@ -16,14 +16,15 @@
 //! ```
 //!
 //! `a` is the number of the request, unique in the transaction; the store knows the lock by it. Everything
-//! changes under one mutex, held for a few steps and never across a wait or a call of the store.
+//! changes under one mutex, held for a few steps a key and never across a wait or a call of the store. A call finds its
+//! keys by name when it claims them, and by their [`Slot`]s from then on.
 //!
 //! # Rules (30 to 37)
 //!
 //! - A call claims all its keys before it asks for the first.
-//! - It asks for its keys in order, neighbours that are free in one request. Of a key that is asked for it waits for
-//!   the answer (it *joins*); a key that a sibling claims and has not asked for yet it asks for itself. So what is
-//!   waited for is always a request that is with the store, never another call.
+//! - It asks for its keys in order, all that are free in one request, up to the first that a sibling has asked for: of
+//!   that it waits for the answer (it *joins*). A key that a sibling claims and has not asked for yet it asks for
+//!   itself. So what is waited for is always a request that is with the store, never another call.
 //! - The first key that is asked for is the [*primary*](primary), and is asked for alone: until it is granted nothing
 //!   else is.
 //! - A call that fails withdraws its claims. A lock that nobody claims any more and nobody kept goes back,
@@ -32,7 +33,13 @@
 //! - Once closed, every step is refused but withdrawing.
 
 mod fair;
+mod key;
 mod primary;
+mod requests;
+mod slots;
+
+pub(super) use key::{Hold, Known};
+pub(super) use slots::Slot;
 
 use crate::error::{Error, TxnState};
 use crate::lock::LockMode;
@@ -40,48 +47,11 @@ use crate::store::Timestamp;
 use crate::sync::Mutex;
 use bytes::Bytes;
 use fair::Fair;
+use key::Place;
 use primary::Primary;
-use std::collections::HashMap;
-use std::task::{Poll, Waker};
-
-/// What a lock knows of the value of its key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Known {
-    Exists,
-    Absent,
-    Unknown,
-}
-
-impl Known {
-    pub(super) fn of(exists: Option<bool>) -> Self {
-        match exists {
-            Some(true) => Self::Exists,
-            Some(false) => Self::Absent,
-            None => Self::Unknown,
-        }
-    }
-
-    pub(super) fn exists(self) -> Option<bool> {
-        match self {
-            Self::Exists => Some(true),
-            Self::Absent => Some(false),
-            Self::Unknown => None,
-        }
-    }
-}
-
-/// A lock that the store granted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Hold {
-    pub(super) attempt: u64,
-    pub(super) mode: LockMode,
-    pub(super) known: Known,
-    pub(super) for_update_ts: Timestamp,
-    /// A commit that a forced lock was granted in spite of.
-    pub(super) conflict_ts: Option<Timestamp>,
-    /// The primary that its request named.
-    pub(super) primary: Bytes,
-}
+use slots::Slots;
+use smallvec::SmallVec;
+use std::task::Waker;
 
 /// What a call says of itself.
 #[derive(Debug, Clone, Copy)]
@@ -93,20 +63,30 @@ pub(super) struct Terms {
     pub(super) needs_primary: bool,
 }
 
-/// What a call finds when it comes to a key.
+/// The keys of a call, claimed.
+pub(super) type Claimed = SmallVec<[Slot; 4]>;
+
+/// A key that is to be asked for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Announced {
+    /// Its place among the keys of the call.
+    pub(super) at: usize,
+    pub(super) attempt: u64,
+}
+
+/// Those of one request.
+pub(super) type Announcement = SmallVec<[Announced; 4]>;
+
+/// What a call finds when it goes through its keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Next {
-    /// It is to ask for this key and the following ones, `count` in all, under numbers from `first` on.
-    Ask {
-        first: u64,
-        count: usize,
-        primary: Bytes,
-    },
-    /// The lock is held. `kept`: its flags are published, or being published.
-    Held { hold: Hold, kept: bool },
+    /// All locks are held.
+    Done,
+    /// It is to send a request for what was announced, under this primary.
+    Ask { primary: Bytes },
     /// A sibling's request is with the store; a request beside it would name this primary.
     Asked { primary: Bytes },
-    /// It is being given back.
+    /// The next key is being given back.
     Returning,
     /// The primary is not granted yet.
     NoPrimary { key: Bytes, is_queued: bool },
@@ -140,7 +120,7 @@ pub(super) struct Register {
 struct Keys {
     closed: bool,
     numbers: u64,
-    map: HashMap<Bytes, Key>,
+    slots: Slots,
     /// Keys that are asked for or held.
     active: usize,
     primary: Option<Primary>,
@@ -149,27 +129,6 @@ struct Keys {
     newest: Timestamp,
     /// A heartbeat runs.
     is_beating: bool,
-}
-
-#[derive(Debug, Default)]
-struct Key {
-    claims: usize,
-    kept: bool,
-    /// The last round of fair mode that locked it, while it is pending.
-    pending: Option<u64>,
-    place: Place,
-    /// The lock that it is asked for anew beside, because the primary has changed.
-    old: Option<Hold>,
-    joiners: Vec<Waker>,
-}
-
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-enum Place {
-    #[default]
-    Free,
-    Asked(u64),
-    Held(Hold),
-    Returning(u64),
 }
 
 impl Keys {
@@ -183,40 +142,16 @@ impl Keys {
         Ok(())
     }
 
-    fn number(&mut self, count: usize) -> u64 {
-        let first = self.numbers + 1;
-        self.numbers += count as u64;
-        first
+    fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
     }
 
-    /// The number of leading keys that may be asked for under this primary.
-    fn askable(&self, keys: &[Bytes], most: usize) -> usize {
-        keys.iter()
-            .take(most)
-            .take_while(|key| {
-                self.map
-                    .get(*key)
-                    .is_none_or(|key| key.place == Place::Free)
-            })
-            .count()
-    }
-
-    /// Takes an unanswered or denied request off a key. The lock that it was asked for beside is held as before.
-    fn not_asked(&mut self, name: &Bytes, attempt: u64, then: Place, wakers: &mut Vec<Waker>) {
-        let Some(key) = self.map.get_mut(name) else {
-            return;
-        };
-        if key.place != Place::Asked(attempt) {
-            return;
-        }
-        wakers.append(&mut key.joiners);
-        if let Some(old) = key.old.take() {
-            key.place = Place::Held(old);
-            return;
-        }
-        key.place = then;
-        self.active -= 1;
-        self.primary_denied(name, wakers);
+    fn announce(&mut self, slot: Slot) -> u64 {
+        let attempt = self.number();
+        self.slots[slot].place = Place::Asked(attempt);
+        self.active += 1;
+        attempt
     }
 }
 
@@ -234,189 +169,99 @@ impl Default for Register {
 
 impl Register {
     /// Claims all keys for a call, or none if that is not possible. Says which round of fair mode the call belongs to.
-    pub(super) fn claim(&self, keys: &[Bytes], mode: LockMode) -> Result<Option<u64>, Error> {
+    pub(super) fn claim(
+        &self,
+        names: &[Bytes],
+        mode: LockMode,
+    ) -> Result<(Claimed, Option<u64>), Error> {
         let mut register = self.keys.lock();
         register.check_open()?;
-        let round = register.fair.enter(keys.len(), mode)?;
-        for key in keys {
-            register.map.entry(key.clone()).or_default().claims += 1;
-        }
-        Ok(round)
+        let round = register.fair.enter(names.len(), mode)?;
+        let claim = |name| {
+            let slot = register.slots.find_or_make(name);
+            register.slots[slot].claims += 1;
+            slot
+        };
+        Ok((names.iter().map(claim).collect(), round))
     }
 
-    /// What to do about the first of `keys`, all of which are claimed; at most `most` requests at once.
-    pub(super) fn next(&self, keys: &[Bytes], most: usize, terms: Terms) -> Result<Next, Error> {
+    /// Goes through the claimed keys from `from` on. Locks that are held are told to `held`, with whether their flags are
+    /// published or being published. Keys that are free are announced, at most `most`, the primary alone. It ends at a
+    /// key that somebody else has to be waited for, and leaves `from` there.
+    pub(super) fn next(
+        &self,
+        claimed: &[Slot],
+        from: &mut usize,
+        most: usize,
+        terms: Terms,
+        announced: &mut Announcement,
+        mut held: impl FnMut(usize, Hold, bool),
+    ) -> Result<Next, Error> {
         let mut register = self.keys.lock();
         register.check_open()?;
-        let Some(name) = keys.first() else {
-            return Ok(Next::Returning);
-        };
-        let key = register.map.get(name);
-        match key.map(|key| &key.place) {
-            Some(Place::Held(hold)) => {
-                if hold.mode < terms.mode {
-                    return Err(Error::OptionConflict {
-                        reason: "the key is locked shared, and locks are not upgraded",
-                    });
+        while let Some(&slot) = claimed.get(*from) {
+            let key = &register.slots[slot];
+            let blocked = match &key.place {
+                Place::Held(lock) if lock.hold.mode < terms.mode => Err(Error::OptionConflict {
+                    reason: "the key is locked shared, and locks are not upgraded",
+                }),
+                Place::Held(lock) => {
+                    let (hold, kept) = (lock.hold, key.kept);
+                    if !kept && terms.round.is_some() && !register.adopt(slot) {
+                        let next = register.ask_anew(slot, *from, announced);
+                        *from += announced.len();
+                        return Ok(next);
+                    }
+                    held(*from, hold, kept);
+                    *from += 1;
+                    continue;
                 }
-                let (hold, kept) = (hold.clone(), key.is_some_and(|key| key.kept));
-                if kept || terms.round.is_none() || register.adopt(name, &hold) {
-                    return Ok(Next::Held { hold, kept });
+                Place::Asked(_) => Ok(Next::Asked {
+                    primary: register.primary_or(slot),
+                }),
+                Place::Returning(_) => Ok(Next::Returning),
+                Place::Free => {
+                    let is_chosen = match &register.primary {
+                        Some(primary) if primary.is_granted => false,
+                        Some(primary) => return Ok(primary.awaited()),
+                        None => {
+                            register.choose(slot, terms)?;
+                            true
+                        }
+                    };
+                    let attempt = register.announce(slot);
+                    announced.push(Announced { at: *from, attempt });
+                    *from += 1;
+                    if is_chosen || announced.len() == most {
+                        break;
+                    }
+                    continue;
                 }
-                return Ok(register.ask_anew(name));
-            }
-            Some(Place::Asked(_)) => {
-                let primary = register.primary.as_ref().map(|primary| primary.key.clone());
-                let primary = primary.unwrap_or_else(|| name.clone());
-                return Ok(Next::Asked { primary });
-            }
-            Some(Place::Returning(_)) => return Ok(Next::Returning),
-            Some(Place::Free) | None => {}
-        }
-        let (primary, most) = match &register.primary {
-            Some(primary) if primary.is_granted => (primary.key.clone(), most),
-            Some(Primary { key, is_queued, .. }) => {
-                return Ok(Next::NoPrimary {
-                    key: key.clone(),
-                    is_queued: *is_queued,
-                });
-            }
-            None => (register.choose(name, terms)?, 1),
-        };
-        let count = register.askable(keys, most);
-        let first = register.number(count);
-        for (name, attempt) in keys[..count].iter().zip(first..) {
-            if let Some(key) = register.map.get_mut(name) {
-                key.place = Place::Asked(attempt);
-            }
-        }
-        register.active += count;
-        Ok(Next::Ask {
-            first,
-            count,
-            primary,
-        })
-    }
-
-    /// A number for a request beside the one that is with the store.
-    pub(super) fn number(&self) -> u64 {
-        self.keys.lock().number(1)
-    }
-
-    /// A request that was sent waits in the store.
-    pub(super) fn queued(&self, name: &Bytes) {
-        let mut register = self.keys.lock();
-        if let Some(primary) = &mut register.primary
-            && primary.key == *name
-            && !primary.is_granted
-        {
-            primary.is_queued = true;
-        }
-    }
-
-    /// Takes in locks that were granted. Those under which the key is not held, because another came first or the
-    /// primary has changed, are told back, to be released. And whether a heartbeat is to be started.
-    pub(super) fn granted(&self, granted: &[(Bytes, Hold)]) -> (Vec<(Bytes, u64)>, bool) {
-        if granted.is_empty() {
-            return (Vec::new(), false);
-        }
-        let mut wakers = Vec::new();
-        let mut surplus = Vec::new();
-        let mut register = self.keys.lock();
-        for (name, hold) in granted {
-            let named_is_gone = register.names_another(name, hold);
-            let key = register.map.entry(name.clone()).or_default();
-            let is_beside = !matches!(key.place, Place::Asked(_));
-            if matches!(key.place, Place::Held(_)) || (is_beside && named_is_gone) {
-                surplus.push((name.clone(), hold.attempt));
-                continue;
-            }
-            if let Some(old) = key.old.take() {
-                surplus.push((name.clone(), old.attempt));
-            }
-            key.place = Place::Held(hold.clone());
-            wakers.append(&mut key.joiners);
-            register.active += usize::from(is_beside);
-            register.primary_granted(name, &hold.primary, &mut wakers);
-        }
-        let starts_to_beat = register.active > 0 && !register.is_beating;
-        register.is_beating |= starts_to_beat;
-        drop(register);
-        wake(wakers);
-        (surplus, starts_to_beat)
-    }
-
-    /// Keys whose requests were denied or not sent.
-    pub(super) fn not_granted(&self, keys: &[(Bytes, u64)]) {
-        self.not_asked(keys, |_| Place::Free);
-    }
-
-    /// Keys of which nobody knows whether they were granted: they are to be given back.
-    pub(super) fn unanswered(&self, keys: &[(Bytes, u64)]) {
-        self.not_asked(keys, Place::Returning);
-    }
-
-    fn not_asked(&self, keys: &[(Bytes, u64)], then: impl Fn(u64) -> Place) {
-        if keys.is_empty() {
-            return;
-        }
-        let mut wakers = Vec::new();
-        let mut register = self.keys.lock();
-        for (name, attempt) in keys {
-            register.not_asked(name, *attempt, then(*attempt), &mut wakers);
-        }
-        drop(register);
-        wake(wakers);
-    }
-
-    /// Ready once nothing of this key is with the store.
-    pub(super) fn join(&self, key: &Bytes, waker: &Waker) -> Poll<Result<(), Error>> {
-        let mut register = self.keys.lock();
-        if let Err(closed) = register.check_open() {
-            return Poll::Ready(Err(closed));
-        }
-        match register.map.get_mut(key) {
-            Some(key) if matches!(key.place, Place::Asked(_) | Place::Returning(_)) => {
-                if !key.joiners.iter().any(|joiner| joiner.will_wake(waker)) {
-                    key.joiners.push(waker.clone());
-                }
-                Poll::Pending
-            }
-            _ => Poll::Ready(Ok(())),
-        }
-    }
-
-    /// Whether the lock on the key is held.
-    pub(super) fn holds(&self, key: &Bytes) -> bool {
-        let register = self.keys.lock();
-        let key = register.map.get(key);
-        key.is_some_and(|key| matches!(key.place, Place::Held(_)))
-    }
-
-    /// What a later look has found out about a held key.
-    pub(super) fn learn(&self, key: &Bytes, found: Known) {
-        if let Some(Key {
-            place: Place::Held(hold),
-            ..
-        }) = self.keys.lock().map.get_mut(key)
-        {
-            hold.known = found;
-        }
-    }
-
-    /// A call has succeeded: its claims become locks that stay, or are pending in fair mode.
-    pub(super) fn keep(&self, keys: &[Bytes], round: Option<u64>) {
-        let mut register = self.keys.lock();
-        for name in keys {
-            let Some(key) = register.map.get_mut(name) else {
-                continue;
             };
+            if announced.is_empty() {
+                return blocked;
+            }
+            break;
+        }
+        match &register.primary {
+            Some(primary) if !announced.is_empty() => Ok(Next::Ask {
+                primary: primary.key.clone(),
+            }),
+            _ => Ok(Next::Done),
+        }
+    }
+
+    /// A call has succeeded: its claims on locked keys become locks that stay, or are pending in fair mode.
+    pub(super) fn keep(&self, locked: impl Iterator<Item = Slot>, round: Option<u64>) {
+        let mut register = self.keys.lock();
+        for slot in locked {
+            let key = &mut register.slots[slot];
             key.claims -= 1;
-            let Place::Held(hold) = &key.place else {
+            let Place::Held(lock) = &key.place else {
                 debug_assert!(false, "a claim holds the lock that the call was granted");
                 continue;
             };
-            let seen = hold.for_update_ts;
+            let seen = lock.hold.for_update_ts;
             match round {
                 Some(_) if !key.kept => key.pending = round,
                 _ => {
@@ -430,23 +275,19 @@ impl Register {
     }
 
     /// A call has failed: its claims go.
-    pub(super) fn withdraw(&self, keys: &[Bytes], round: Option<u64>) -> Withdrawn {
+    pub(super) fn withdraw(&self, claimed: &[Slot], round: Option<u64>) -> Withdrawn {
         let mut register = self.keys.lock();
         register.fair.leave(round);
         let mut unwanted = Vec::new();
-        for name in keys {
-            let Some(key) = register.map.get_mut(name) else {
-                continue;
-            };
+        for &slot in claimed {
+            let key = &mut register.slots[slot];
             key.claims -= 1;
-            if key.claims > 0 || key.kept || key.pending.is_some() {
+            if !key.is_unwanted() {
                 continue;
             }
             match &key.place {
-                Place::Free => {
-                    register.map.remove(name);
-                }
-                Place::Held(hold) => unwanted.push((name.clone(), hold.attempt)),
+                Place::Free => register.slots.remove(slot),
+                Place::Held(lock) => unwanted.push((slot, lock.hold.attempt)),
                 Place::Asked(_) | Place::Returning(_) => {}
             }
         }
@@ -457,30 +298,10 @@ impl Register {
         withdrawn
     }
 
-    /// Locks that were given back.
-    pub(super) fn returned(&self, returned: &[(Bytes, u64)]) {
-        let mut wakers = Vec::new();
-        let mut register = self.keys.lock();
-        for (name, attempt) in returned {
-            let Some(key) = register.map.get_mut(name) else {
-                continue;
-            };
-            if key.place == Place::Returning(*attempt) {
-                key.place = Place::Free;
-                wakers.append(&mut key.joiners);
-                if key.claims == 0 {
-                    register.map.remove(name);
-                }
-            }
-        }
-        drop(register);
-        wake(wakers);
-    }
-
     /// Whether a commit may begin.
     pub(super) fn check_settled(&self) -> Result<(), Error> {
         let register = self.keys.lock();
-        let is_pending = || register.map.values().any(|key| key.pending.is_some());
+        let is_pending = || register.slots.iter().any(|(_, key)| key.pending.is_some());
         if register.fair.is_busy() || is_pending() {
             return Err(Error::OptionConflict {
                 reason: "fair locks are pending: they are to be done or cancelled first",
@@ -494,7 +315,7 @@ impl Register {
         let mut wakers = Vec::new();
         let mut register = self.keys.lock();
         register.closed = true;
-        for key in register.map.values_mut() {
+        for key in register.slots.values_mut() {
             wakers.append(&mut key.joiners);
         }
         if let Some(primary) = &mut register.primary {
@@ -505,13 +326,11 @@ impl Register {
     }
 
     /// The lock on the key, if a call that took it has succeeded.
-    pub(super) fn kept(&self, key: &Bytes) -> Option<Hold> {
-        match self.keys.lock().map.get(key) {
-            Some(Key {
-                kept: true,
-                place: Place::Held(hold),
-                ..
-            }) => Some(hold.clone()),
+    pub(super) fn kept(&self, name: &[u8]) -> Option<Hold> {
+        let register = self.keys.lock();
+        let key = &register.slots[register.slots.find(name)?];
+        match &key.place {
+            Place::Held(lock) if key.kept => Some(lock.hold),
             _ => None,
         }
     }
@@ -523,11 +342,9 @@ impl Register {
 
     /// Number of locks that are held, published or not.
     pub(super) fn held(&self) -> usize {
-        self.keys
-            .lock()
-            .map
-            .values()
-            .filter(|key| matches!(key.place, Place::Held(_)))
+        let register = self.keys.lock();
+        let keys = register.slots.iter();
+        keys.filter(|(_, key)| matches!(key.place, Place::Held(_)))
             .count()
     }
 

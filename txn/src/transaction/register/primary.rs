@@ -5,7 +5,9 @@
 //! given up and the next call chooses. Withdrawn, it is given up only if no lock names it any more; else it stays
 //! held, without a claim.
 
-use super::{Hold, Keys, Next, Place, Register, Terms, Withdrawn};
+use super::key::Place;
+use super::slots::Slot;
+use super::{Announced, Announcement, Keys, Next, Register, Terms, Withdrawn};
 use crate::error::Error;
 use crate::lock::LockMode;
 use bytes::Bytes;
@@ -22,9 +24,19 @@ pub(super) struct Primary {
     pub(super) waiters: Vec<Waker>,
 }
 
+impl Primary {
+    /// For a call that needs it granted.
+    pub(super) fn awaited(&self) -> Next {
+        Next::NoPrimary {
+            key: self.key.clone(),
+            is_queued: self.is_queued,
+        }
+    }
+}
+
 impl Keys {
-    /// Makes `name` the primary of the transaction, which has none.
-    pub(super) fn choose(&mut self, name: &Bytes, terms: Terms) -> Result<Bytes, Error> {
+    /// Makes a key the primary of the transaction, which has none.
+    pub(super) fn choose(&mut self, slot: Slot, terms: Terms) -> Result<(), Error> {
         if terms.mode == LockMode::Shared {
             return Err(Error::OptionConflict {
                 reason: "a shared lock needs another key that is locked exclusively before",
@@ -35,13 +47,13 @@ impl Keys {
                 reason: "several keys that may not exist need another one that is locked before",
             });
         }
-        self.set_primary(name, terms.round.is_some(), false);
-        Ok(name.clone())
+        self.set_primary(slot, terms.round.is_some(), false);
+        Ok(())
     }
 
-    fn set_primary(&mut self, name: &Bytes, is_fair: bool, is_granted: bool) {
+    fn set_primary(&mut self, slot: Slot, is_fair: bool, is_granted: bool) {
         self.primary = Some(Primary {
-            key: name.clone(),
+            key: self.slots[slot].name.clone(),
             is_granted,
             is_queued: false,
             is_fair,
@@ -49,13 +61,32 @@ impl Keys {
         });
     }
 
+    pub(super) fn is_primary(&self, slot: Slot) -> bool {
+        let name = &self.slots[slot].name;
+        self.primary
+            .as_ref()
+            .is_some_and(|primary| primary.key == *name)
+    }
+
+    /// The primary's name; where there is none, that of a key which would become it.
+    pub(super) fn primary_or(&self, slot: Slot) -> Bytes {
+        match &self.primary {
+            Some(primary) => primary.key.clone(),
+            None => self.slots[slot].name.clone(),
+        }
+    }
+
     /// Whether a pending lock can serve a call of a later round: it names the primary that there is, or becomes the
     /// primary itself.
-    pub(super) fn adopt(&mut self, name: &Bytes, hold: &Hold) -> bool {
+    pub(super) fn adopt(&mut self, slot: Slot) -> bool {
+        let key = &self.slots[slot];
+        let Place::Held(lock) = &key.place else {
+            return false;
+        };
         match &self.primary {
-            Some(primary) => primary.key == hold.primary || primary.key == *name,
-            None if hold.primary == *name => {
-                self.set_primary(name, true, true);
+            Some(primary) => primary.key == lock.primary || primary.key == key.name,
+            None if lock.primary == key.name => {
+                self.set_primary(slot, true, true);
                 true
             }
             None => false,
@@ -63,56 +94,43 @@ impl Keys {
     }
 
     /// Has a pending lock asked for anew, under the primary that there is now.
-    pub(super) fn ask_anew(&mut self, name: &Bytes) -> Next {
+    pub(super) fn ask_anew(&mut self, slot: Slot, at: usize, announced: &mut Announcement) -> Next {
         match &self.primary {
-            None => self.set_primary(name, true, false),
-            Some(primary) if !primary.is_granted => {
-                return Next::NoPrimary {
-                    key: primary.key.clone(),
-                    is_queued: primary.is_queued,
-                };
-            }
+            None => self.set_primary(slot, true, false),
+            Some(primary) if !primary.is_granted => return primary.awaited(),
             Some(_) => {}
         }
-        let first = self.number(1);
-        if let Some(key) = self.map.get_mut(name)
-            && let Place::Held(old) = std::mem::replace(&mut key.place, Place::Asked(first))
-        {
-            key.old = Some(old);
+        let attempt = self.number();
+        let key = &mut self.slots[slot];
+        if let Place::Held(old) = std::mem::replace(&mut key.place, Place::Asked(attempt)) {
+            key.old = Some(Box::new(old));
         }
-        let primary = self.primary.as_ref().map(|primary| primary.key.clone());
+        announced.push(Announced { at, attempt });
         Next::Ask {
-            first,
-            count: 1,
-            primary: primary.unwrap_or_else(|| name.clone()),
+            primary: self.primary_or(slot),
         }
     }
 
-    /// Whether a lock names a primary that was given up since it was asked for.
-    pub(super) fn names_another(&self, name: &Bytes, hold: &Hold) -> bool {
+    /// Whether a lock that names this primary names one that was given up since it was asked for.
+    pub(super) fn names_another(&self, slot: Slot, named: &Bytes) -> bool {
         let primary = self.primary.as_ref().map(|primary| &primary.key);
-        hold.primary != name && primary != Some(&hold.primary)
+        self.slots[slot].name != named && primary != Some(named)
     }
 
-    pub(super) fn primary_granted(&mut self, name: &Bytes, named: &Bytes, wakers: &mut Vec<Waker>) {
-        if self.primary.is_none() && name == named {
+    pub(super) fn primary_granted(&mut self, slot: Slot, named: &Bytes, wakers: &mut Vec<Waker>) {
+        match &mut self.primary {
             // Asked for beside a sibling that was denied: it stands for itself.
-            self.set_primary(name, false, true);
-        }
-        if let Some(primary) = &mut self.primary
-            && primary.key == *name
-        {
-            primary.is_granted = true;
-            wakers.append(&mut primary.waiters);
+            None if self.slots[slot].name == named => self.set_primary(slot, false, true),
+            Some(primary) if !primary.is_granted && primary.key == self.slots[slot].name => {
+                primary.is_granted = true;
+                wakers.append(&mut primary.waiters);
+            }
+            _ => {}
         }
     }
 
-    pub(super) fn primary_denied(&mut self, name: &Bytes, wakers: &mut Vec<Waker>) {
-        if self
-            .primary
-            .as_ref()
-            .is_some_and(|primary| primary.key == *name)
-        {
+    pub(super) fn primary_denied(&mut self, slot: Slot, wakers: &mut Vec<Waker>) {
+        if self.is_primary(slot) {
             self.give_primary_up(wakers);
         }
     }
@@ -126,34 +144,29 @@ impl Keys {
     /// Lets go of locks that nobody wants. The primary stays if a lock that is not among them names it.
     pub(super) fn let_go(
         &mut self,
-        mut unwanted: Vec<(Bytes, u64)>,
+        mut unwanted: Vec<(Slot, u64)>,
         wakers: &mut Vec<Waker>,
     ) -> Withdrawn {
         let mut withdrawn = Withdrawn::default();
-        let primary = self.primary.as_ref().map(|primary| primary.key.clone());
-        let at = unwanted
-            .iter()
-            .position(|(name, _)| Some(name) == primary.as_ref());
-        if let Some(at) = at {
+        if let Some(at) = unwanted.iter().position(|&(slot, _)| self.is_primary(slot)) {
             if self.active > unwanted.len() {
-                let (name, _) = unwanted.remove(at);
-                if let Some(key) = self.map.get_mut(&name) {
-                    key.kept = true;
-                    key.pending = None;
-                }
-                withdrawn.primary = Some(name);
+                let (slot, _) = unwanted.remove(at);
+                let key = &mut self.slots[slot];
+                key.kept = true;
+                key.pending = None;
+                withdrawn.primary = Some(key.name.clone());
             } else {
                 self.give_primary_up(wakers);
             }
         }
         self.active -= unwanted.len();
-        for (name, attempt) in &unwanted {
-            if let Some(key) = self.map.get_mut(name) {
-                key.place = Place::Returning(*attempt);
-                key.pending = None;
-            }
-        }
-        withdrawn.locks = unwanted;
+        let go = |(slot, attempt): (Slot, u64)| {
+            let key = &mut self.slots[slot];
+            key.place = Place::Returning(attempt);
+            key.pending = None;
+            (key.name.clone(), attempt)
+        };
+        withdrawn.locks = unwanted.into_iter().map(go).collect();
         withdrawn
     }
 }
@@ -178,7 +191,13 @@ impl Register {
 
     /// For a commit that has locked nothing: this key stands for the transaction.
     pub(in crate::transaction) fn settle_primary(&self, name: &Bytes) {
-        self.keys.lock().set_primary(name, false, true);
+        self.keys.lock().primary = Some(Primary {
+            key: name.clone(),
+            is_granted: true,
+            is_queued: false,
+            is_fair: false,
+            waiters: Vec::new(),
+        });
     }
 
     /// The key whose lock stands for the transaction, if there is one.

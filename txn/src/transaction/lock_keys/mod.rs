@@ -1,0 +1,320 @@
+//! Locking keys, from any number of threads of one transaction at once.
+//!
+//! The [register](super::register) says who asks for what; this is the way of one call through it:
+//!
+//! 1. *Claim* all keys, sorted and without duplicates, with room for them in the buffer.
+//! 2. *Ask* for them in order, all that are free in one [request], the primary before all others and
+//!    alone. In order, so that calls which overlap, of this transaction or of others, come to the keys that they share
+//!    in the same order: where a store stops at a key that is locked, that one is asked for alone and waited for, and
+//!    the rest after it.
+//! 3. *Look* at keys that were locked before, as far as more is asked of them now than was then.
+//! 4. *Publish*: the flags of all keys, then the register's mark. Commit and rollback shut this step out while they
+//!    close the transaction, and there is no wait in it: a call is published whole or not at all.
+//!
+//! If it fails anywhere, or its future is dropped or cancelled, [`Call`](call::Call) withdraws the claims and gives back what
+//! nobody else wants: one path for every kind of failure.
+
+mod call;
+mod give_back;
+mod optimistic;
+mod order;
+mod request;
+
+pub(super) use call::flags_of;
+
+use super::Core;
+use super::budget::Budget;
+use super::options::{LockOptions, LockOutcome, Mode};
+use super::register::{Announced, Announcement, Hold, Known, Next, Terms};
+use crate::buffer::Reservation;
+use crate::error::Error;
+use crate::flags::KeyFlags;
+use crate::lock::{LockMode, Wait};
+use crate::store::ForUpdate;
+use bytes::Bytes;
+use call::{Call, Found};
+use order::Ordered;
+use request::Request;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::Instant;
+
+/// Keys of one request at most: the register is held that long.
+const MOST: usize = 1024;
+
+/// How the requests of one call are made.
+#[derive(Debug, Clone, Copy)]
+struct Asking<'a> {
+    options: &'a LockOptions,
+    budget: &'a Budget,
+    mode: LockMode,
+    for_update: ForUpdate,
+    /// Grant in spite of conflicts.
+    force: bool,
+    /// What is left of the budget.
+    wait: Wait,
+}
+
+impl Core {
+    pub(super) async fn lock_keys(
+        self: &Arc<Self>,
+        given: Vec<Bytes>,
+        options: LockOptions,
+    ) -> Result<Vec<LockOutcome>, Error> {
+        self.life.check_open()?;
+        if given.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ordered = Ordered::of(given);
+        let keys = &ordered.keys;
+        self.check_options(keys, &options)?;
+        self.check_alive()?;
+        let room = self.buffer.reserve(keys);
+        let room = room.map_err(|error| self.as_of_now(error))?;
+        let outcomes = if self.options.mode == Mode::Optimistic {
+            self.mark_keys(keys, &options, room).await
+        } else if let Some(token) = &options.cancel {
+            let locked = self.lock_sorted(keys, &options, room);
+            let locked = token.unless_cancelled(locked).await;
+            locked.unwrap_or(Err(Error::Cancelled))
+        } else {
+            self.lock_sorted(keys, &options, room).await
+        };
+        // Not before all flags are set and no lock is held: the hook is the user's code.
+        self.buffer.report_memory();
+        let outcomes = outcomes.map_err(|error| self.as_of_now(error))?;
+        Ok(ordered.as_given(outcomes))
+    }
+
+    /// What cannot be meant is refused before anything is done.
+    fn check_options(&self, keys: &[Bytes], options: &LockOptions) -> Result<(), Error> {
+        let conflict = |reason| Err(Error::OptionConflict { reason });
+        if self.options.mode == Mode::Optimistic && (options.shared || options.only_if_exists) {
+            return conflict("an optimistic transaction asks the store for no locks");
+        }
+        if options.only_if_exists && !options.return_values {
+            return conflict("locking only what exists needs the values");
+        }
+        let is_written = |key: &Bytes| self.buffer.get(key).is_some();
+        if options.shared && keys.iter().any(is_written) {
+            return conflict("a key that was written is not locked shared");
+        }
+        match options.for_update_ts {
+            ForUpdate::At(given) if given < self.start_ts => Err(Error::InvalidTimestamp {
+                given,
+                newest: self.start_ts,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_flagged(&self, key: &Bytes) -> bool {
+        self.buffer
+            .get_flags(key)
+            .is_some_and(|flags| flags.contains(KeyFlags::LOCKED))
+    }
+
+    /// The key is presumed absent and that was not checked yet.
+    pub(super) fn is_to_check(&self, key: &Bytes) -> bool {
+        self.buffer.get_flags(key).is_some_and(|flags| {
+            flags.presumes_not_exists() && flags.contains(KeyFlags::NEED_CHECK_EXISTS)
+        })
+    }
+
+    async fn lock_sorted(
+        self: &Arc<Self>,
+        keys: &[Bytes],
+        options: &LockOptions,
+        room: Reservation,
+    ) -> Result<Vec<LockOutcome>, Error> {
+        if keys.len() > 1 && self.register.is_fair() {
+            self.fair_done()?;
+        }
+        let budget = Budget::new(
+            options.wait.unwrap_or(self.options.lock_wait),
+            options.deadline,
+        );
+        let mode = if options.shared {
+            LockMode::Shared
+        } else {
+            LockMode::Exclusive
+        };
+        let mut call = Call::begin(self, keys, mode, room)?;
+        let locked = self.lock_claimed(&mut call, options, &budget, mode).await;
+        if let Err(Error::Deadlock { cycle, .. }) = &locked {
+            tracing::info!(start_ts = self.start_ts, of = cycle.len(), "deadlock");
+            // The victim of a deadlock is told once it is out of the others' way.
+            let withdrawn = call.withdraw();
+            self.give_back_now(withdrawn).await;
+        }
+        locked
+    }
+
+    async fn lock_claimed(
+        self: &Arc<Self>,
+        call: &mut Call<'_>,
+        options: &LockOptions,
+        budget: &Budget,
+        mode: LockMode,
+    ) -> Result<Vec<LockOutcome>, Error> {
+        let for_update = match options.for_update_ts {
+            // A forced lock tells of what was committed since its call began.
+            ForUpdate::Fresh if call.round.is_some() => {
+                ForUpdate::At(self.store().timestamp().await?)
+            }
+            given => given,
+        };
+        let asking = Asking {
+            options,
+            budget,
+            mode,
+            for_update,
+            force: call.round.is_some(),
+            wait: budget.whole_wait(),
+        };
+        self.ask(call, asking).await?;
+        for at in 0..call.keys.len() {
+            if call.found[at].already {
+                self.look(call, at, options).await?;
+            }
+        }
+        call.publish()?;
+        Ok(call.outcomes(asking))
+    }
+
+    /// Asks for all keys that are not held, in order.
+    async fn ask(
+        self: &Arc<Self>,
+        call: &mut Call<'_>,
+        mut asking: Asking<'_>,
+    ) -> Result<(), Error> {
+        let budget = asking.budget;
+        let terms = Terms {
+            mode: asking.mode,
+            round: call.round,
+            needs_primary: asking.options.only_if_exists && call.keys.len() > 1,
+        };
+        let (mut from, mut most) = (0, MOST);
+        while from < call.keys.len() {
+            let mut announced = Announcement::new();
+            let found = &mut call.found;
+            let held = |at: usize, hold: Hold, kept| {
+                let held: &mut Found = &mut found[at];
+                held.hold = Some(hold);
+                held.for_update_ts = hold.for_update_ts;
+                held.already = true;
+                held.kept = kept;
+            };
+            let claimed = &call.claimed;
+            let next = self
+                .register
+                .next(claimed, &mut from, most, terms, &mut announced, held)?;
+            match next {
+                Next::Done => {}
+                Next::Ask { primary } => {
+                    let request = Request::new(call, &announced, primary);
+                    let answered = request.send(asking, &announced, call).await?;
+                    most = MOST;
+                    if let Some(first) = announced.get(answered) {
+                        // The store did not get to it: it has to wait, and is asked for alone.
+                        (from, most) = (first.at, 1);
+                    }
+                }
+                Next::Asked { primary } if budget.is_no_wait() => {
+                    // Not joined: asked beside the sibling's request, without queueing.
+                    announced.push(Announced {
+                        at: from,
+                        attempt: self.register.number(),
+                    });
+                    let request = Request::new(call, &announced, primary);
+                    request.send(asking, &announced, call).await?;
+                    let is_left = call.found[from].hold.is_none();
+                    from += usize::from(is_left || self.register.holds(call.claimed[from]));
+                }
+                Next::NoPrimary {
+                    key,
+                    is_queued: true,
+                } if budget.is_no_wait() => {
+                    return Err(Error::LockNotAvailable {
+                        key,
+                        holders: Vec::new(),
+                    });
+                }
+                Next::NoPrimary { key, .. } => {
+                    let granted = |waker: &Waker| self.register.await_primary(waker);
+                    self.await_sibling(&key, budget, granted).await?;
+                }
+                Next::Asked { .. } | Next::Returning => {
+                    let slot = call.claimed[from];
+                    let joined = |waker: &Waker| self.register.join(slot, waker);
+                    self.await_sibling(&call.keys[from], budget, joined).await?;
+                }
+            }
+            if from < call.keys.len() {
+                asking.wait = budget.wait();
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for a sibling's request for `key`, within this call's own budget. One that does not wait is here only
+    /// for what is answered without waiting for anybody.
+    async fn await_sibling(
+        &self,
+        key: &Bytes,
+        budget: &Budget,
+        mut ready: impl FnMut(&Waker) -> Poll<Result<(), Error>>,
+    ) -> Result<(), Error> {
+        let end = budget.ends().filter(|_| !budget.is_no_wait());
+        let mut bell = None;
+        poll_fn(|context| {
+            if let Poll::Ready(ready) = ready(context.waker()) {
+                return Poll::Ready(ready);
+            }
+            if let Some(end) = end {
+                if end <= Instant::now() {
+                    return Poll::Ready(Err(budget.ended(key)));
+                }
+                // Set anew at each poll: the waker may be another one.
+                match self.db.worker.wake_at(end, context.waker().clone()) {
+                    Ok(set) => bell = Some(set),
+                    Err(error) => return Poll::Ready(Err(error)),
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Finds out what is asked of a key that was locked before, if the lock does not know it.
+    async fn look(
+        &self,
+        call: &mut Call<'_>,
+        at: usize,
+        options: &LockOptions,
+    ) -> Result<(), Error> {
+        let (key, found) = (&call.keys[at], &mut call.found[at]);
+        let Some(hold) = &mut found.hold else {
+            return Ok(());
+        };
+        found.checked = self.is_to_check(key);
+        let is_asked = options.check_existence || found.checked;
+        if options.return_values || (is_asked && hold.known == Known::Unknown) {
+            let value = self.newest(key).await?;
+            hold.known = Known::of(Some(value.is_some()));
+            self.register.learn(call.claimed[at], hold.known);
+            found.value = value.filter(|_| options.return_values);
+        }
+        if found.checked && hold.known == Known::Exists {
+            return Err(Error::KeyExists { key: key.clone() });
+        }
+        Ok(())
+    }
+
+    /// The newest value of a key that is locked: nobody changes it meanwhile.
+    pub(super) async fn newest(&self, key: &Bytes) -> Result<Option<Bytes>, Error> {
+        let now = self.store().timestamp().await?;
+        self.store().get(key, now).await
+    }
+}

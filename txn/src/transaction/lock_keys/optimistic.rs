@@ -1,0 +1,41 @@
+//! Locks of an optimistic transaction (rule 29): marks that commit checks.
+
+use super::super::Core;
+use super::super::options::{LockOptions, LockOutcome};
+use crate::buffer::Reservation;
+use crate::error::Error;
+use crate::flags::FlagOp;
+use bytes::Bytes;
+use std::sync::PoisonError;
+
+impl Core {
+    /// The store is not asked for locks.
+    pub(super) async fn mark_keys(
+        &self,
+        keys: &[Bytes],
+        options: &LockOptions,
+        mut room: Reservation,
+    ) -> Result<Vec<LockOutcome>, Error> {
+        let values = if options.return_values || options.check_existence {
+            let values = self.store().batch_get(keys, self.start_ts).await?;
+            values.into_iter().map(Some).collect()
+        } else {
+            vec![None; keys.len()]
+        };
+        let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        self.life.check_open()?;
+        let mut outcomes = Vec::with_capacity(keys.len());
+        for (key, value) in keys.iter().zip(values) {
+            outcomes.push(LockOutcome {
+                locked: true,
+                already_locked: self.is_flagged(key),
+                exists: value.as_ref().map(Option::is_some),
+                value: value.flatten().filter(|_| options.return_values),
+                for_update_ts: 0,
+                locked_with_conflict_ts: None,
+            });
+            room.update_flags(key, [FlagOp::SetLocked])?;
+        }
+        Ok(outcomes)
+    }
+}

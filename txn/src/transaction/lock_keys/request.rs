@@ -1,0 +1,186 @@
+//! One lock request, for keys that were announced in the register, so that siblings wait for them instead of asking.
+//!
+//! What the store answers is noted for all keys together. Keys that it did not get to are laid down again, and
+//! siblings may go on with them. If the request is dropped while the store has it, or is answered by nobody, its keys
+//! are given back under their numbers, because nobody knows what became of them.
+
+use super::super::Core;
+use super::super::register::{Announced, Hold, Known, Slot, Withdrawn};
+use super::Asking;
+use super::call::Call;
+use crate::error::Error;
+use crate::store::{Answer, LockAnswers, LockKey, LockTerms, Locked};
+use bytes::Bytes;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// A request whose keys are announced.
+pub(super) struct Request<'a> {
+    core: &'a Arc<Core>,
+    keys: SmallVec<[LockKey; 1]>,
+    slots: SmallVec<[Slot; 4]>,
+    primary: Bytes,
+    stage: Stage,
+}
+
+/// How far the request is.
+#[derive(PartialEq)]
+enum Stage {
+    Announced,
+    /// The store has it, and nobody knows what it does.
+    Sent,
+    Noted,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the store gave no answer to a lock request for one key")]
+struct NotAnswered;
+
+impl<'a> Request<'a> {
+    /// Whether a key is presumed absent is read now, once.
+    pub(super) fn new(call: &Call<'a>, announced: &[Announced], primary: Bytes) -> Self {
+        let core = call.core;
+        let key = |announced: &Announced| {
+            let name = &call.keys[announced.at];
+            LockKey {
+                absent: core.is_to_check(name),
+                ..LockKey::new(name.clone(), announced.attempt)
+            }
+        };
+        Self {
+            core,
+            keys: announced.iter().map(key).collect(),
+            slots: announced.iter().map(|each| call.claimed[each.at]).collect(),
+            primary,
+            stage: Stage::Announced,
+        }
+    }
+
+    /// Sends the request and notes the answer in the register and in `call`. Says of how many of the keys there was one.
+    pub(super) async fn send(
+        mut self,
+        asking: Asking<'_>,
+        announced: &[Announced],
+        call: &mut Call<'_>,
+    ) -> Result<usize, Error> {
+        let core = self.core;
+        let terms = self.terms(asking);
+        self.stage = Stage::Sent;
+        let answer = core.store().lock(core.start_ts, &self.keys, &terms);
+        if matches!(answer, Answer::Waiting(_)) {
+            core.register.queued(self.slots[0]);
+        }
+        let answered = match answer.await {
+            Ok(answers) => self.note(answers, asking, announced, call),
+            Err(error) => {
+                if !matches!(error, Error::Store { .. }) {
+                    self.stage = Stage::Announced;
+                }
+                Err(error)
+            }
+        };
+        answered.map_err(|error| asking.budget.in_all(core.told_by_store(error)))
+    }
+
+    fn terms(&self, asking: Asking<'_>) -> LockTerms {
+        let options = asking.options;
+        LockTerms {
+            mode: asking.mode,
+            for_update: asking.for_update,
+            force: asking.force,
+            wait: asking.wait,
+            deadline: asking.budget.deadline,
+            value: options.return_values,
+            existence: options.check_existence,
+            only_if_exists: options.only_if_exists,
+            ttl: self.core.options.lock_ttl,
+            ..LockTerms::new(self.primary.clone())
+        }
+    }
+
+    fn note(
+        &mut self,
+        answers: LockAnswers,
+        asking: Asking<'_>,
+        announced: &[Announced],
+        call: &mut Call<'_>,
+    ) -> Result<usize, Error> {
+        let core = self.core;
+        let count = answers.len().min(self.keys.len());
+        let mut failed = (count == 0 && self.keys.len() == 1).then(|| Error::store(NotAnswered));
+        let mut granted: SmallVec<[(Slot, Hold); 1]> = SmallVec::with_capacity(count);
+        let (mut unknown, mut free) = (Vec::new(), Vec::new());
+        for ((at, answer), announced) in (0..).zip(answers).zip(announced) {
+            let (slot, key) = (self.slots[at], &self.keys[at]);
+            match answer {
+                Ok(locked) => {
+                    let hold = locked.locked.then(|| hold(key, asking, &locked));
+                    match hold {
+                        Some(hold) => granted.push((slot, hold)),
+                        None => free.push((slot, key.attempt)),
+                    }
+                    let found = &mut call.found[announced.at];
+                    found.hold = hold;
+                    found.exists = locked.exists;
+                    found.for_update_ts = locked.for_update_ts;
+                    found.checked = key.absent;
+                    found.value = locked.value;
+                }
+                Err(error) => {
+                    match error {
+                        Error::Store { .. } => unknown.push(at),
+                        _ => free.push((slot, key.attempt)),
+                    }
+                    failed.get_or_insert(error);
+                }
+            }
+        }
+        self.stage = Stage::Noted;
+        free.extend((count..self.keys.len()).map(|at| self.numbered(at)));
+        core.register.not_granted(&free);
+        let (surplus, starts_to_beat) = core.register.granted(&granted, &self.primary);
+        core.give_back(Withdrawn::of(surplus));
+        self.give_back(unknown);
+        if starts_to_beat {
+            core.start_to_beat();
+        }
+        failed.map_or(Ok(count), Err)
+    }
+
+    fn numbered(&self, at: usize) -> (Slot, u64) {
+        (self.slots[at], self.keys[at].attempt)
+    }
+
+    /// Gives keys back of which nobody knows what became of them.
+    fn give_back(&self, unknown: Vec<usize>) {
+        let numbered: Vec<_> = unknown.iter().map(|&at| self.numbered(at)).collect();
+        self.core.register.unanswered(&numbered);
+        let locks = unknown.iter().map(|&at| &self.keys[at]);
+        let locks = locks.map(|key| (key.key.clone(), key.attempt)).collect();
+        self.core.give_back(Withdrawn::of(locks));
+    }
+}
+
+fn hold(key: &LockKey, asking: Asking<'_>, locked: &Locked) -> Hold {
+    Hold {
+        attempt: key.attempt,
+        mode: asking.mode,
+        known: Known::of(locked.exists),
+        for_update_ts: locked.for_update_ts,
+        conflict_ts: locked.conflict_ts,
+    }
+}
+
+impl Drop for Request<'_> {
+    fn drop(&mut self) {
+        let all = 0..self.keys.len();
+        match self.stage {
+            Stage::Noted => {}
+            Stage::Sent => self.give_back(all.collect()),
+            Stage::Announced => {
+                let keys: Vec<_> = all.map(|at| self.numbered(at)).collect();
+                self.core.register.not_granted(&keys);
+            }
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What becomes of keys that were asked for: granted, denied, unanswered, given back; and who waits for that.
+
+use super::key::{Hold, Known, Lock, Place};
+use super::slots::Slot;
+use super::{Keys, Register, wake};
+use crate::error::Error;
+use bytes::Bytes;
+use std::task::{Poll, Waker};
+
+impl Keys {
+    /// Takes an unanswered or denied request off a key. The lock that it was asked for beside is held as before.
+    fn not_asked(&mut self, slot: Slot, attempt: u64, then: Place, wakers: &mut Vec<Waker>) {
+        let key = &mut self.slots[slot];
+        if key.place != Place::Asked(attempt) {
+            return;
+        }
+        wakers.append(&mut key.joiners);
+        if let Some(old) = key.old.take() {
+            key.place = Place::Held(*old);
+            return;
+        }
+        key.place = then;
+        self.active -= 1;
+        self.primary_denied(slot, wakers);
+    }
+}
+
+impl Register {
+    /// A number for a request beside the one that is with the store.
+    pub(in crate::transaction) fn number(&self) -> u64 {
+        self.keys.lock().number()
+    }
+
+    /// A request that was sent waits in the store.
+    pub(in crate::transaction) fn queued(&self, slot: Slot) {
+        let mut register = self.keys.lock();
+        if register.is_primary(slot)
+            && let Some(primary) = &mut register.primary
+            && !primary.is_granted
+        {
+            primary.is_queued = true;
+        }
+    }
+
+    /// Takes in locks that were granted to a request that named `primary`. Those under which the key is not held,
+    /// because another came first or the primary has changed, are told back, to be released. And whether a heartbeat is
+    /// to be started.
+    pub(in crate::transaction) fn granted(
+        &self,
+        granted: &[(Slot, Hold)],
+        primary: &Bytes,
+    ) -> (Vec<(Bytes, u64)>, bool) {
+        if granted.is_empty() {
+            return (Vec::new(), false);
+        }
+        let mut wakers = Vec::new();
+        let mut surplus = Vec::new();
+        let mut register = self.keys.lock();
+        for &(slot, hold) in granted {
+            let key = &register.slots[slot];
+            let is_beside = !matches!(key.place, Place::Asked(_));
+            if matches!(key.place, Place::Held(_))
+                || (is_beside && register.names_another(slot, primary))
+            {
+                surplus.push((key.name.clone(), hold.attempt));
+                continue;
+            }
+            let key = &mut register.slots[slot];
+            if let Some(old) = key.old.take() {
+                surplus.push((key.name.clone(), old.hold.attempt));
+            }
+            key.place = Place::Held(Lock {
+                hold,
+                primary: primary.clone(),
+            });
+            wakers.append(&mut key.joiners);
+            register.active += usize::from(is_beside);
+            register.primary_granted(slot, primary, &mut wakers);
+        }
+        let starts_to_beat = register.active > 0 && !register.is_beating;
+        register.is_beating |= starts_to_beat;
+        drop(register);
+        wake(wakers);
+        (surplus, starts_to_beat)
+    }
+
+    /// Keys whose requests were denied or not sent.
+    pub(in crate::transaction) fn not_granted(&self, asked: &[(Slot, u64)]) {
+        self.not_asked(asked, |_| Place::Free);
+    }
+
+    /// Keys of which nobody knows whether they were granted: they are to be given back.
+    pub(in crate::transaction) fn unanswered(&self, asked: &[(Slot, u64)]) {
+        self.not_asked(asked, Place::Returning);
+    }
+
+    fn not_asked(&self, asked: &[(Slot, u64)], then: impl Fn(u64) -> Place) {
+        if asked.is_empty() {
+            return;
+        }
+        let mut wakers = Vec::new();
+        let mut register = self.keys.lock();
+        for &(slot, attempt) in asked {
+            register.not_asked(slot, attempt, then(attempt), &mut wakers);
+        }
+        drop(register);
+        wake(wakers);
+    }
+
+    /// Ready once nothing of this key is with the store.
+    pub(in crate::transaction) fn join(
+        &self,
+        slot: Slot,
+        waker: &Waker,
+    ) -> Poll<Result<(), Error>> {
+        let mut register = self.keys.lock();
+        if let Err(closed) = register.check_open() {
+            return Poll::Ready(Err(closed));
+        }
+        let key = &mut register.slots[slot];
+        if !matches!(key.place, Place::Asked(_) | Place::Returning(_)) {
+            return Poll::Ready(Ok(()));
+        }
+        if !key.joiners.iter().any(|joiner| joiner.will_wake(waker)) {
+            key.joiners.push(waker.clone());
+        }
+        Poll::Pending
+    }
+
+    /// Whether the lock on the key is held.
+    pub(in crate::transaction) fn holds(&self, slot: Slot) -> bool {
+        matches!(self.keys.lock().slots[slot].place, Place::Held(_))
+    }
+
+    /// What a later look has found out about a held key.
+    pub(in crate::transaction) fn learn(&self, slot: Slot, found: Known) {
+        if let Place::Held(lock) = &mut self.keys.lock().slots[slot].place {
+            lock.hold.known = found;
+        }
+    }
+
+    /// Locks that were given back.
+    pub(in crate::transaction) fn returned(&self, returned: &[(Bytes, u64)]) {
+        let mut wakers = Vec::new();
+        let mut register = self.keys.lock();
+        for (name, attempt) in returned {
+            let Some(slot) = register.slots.find(name) else {
+                continue;
+            };
+            let key = &mut register.slots[slot];
+            if key.place == Place::Returning(*attempt) {
+                key.place = Place::Free;
+                wakers.append(&mut key.joiners);
+                if key.claims == 0 {
+                    register.slots.remove(slot);
+                }
+            }
+        }
+        drop(register);
+        wake(wakers);
+    }
+}

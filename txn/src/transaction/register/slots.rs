@@ -1,0 +1,76 @@
+//! The keys of the register: found by name once in a call, by number afterwards.
+
+use super::key::Key;
+use bytes::Bytes;
+use hashbrown::{DefaultHashBuilder, HashTable};
+use slab::Slab;
+use std::hash::BuildHasher;
+use std::ops::{Index, IndexMut};
+
+/// A key's number, good for as long as the key is claimed or its lock held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::transaction) struct Slot(usize);
+
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    hasher: DefaultHashBuilder,
+    index: HashTable<usize>,
+    keys: Slab<Key>,
+}
+
+impl Slots {
+    pub(super) fn find(&self, name: &[u8]) -> Option<Slot> {
+        let hash = self.hasher.hash_one(name);
+        let is_it = |&at: &usize| self.keys[at].name == name;
+        self.index.find(hash, is_it).copied().map(Slot)
+    }
+
+    /// The key of this name, which is made if it is not there.
+    pub(super) fn find_or_make(&mut self, name: &Bytes) -> Slot {
+        let hash = self.hasher.hash_one(&name[..]);
+        let keys = &mut self.keys;
+        let hash_of = |key: &Key| self.hasher.hash_one(&key.name[..]);
+        let entry = self
+            .index
+            .entry(hash, |&at| keys[at].name == name, |&at| hash_of(&keys[at]));
+        let at = match entry {
+            hashbrown::hash_table::Entry::Occupied(found) => *found.get(),
+            hashbrown::hash_table::Entry::Vacant(vacant) => {
+                let at = keys.insert(Key::of(name.clone()));
+                vacant.insert(at);
+                at
+            }
+        };
+        Slot(at)
+    }
+
+    pub(super) fn remove(&mut self, slot: Slot) {
+        let hash = self.hasher.hash_one(&self.keys[slot.0].name[..]);
+        if let Ok(found) = self.index.find_entry(hash, |&at| at == slot.0) {
+            found.remove();
+        }
+        self.keys.remove(slot.0);
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &Key)> {
+        self.keys.iter().map(|(at, key)| (Slot(at), key))
+    }
+
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut Key> {
+        self.keys.iter_mut().map(|(_, key)| key)
+    }
+}
+
+impl Index<Slot> for Slots {
+    type Output = Key;
+
+    fn index(&self, slot: Slot) -> &Key {
+        &self.keys[slot.0]
+    }
+}
+
+impl IndexMut<Slot> for Slots {
+    fn index_mut(&mut self, slot: Slot) -> &mut Key {
+        &mut self.keys[slot.0]
+    }
+}
