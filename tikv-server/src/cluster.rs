@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
-use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::server::TcpIncoming;
 use untorn_txn::store::Timestamp;
 use untorn_txn::store::tikv::proto::kvrpcpb::LockInfo;
 
@@ -60,7 +60,8 @@ impl Cluster {
                 role,
             };
             runtime.spawn(async move {
-                let incoming = TcpListenerStream::new(listener);
+                // An answer is several small writes, which must not wait for each other's acknowledgements.
+                let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
                 let served =
                     tonic::transport::Server::builder().serve_with_incoming(server, incoming);
                 // It ends with the runtime.
@@ -106,9 +107,14 @@ impl Cluster {
         self.state.faults(|faults| faults.ask_for(method, fault));
     }
 
-    /// From now on every request to a store meets a fault with this chance, drawn from the seed; with 0 none does.
+    /// From now on every request to a store meets a fault with this chance, drawn from the seed.
     pub fn harm(&self, seed: u64, chance: f64) {
         self.state.faults(|faults| faults.draw_from(seed, chance));
+    }
+
+    /// Ends all faults, those that were asked for and have not happened too.
+    pub fn heal(&self) {
+        self.state.faults(|faults| faults.end());
     }
 
     /// How many faults have happened.

@@ -10,6 +10,8 @@ use untorn_txn::store::tikv::proto::errorpb::{self, RegionNotFound, ServerIsBusy
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
+    /// None: the request is spared, and what was asked for behind this meets the next.
+    Spared,
     /// It is lost: not carried out, and the connection fails.
     LostRequest,
     /// It is carried out, and the connection fails.
@@ -78,7 +80,7 @@ impl Faults {
 
     /// From now on a request meets a fault with this chance.
     pub(crate) fn draw_from(&mut self, seed: u64, chance: f64) {
-        self.drawn = (chance > 0.0).then(|| (StdRng::seed_from_u64(seed), chance));
+        self.drawn = Some((StdRng::seed_from_u64(seed), chance));
     }
 
     pub(crate) fn next(&mut self, method: &str) -> Option<Fault> {
@@ -88,8 +90,15 @@ impl Faults {
             rng.random_bool(*chance)
                 .then(|| Fault::DRAWN[rng.random_range(0..Fault::DRAWN.len())])
         });
+        let fault = fault.filter(|fault| *fault != Fault::Spared);
         self.happened += u64::from(fault.is_some());
         fault
+    }
+
+    /// No more faults.
+    pub(crate) fn end(&mut self) {
+        self.asked_for.clear();
+        self.drawn = None;
     }
 
     pub(crate) fn happened(&self) -> u64 {

@@ -9,6 +9,7 @@ use super::oracle::Oracle;
 use super::pd::Pd;
 use super::proto::{RegionRequest, RegionResponse};
 use super::region::{Region, RegionCache};
+use super::resolve::Decided;
 use super::retry::Retry;
 use super::{TikvError, TikvOptions};
 use crate::DisplayKey;
@@ -29,6 +30,7 @@ pub(super) struct Cluster {
     pub(super) pd: Arc<Pd>,
     pub(super) oracle: Oracle,
     pub(super) regions: RegionCache,
+    pub(super) decided: Decided,
     pub(super) options: TikvOptions,
 }
 

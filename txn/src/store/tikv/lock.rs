@@ -148,32 +148,34 @@ impl TikvCore {
         terms: LockTerms,
     ) -> Result<LockAnswers, Error> {
         let result = self.lock_keys(open, &keys, &terms).await;
+        // A forced lock may stand at any timestamp that was drawn before it was granted.
+        let fresh = match &result {
+            Err(Error::Store { .. }) if terms.force => self.now().await.unwrap_or(Timestamp::MAX),
+            _ => 0,
+        };
         let mut orphans = Vec::new();
         open.known(|known| {
             for key in &keys {
+                let answer = match &result {
+                    Ok(answers) => answers.get(&key.key).map_or(Ok(None), |answer| {
+                        answer
+                            .as_ref()
+                            .map(|one| one.locked.then_some(one.for_update_ts))
+                    }),
+                    Err(error) => Err(error),
+                };
+                let granted_at = answer.as_ref().ok().copied().flatten();
+                known.for_update_ts = known.for_update_ts.max(granted_at.unwrap_or(0));
                 let held = Held {
                     attempt: key.attempt,
                     mode: terms.mode,
-                    for_update_ts: known.for_update_ts,
+                    for_update_ts: granted_at.unwrap_or(known.for_update_ts.max(fresh)),
                     is_forced: terms.force,
                 };
-                let answer = match &result {
-                    Ok(answers) => answers
-                        .get(&key.key)
-                        .map_or(Ok(false), |answer| answer.as_ref().map(|one| one.locked)),
-                    Err(error) => Err(error),
-                };
                 // Whether it was granted is unknown where nobody answered: that is given back as well.
-                let may_hold = matches!(answer, Ok(true) | Err(Error::Store { .. }));
-                let granted =
-                    answer.is_ok_and(|locked| locked) && !known.is_given_back(key.attempt);
-                if known.answered(
-                    &key.key,
-                    key.attempt,
-                    may_hold,
-                    granted.then_some(held),
-                    held,
-                ) {
+                let may_hold = granted_at.is_some() || matches!(answer, Err(Error::Store { .. }));
+                let is_wanted = granted_at.is_some() && !known.is_given_back(key.attempt);
+                if known.answered(&key.key, may_hold, is_wanted, held) {
                     orphans.push((key.key.clone(), held));
                 }
             }

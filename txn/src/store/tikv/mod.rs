@@ -222,6 +222,7 @@ impl Cluster {
         Ok(Self {
             oracle: Oracle::start(&pd),
             regions: RegionCache::new(&pd),
+            decided: resolve::Decided::default(),
             pd,
             options,
         })

@@ -129,12 +129,10 @@ impl Cluster {
             let before = pairs.len();
             for pair in answer.pairs {
                 match pair.error {
-                    // What comes behind it is asked for again.
-                    Some(error) => {
-                        locked.push(error);
-                        break;
-                    }
-                    None => pairs.push((pair.key, pair.value)),
+                    Some(error) => locked.push(error),
+                    // What comes behind a locked key is asked for again, with it.
+                    None if locked.is_empty() => pairs.push((pair.key, pair.value)),
+                    None => {}
                 }
             }
             let last = pairs[before..].last().map(|(key, _)| key.clone());
@@ -180,9 +178,12 @@ impl Cluster {
                 .into());
             };
             for lock in super::resolve::each(locked) {
+                if passed.transactions.contains(&lock.lock_version) {
+                    continue;
+                }
                 match self.resolve(&lock, at).await? {
                     Found::Gone => {}
-                    Found::Passed => passed.add(lock.lock_version),
+                    Found::Passed => passed.transactions.push(lock.lock_version),
                     Found::Alive { .. } => passed.wait().await,
                 }
             }

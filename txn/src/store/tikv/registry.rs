@@ -195,37 +195,37 @@ impl Known {
         }
     }
 
-    /// An attempt is answered; `may_hold` is whether the cluster may hold the lock for it, `held` what is to be noted of
-    /// one that was granted. Says whether the lock is nobody's and has to go back: it is `returning` then.
+    /// An attempt is answered; `may_hold` is whether the cluster may hold the lock, `is_wanted` whether somebody is told of
+    /// it. Says whether the lock is nobody's and has to go back: it is `returning` then.
     pub(super) fn answered(
         &mut self,
         key: &Bytes,
-        attempt: u64,
         may_hold: bool,
-        granted: Option<Held>,
+        is_wanted: bool,
         held: Held,
     ) -> bool {
-        self.has_asked(key, attempt);
-        if let Some(granted) = granted {
+        self.has_asked(key, held.attempt);
+        if is_wanted {
             self.suspect.remove(key);
-            let before = self.held.entry(key.clone()).or_insert(granted);
-            before.for_update_ts = before.for_update_ts.max(granted.for_update_ts);
+            let before = self.held.entry(key.clone()).or_insert(held);
+            before.for_update_ts = before.for_update_ts.max(held.for_update_ts);
             return false;
         }
         if self.held.contains_key(key) {
             return false;
         }
         if self.asking.contains_key(key) {
+            // Who asks for it still will know what to do with it.
             if may_hold {
                 self.suspect.insert(key.clone());
             }
             return false;
         }
-        if self.suspect.remove(key) || may_hold {
+        let goes_back = self.suspect.remove(key) || may_hold;
+        if goes_back {
             self.returning.insert(key.clone(), held);
-            return true;
         }
-        false
+        goes_back
     }
 
     /// Whether the cluster may hold a lock on the primary.

@@ -8,6 +8,8 @@
 //!   committed at the largest of their timestamps, else it is rolled back;
 //! - *alive*: a reader has pushed its commit timestamp above its own, and passes the lock over; a writer has to wait.
 //!
+//! How a transaction ended never changes, so it is remembered for its other locks.
+//!
 //! A lock whose primary is nowhere to be found may have been sent before its primary was: it is rolled back only
 //! when its own time to live is over.
 
@@ -17,9 +19,10 @@ use super::proto::kvrpcpb::{
     Action, CheckSecondaryLocksRequest, CheckTxnStatusRequest, CheckTxnStatusResponse, LockInfo,
     Op, PessimisticRollbackRequest, ResolveLockRequest,
 };
-use crate::store::{COUNTER_BITS, Timestamp};
+use crate::store::{COUNTER_BITS, Timestamp, lock};
 use bytes::Bytes;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// How a lock that was in the way stands now.
@@ -31,6 +34,29 @@ pub(super) enum Found {
     Passed,
     /// Its transaction lives for so long from now on, if nothing is heard of it.
     Alive { left: Duration },
+}
+
+/// How transactions of others ended whose locks were in the way: a few thousand, and then anew.
+#[derive(Debug, Default)]
+pub(super) struct Decided {
+    /// Commit timestamps by start timestamps; zero for rolled back.
+    known: Mutex<HashMap<Timestamp, Timestamp>>,
+}
+
+impl Decided {
+    const MOST: usize = 4096;
+
+    fn of(&self, start: Timestamp) -> Option<Timestamp> {
+        lock(&self.known).get(&start).copied()
+    }
+
+    fn note(&self, start: Timestamp, decided: Timestamp) {
+        let mut known = lock(&self.known);
+        if known.len() >= Self::MOST {
+            known.clear();
+        }
+        known.insert(start, decided);
+    }
 }
 
 /// What a reader has passed over.
@@ -50,12 +76,6 @@ impl Default for Passed {
 }
 
 impl Passed {
-    pub(super) fn add(&mut self, transaction: u64) {
-        if !self.transactions.contains(&transaction) {
-            self.transactions.push(transaction);
-        }
-    }
-
     /// Waits for a transaction that cannot be pushed; it ends by itself, or by its time to live.
     pub(super) async fn wait(&mut self) {
         tokio::time::sleep(self.pause).await;
@@ -125,6 +145,10 @@ impl Cluster {
         lock: &LockInfo,
         reader: Timestamp,
     ) -> Result<Found, TikvError> {
+        if let Some(decided) = self.decided.of(lock.lock_version) {
+            self.clear(lock, decided).await?;
+            return Ok(Found::Gone);
+        }
         let now = self.timestamp().await?;
         let left = left_of(lock.lock_version, lock.lock_ttl, now);
         let inquiry = Inquiry {
@@ -171,6 +195,9 @@ impl Cluster {
             } if reader != 0 => return Ok(Found::Passed),
             Standing::Locked { ttl, .. } => return Ok(Found::Alive { left: ttl }),
         };
+        if !is_pessimistic(lock) {
+            self.decided.note(lock.lock_version, decided);
+        }
         self.clear(lock, decided).await?;
         Ok(Found::Gone)
     }
