@@ -7,11 +7,12 @@ use rand::RngExt;
 use scenario::{rng, seed};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use untorn_txn::lock::Wait;
-use untorn_txn::store::TxnStatus;
 use untorn_txn::store::faults::{Fault, FaultPlan, FaultyStore, Request};
-use untorn_txn::{BeginOptions, Db, Error, MemStore, Mode, OnDrop, Transaction, TxnState};
+use untorn_txn::store::mem::LogOptions;
+use untorn_txn::store::{LOCK_TTL, TxnStatus};
+use untorn_txn::{BeginOptions, Db, Error, MemStore, Mode, OnDrop, Store, Transaction, TxnState};
 
 const ACCOUNTS: usize = 8;
 const INITIAL: i64 = 1_000;
@@ -21,8 +22,8 @@ fn account(number: usize) -> String {
     format!("account/{number}")
 }
 
-fn faulty(plan: FaultPlan) -> (Arc<FaultyStore>, Db) {
-    let store = Arc::new(FaultyStore::new(Arc::new(MemStore::new()), plan));
+fn faulty(store: MemStore, plan: FaultPlan) -> (Arc<FaultyStore>, Db) {
+    let store = Arc::new(FaultyStore::new(Arc::new(store), plan));
     let db = Db::new(store.clone());
     store.heal();
     let txn = db.blocking().begin(BeginOptions::default()).unwrap();
@@ -68,13 +69,28 @@ fn transfer(txn: &Transaction, name: &str, from: usize, to: usize) -> Result<(),
     Ok(())
 }
 
-/// While others may be stuck, and once they are not.
-const IMPATIENT: Wait = Wait::For(Duration::from_millis(20));
-const PATIENT: Wait = Wait::For(Duration::from_secs(60));
+/// How long a transaction waits for a lock, and how long its own outlive it.
+#[derive(Clone, Copy)]
+struct Terms {
+    lock_wait: Wait,
+    lock_ttl: Duration,
+}
+
+/// While others may be stuck. What is left of one that nobody ends is in the way for a second.
+const IMPATIENT: Terms = Terms {
+    lock_wait: Wait::For(Duration::from_millis(20)),
+    lock_ttl: Duration::from_secs(1),
+};
+
+/// Once they are not.
+const PATIENT: Terms = Terms {
+    lock_wait: Wait::For(Duration::from_secs(60)),
+    lock_ttl: LOCK_TTL,
+};
 
 fn attempt(
     db: &Db,
-    (mode, lock_wait): (Mode, Wait),
+    (mode, terms): (Mode, Terms),
     name: String,
     from: usize,
     to: usize,
@@ -83,7 +99,8 @@ fn attempt(
         .blocking()
         .begin(BeginOptions {
             mode,
-            lock_wait,
+            lock_wait: terms.lock_wait,
+            lock_ttl: terms.lock_ttl,
             on_drop: OnDrop::Silent,
             ..BeginOptions::default()
         })
@@ -118,7 +135,7 @@ fn attempt(
 }
 
 /// Every transfer is there as a whole if it was said to be committed, and not at all if it was said not to be.
-fn agree(store: &FaultyStore, db: &Db, transfers: &[Transfer]) {
+fn agree(store: &dyn Store, db: &Db, transfers: &[Transfer]) {
     let view = db.blocking().snapshot().unwrap();
     let mut balances = [INITIAL; ACCOUNTS];
     for transfer in transfers {
@@ -128,7 +145,7 @@ fn agree(store: &FaultyStore, db: &Db, transfers: &[Transfer]) {
             Outcome::RolledBack => assert!(!is_there, "{transfer:?}"),
             Outcome::Undetermined => {
                 // The store knows, and it is final.
-                let status = store.inner().status(transfer.start_ts, "".into());
+                let status = store.status(transfer.start_ts, "".into());
                 let status = known(status).unwrap();
                 assert_eq!(matches!(status, TxnStatus::Committed(_)), is_there);
             }
@@ -152,8 +169,14 @@ fn known<T>(mut answer: untorn_txn::store::Answer<'_, T>) -> Result<T, Error> {
     }
 }
 
-fn transfers_under(plan: FaultPlan, mode: Mode, rounds: usize, seed: u64) -> Vec<Transfer> {
-    let (store, db) = faulty(plan);
+fn transfers_under(
+    store: MemStore,
+    plan: FaultPlan,
+    mode: Mode,
+    rounds: usize,
+    seed: u64,
+) -> Vec<Transfer> {
+    let (store, db) = faulty(store, plan);
     let mut transfers: Vec<Transfer> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)
             .map(|thread| {
@@ -182,7 +205,11 @@ fn transfers_under(plan: FaultPlan, mode: Mode, rounds: usize, seed: u64) -> Vec
             .collect()
     });
     store.heal();
-    agree(&store, &db, &transfers);
+    // Whatever a log still has is decided before this is.
+    let last = db.blocking().begin(BeginOptions::default()).unwrap();
+    last.put("last", "done").unwrap();
+    last.blocking().commit().unwrap();
+    agree(&**store.inner(), &db, &transfers);
     // Whoever wants a lock gets it, at the latest when the time to live of what is stuck is over.
     for number in 0..ACCOUNTS {
         let name = format!("done/after/{number}");
@@ -191,11 +218,16 @@ fn transfers_under(plan: FaultPlan, mode: Mode, rounds: usize, seed: u64) -> Vec
         assert_eq!(last.outcome, Outcome::Committed, "{last:?}");
         transfers.push(last);
     }
-    agree(&store, &db, &transfers);
+    agree(&**store.inner(), &db, &transfers);
     let committed = transfers
         .iter()
         .filter(|each| each.outcome == Outcome::Committed);
     println!("{} of {} committed", committed.count(), transfers.len());
+    // Work in the background holds the store.
+    let closed = db
+        .blocking()
+        .close(Instant::now() + Duration::from_secs(60));
+    assert!(closed.is_idle, "{closed:?}");
     transfers
 }
 
@@ -207,7 +239,7 @@ fn every_outcome_agrees_with_the_data_whatever_goes_wrong() {
         .enumerate()
     {
         let plan = FaultPlan::all(seed.wrapping_add(turn as u64), 0.03);
-        let transfers = transfers_under(plan, mode, 60, seed);
+        let transfers = transfers_under(MemStore::new(), plan, mode, 60, seed);
         assert!(
             transfers
                 .iter()
@@ -221,6 +253,20 @@ fn every_outcome_agrees_with_the_data_whatever_goes_wrong() {
     }
 }
 
+/// Also once it was opened again: then the log knows how what was undetermined has ended.
+#[test]
+fn every_outcome_agrees_with_the_data_of_a_store_that_writes_a_log() {
+    let seed = seed("every_outcome_agrees_with_the_data_of_a_store_that_writes_a_log");
+    for mode in [Mode::Pessimistic, Mode::Optimistic] {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || MemStore::open(directory.path(), LogOptions::default()).unwrap();
+        let plan = FaultPlan::all(seed, 0.03);
+        let transfers = transfers_under(open(), plan, mode, 60, seed);
+        let store = Arc::new(open());
+        agree(&*store, &Db::new(store.clone()), &transfers);
+    }
+}
+
 /// What only comes late or twice is not noticed at all.
 #[test]
 fn duplicates_and_delays_make_nothing_fail() {
@@ -229,7 +275,7 @@ fn duplicates_and_delays_make_nothing_fail() {
         .chance(Fault::Delay, 0.2)
         .chance(Fault::Duplicate, 0.2)
         .chance(Fault::LateDuplicate, 0.2);
-    let (store, db) = faulty(plan);
+    let (store, db) = faulty(MemStore::new(), plan);
     let done = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
@@ -263,7 +309,7 @@ fn duplicates_and_delays_make_nothing_fail() {
 #[test]
 fn a_commit_whose_answer_is_lost_is_never_said_to_be_rolled_back() {
     for fault in Fault::ALL {
-        let (store, db) = faulty(FaultPlan::new(0));
+        let (store, db) = faulty(MemStore::new(), FaultPlan::new(0));
         store.inject(Request::Commit, fault);
         let transfer = attempt(&db, (Mode::Pessimistic, PATIENT), "done/1".into(), 0, 1).unwrap();
         assert_eq!(store.happened(fault), 1);
@@ -274,6 +320,6 @@ fn a_commit_whose_answer_is_lost_is_never_said_to_be_rolled_back() {
             assert_ne!(transfer.outcome, Outcome::RolledBack, "{fault}");
         }
         store.heal();
-        agree(&store, &db, &[transfer]);
+        agree(&**store.inner(), &db, &[transfer]);
     }
 }

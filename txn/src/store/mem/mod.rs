@@ -139,6 +139,9 @@ impl MemStore {
     /// All data must fit into memory. Opening reads the last checkpoint and the log since, in one thread. A commit
     /// takes a sync of the disk, which commits of the same time share.
     ///
+    /// The directory is free again once the store is dropped. A [`Db`](crate::Db) may hold it for work in the background:
+    /// [`Db::close`](crate::Db::close) ends that.
+    ///
     /// ```
     /// use std::sync::Arc;
     /// use untorn_txn::store::mem::LogOptions;
