@@ -7,17 +7,24 @@
 //!
 //! ```text
 //! cargo run --release --example bank_transfer -- --threads 8 --seconds 20
+//! cargo run --release --example bank_transfer -- --threads 64 --seconds 20 --data /tmp/bank
 //! ```
+//!
+//! With `--data` the accounts are in a directory and every commit is on the disk before it is answered. However the
+//! program is killed: the next run on the directory finds the total and goes on from there.
 //!
 //! Exit code 0: the total never changed. 1: it did, or a transfer failed for good. 2: an option is wrong.
 
 use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use rand::RngExt;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-use untorn_txn::{BeginOptions, Cause, Db, Error, Transaction};
+use untorn_txn::store::mem::LogOptions;
+use untorn_txn::{BeginOptions, Cause, Db, Error, MemStore, Transaction};
 
 /// Moves money between accounts and checks that none appears or gets lost.
 #[derive(Debug, Parser)]
@@ -34,6 +41,9 @@ struct Options {
     /// When conflicts are found.
     #[arg(long, value_enum, default_value_t = Mode::Pessimistic)]
     mode: Mode,
+    /// The directory of a log; accounts that are there are used again.
+    #[arg(long)]
+    data: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
@@ -179,17 +189,35 @@ fn auditor(db: &Db, accounts: u32, tally: &Tally) -> Result<(), Failure> {
     Ok(())
 }
 
-fn run(options: &Options) -> Result<(), Failure> {
-    let db = Db::in_memory();
+fn open(options: &Options) -> Result<Db, Failure> {
+    let db = match &options.data {
+        Some(path) => Db::new(Arc::new(MemStore::open(path, LogOptions::default())?)),
+        None => Db::in_memory(),
+    };
     let opening = db.blocking().begin(BeginOptions::default())?;
-    for number in 0..options.accounts {
-        let account = Account {
-            balance: INITIAL,
-            sent: 0,
-        };
-        opening.put(Account::key(number), account.encode())?;
+    if opening.blocking().get(Account::key(0))?.is_none() {
+        for number in 0..options.accounts {
+            let account = Account {
+                balance: INITIAL,
+                sent: 0,
+            };
+            opening.put(Account::key(number), account.encode())?;
+        }
     }
     opening.blocking().commit()?;
+    Ok(db)
+}
+
+fn run(options: &Options) -> Result<(), Failure> {
+    let db = open(options)?;
+    let expected = u64::from(options.accounts) * INITIAL;
+    let (total, sent_before) = audit(&db, options.accounts)?;
+    if total != expected {
+        return Err(format!("the total was {total} at the start, not {expected}").into());
+    }
+    if sent_before > 0 {
+        println!("{sent_before} transfers found, total {total}");
+    }
 
     let tally = Tally::default();
     let began = Instant::now();
@@ -217,10 +245,10 @@ fn run(options: &Options) -> Result<(), Failure> {
         tally.given_up.load(Relaxed),
     );
     println!("{} audits, total {total}", tally.audits.load(Relaxed));
-    let expected = u64::from(options.accounts) * INITIAL;
     if total != expected {
         return Err(format!("the total is {total}, not {expected}").into());
     }
+    let sent = sent - sent_before;
     if sent != moved {
         return Err(format!("the accounts bear {sent} transfers, {moved} were committed").into());
     }
