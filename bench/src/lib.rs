@@ -30,6 +30,7 @@ pub mod chart;
 pub mod clock;
 pub mod compare;
 pub mod document;
+pub mod durable;
 pub mod environment;
 pub mod footprint;
 pub mod growth;

@@ -1,5 +1,6 @@
 //! The command line: one file for each command.
 
+mod commits;
 mod compare;
 mod growth;
 mod latency;
@@ -37,6 +38,8 @@ enum Command {
     Latency(latency::Args),
     /// Transactions: stage, lock, commit, hand-off, deadlock.
     Locks(locks::Args),
+    /// Commits a second of a store with a log, over threads.
+    Commits(commits::Args),
     /// What was aimed at, beside what is measured.
     Targets(targets::Args),
     /// Measures everything and writes it into the documents.
@@ -62,6 +65,9 @@ pub enum Failure {
         /// What is missing.
         source: BlockError,
     },
+    /// A store with a log could not be measured.
+    #[error(transparent)]
+    Durable(#[from] untorn_bench::durable::Failure),
     /// A chart could not be drawn.
     #[error(transparent)]
     Chart(#[from] ChartError),
@@ -83,6 +89,7 @@ impl Cli {
             Command::Growth(args) => args.run(),
             Command::Latency(args) => args.run(),
             Command::Locks(args) => args.run(),
+            Command::Commits(args) => args.run(),
             Command::Targets(args) => args.run(),
             Command::Report(args) => args.run(),
         }
