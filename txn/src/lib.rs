@@ -117,6 +117,18 @@
 //! A checkpoint replaces the log from time to time. All data must fit into memory. How it works:
 //! [`store::mem::log`].
 //!
+//! # Beyond one machine
+//!
+//! With the feature `tikv`, `store::tikv::TikvStore` is a store like the embedded one, on a TiKV cluster: one line changes.
+//!
+//! ```ignore
+//! let store = TikvStore::connect_blocking(["127.0.0.1:2379"], TikvOptions::default())?;
+//! let db = Db::new(Arc::new(store));
+//! ```
+//!
+//! It speaks the cluster's protocol itself, on a small runtime of its own. What a cluster cannot promise as one process does, its
+//! module tells: there time to live alone keeps a lock, and an open transaction does not hold the collector back.
+//!
 //! # Errors
 //!
 //! Whatever a caller can cause is an [`Error`]; one that is [retryable](Error::is_retryable) may go away in a new
@@ -127,7 +139,7 @@
 //! - [`buffer`]: the write buffer with flags and stages, and the [pipelined](buffer::pipelined) one for transactions larger
 //!   than memory; [`flags`]: what is known of a key.
 //! - [`lock`]: the lock table with queues, deadlines and deadlock detection.
-//! - [`store`]: the seam, the embedded multi-version store with its commit protocol, and the
+//! - [`store`]: the seam, the embedded multi-version store with its commit protocol, the store on TiKV, and the
 //!   [conformance suite](store::conformance) and the [faults](store::faults) for stores of your own.
 //! - [`transaction`]: how calls of one transaction go together.
 //!

@@ -19,13 +19,14 @@
 //!
 //! # Why the protocol and not `tikv-client`
 //!
-//! TiKV's Rust client (0.4.0) keeps what would be needed to itself: the modules `pd` and `store`, through which a request finds its
-//! region, are private, so a store on top of it can only replay into its `Transaction`. That loses what `lock_keys` promises:
-//! its lock requests carry no wait time of the caller's, no no-wait, no existence checks, no forced locks. And it has faults that
-//! an adapter cannot mend: a gRPC status at the commit of the primary is an ordinary error there (only a broken
-//! connection counts as undetermined), a declined async commit is committed at timestamp 0, and one-phase that was declined is an error.
-//! So this module speaks the protocol itself: [tonic](https://docs.rs/tonic) for gRPC, and [messages](proto) that are wire compatible with
-//! kvproto.
+//! TiKV's Rust client (0.4.0) keeps what would be needed to itself: `pd` and `store`, the modules by which a request finds its
+//! region, are private, so a store on top of it could only replay into its `Transaction`. That loses what `lock_keys` promises: its
+//! lock requests always wait for as long as TiKV likes (`wait_timeout: 0`, with a remark to make it configurable), know no no-wait, and ask
+//! for no existence. And it has faults that an adapter cannot mend: at the commit of the primary only a broken connection counts
+//! as undetermined, a status (the server is gone, the deadline is over) as a plain failure; an async commit that was declined
+//! commits at timestamp 0; one-phase that was declined is an error; the first key that was ever written stays the primary, also once it
+//! is inserted and deleted again. So this module speaks the protocol itself: [tonic](https://docs.rs/tonic) for gRPC, and [messages](proto)
+//! that are wire compatible with kvproto.
 //!
 //! # How a request goes
 //!
@@ -48,7 +49,7 @@
 //!
 //! # Errors
 //!
-//! What the cluster could not be asked, or did not answer within [`patience`](TikvOptions::patience), is [`Error::Store`](crate::Error::Store) with a
+//! What the cluster could not be asked, or did not answer within [`patience`](TikvOptions::patience), is [`Error::Store`] with a
 //! [`TikvError`]. What it refuses is the error of the refusal.
 //!
 //! # Runtime
@@ -58,8 +59,7 @@
 //!
 //! # What is not there
 //!
-//! Encrypted connections, API version 2 (keyspaces), reads from followers, and the [points](crate::store#what-every-store-promises) at which other
-//! clients of the cluster break promises: a lock that another client left can be met until its time to live is over.
+//! Encrypted connections, API version 2 (keyspaces), and reads from followers.
 
 mod call;
 mod cluster;

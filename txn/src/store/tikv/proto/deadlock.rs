@@ -1,4 +1,4 @@
-//! Package `deadlock` of kvproto.
+//! Package `deadlock` of kvproto, written by `trim.py`.
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct WaitForEntry {

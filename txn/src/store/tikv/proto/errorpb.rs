@@ -1,4 +1,4 @@
-//! Package `errorpb` of kvproto.
+//! Package `errorpb` of kvproto, written by `trim.py`.
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct NotLeader {
@@ -48,7 +48,7 @@ pub struct ServerIsBusy {
     pub backoff_ms: u64,
 }
 
-#[derive(Clone, Copy, PartialEq, prost::Message)]
+#[derive(Clone, PartialEq, prost::Message)]
 pub struct StaleCommand {}
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -59,7 +59,7 @@ pub struct RaftEntryTooLarge {
     pub entry_size: u64,
 }
 
-#[derive(Clone, Copy, PartialEq, prost::Message)]
+#[derive(Clone, PartialEq, prost::Message)]
 pub struct MaxTimestampNotSynced {}
 
 #[derive(Clone, PartialEq, prost::Message)]

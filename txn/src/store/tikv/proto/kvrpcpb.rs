@@ -1,4 +1,4 @@
-//! Package `kvrpcpb` of kvproto.
+//! Package `kvrpcpb` of kvproto, written by `trim.py`.
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct GetRequest {

@@ -1,4 +1,4 @@
-//! Package `metapb` of kvproto.
+//! Package `metapb` of kvproto, written by `trim.py`.
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]

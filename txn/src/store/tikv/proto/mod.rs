@@ -1,9 +1,9 @@
 //! The messages of the protocol, as far as it is spoken here.
 //!
-//! One file for each package of [kvproto](https://github.com/pingcap/kvproto), with its names and its field numbers; what is
-//! left out of a message is skipped when it is read. `prost` derives the encoding from the attributes, so neither a
-//! build script nor a compiler of `.proto` files is needed. That no number is wrong is checked against kvproto's own
-//! files by the test `wire_numbers`.
+//! One file for each package of [kvproto](https://github.com/pingcap/kvproto), with its names and its field numbers, written by
+//! `trim.py` from kvproto's own files (with `--check` it tells whether they still agree). What is left out of a message
+//! is skipped when it is read. `prost` derives the encoding from the attributes, so neither a build script nor a compiler of
+//! `.proto` files is needed.
 //!
 //! Public for test servers. The fields are documented in kvproto.
 #![allow(missing_docs, clippy::doc_markdown)]

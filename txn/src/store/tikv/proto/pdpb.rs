@@ -1,4 +1,4 @@
-//! Package `pdpb` of kvproto.
+//! Package `pdpb` of kvproto, written by `trim.py`.
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct RequestHeader {
