@@ -4,9 +4,10 @@
 //! All share one allocation, which belongs to the leaf on the right and is freed with its cell, when no guard is left under
 //! which somebody could read it. Its key never changes; one flag does, once: whether the leaf is *listed* (C6).
 
+use crate::reclaim::dealloc;
 use crate::sync::Checked;
 use crate::sync::atomic::{AtomicBool, Ordering};
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, handle_alloc_error};
 use std::ptr;
 
 #[repr(C)]

@@ -38,4 +38,9 @@ pub(crate) mod model {
     pub fn planted(name: &str) -> bool {
         PLANTED.get().is_some_and(|planted| planted == name)
     }
+
+    /// Whether there is a bug.
+    pub fn is_any_planted() -> bool {
+        PLANTED.get().is_some()
+    }
 }

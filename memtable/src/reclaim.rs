@@ -15,6 +15,7 @@
 
 use crate::sync::Arc;
 use crate::sync::atomic::{AtomicBool, Ordering};
+use std::alloc::Layout;
 
 #[cfg(not(untorn_loom))]
 mod epoch;
@@ -39,6 +40,24 @@ pub(crate) fn after_grace<R: 'static>(record: &Arc<R>, flag: fn(&R) -> &AtomicBo
     let token = Box::into_raw(Box::new(Token(record.clone(), flag)));
     // SAFETY: nobody else knows the token; it only sets a flag in a counted record and frees memory.
     unsafe { guard.retire(token.cast(), spend::<R>, size_of::<Token<R>>()) };
+}
+
+/// Gives the memory of a record that was dropped back to the allocator.
+///
+/// A model build with a planted bug keeps it instead, so that whoever comes too late finds the poison that `drop` left there, and
+/// not what the allocator put in its place.
+///
+/// # Safety
+///
+/// As for [`std::alloc::dealloc`].
+#[inline(always)]
+pub(crate) unsafe fn dealloc(memory: *mut u8, layout: Layout) {
+    #[cfg(untorn_loom)]
+    if crate::mutant::model::is_any_planted() {
+        return;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { std::alloc::dealloc(memory, layout) };
 }
 
 /// One retired object: what, how to free it, how much it holds.

@@ -13,11 +13,11 @@
 
 use crate::error::OutOfMemory;
 use crate::marks::{Order, UNORDERED};
-use crate::reclaim::Guard;
+use crate::reclaim::{Guard, dealloc};
 use crate::stamp::{Stamp, StampWord};
 use crate::sync::Checked;
 use crate::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
-use std::alloc::{Layout, alloc, dealloc};
+use std::alloc::{Layout, alloc};
 use std::marker::PhantomData;
 use std::mem::offset_of;
 use std::ptr::{self, NonNull};

@@ -7,7 +7,7 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::ptr::null_mut;
 use untorn_loom_tests::{model, spawn};
-use untorn_memtable::__model::{Checked, Guard, pin, planted};
+use untorn_memtable::__model::{Checked, Guard, is_any_planted, pin, planted};
 
 /// A record with plain bytes.
 struct Node {
@@ -39,8 +39,15 @@ impl Node {
 }
 
 unsafe fn destroy(node: *mut u8) {
-    // SAFETY: each node comes from `Node::make`, and is freed once by the contract of `retire`.
-    drop(unsafe { Box::from_raw(node.cast::<Node>()) });
+    let node = node.cast::<Node>();
+    if is_any_planted() {
+        // The memory is kept, so that who comes too late finds the poison.
+        // SAFETY: each node comes from `Node::make`, and is freed once by the contract of `retire`.
+        unsafe { node.drop_in_place() };
+    } else {
+        // SAFETY: as above.
+        drop(unsafe { Box::from_raw(node) });
+    }
 }
 
 /// # Safety

@@ -8,7 +8,8 @@
 //! What a thread keeps is at most [`KEPT`] bytes, belongs to no table and is freed at the thread's end, or when it asks for it
 //! ([`free_kept`]).
 
-use std::alloc::{Layout, alloc, dealloc};
+use crate::reclaim::dealloc;
+use std::alloc::{Layout, alloc};
 use std::cell::Cell;
 use std::ptr;
 
