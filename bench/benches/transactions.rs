@@ -68,7 +68,7 @@ fn main() {
     group.finish();
 
     let mut group = criterion.benchmark_group("deadlock");
-    bench(&mut group, "of-two", Deadlock::<UntornEngine>::new());
+    bench(&mut group, "of-two", Deadlock::<UntornEngine>::of(2));
     group.finish();
 
     criterion.final_summary();

@@ -1,4 +1,4 @@
-//! A deadlock of two: from the call that closes the cycle to the moment at which its victim knows.
+//! A deadlock: from the call that closes the cycle to the moment at which its victim knows.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -6,21 +6,19 @@ use std::time::{Duration, Instant};
 use super::Timed;
 use super::engine::{Engine, EngineTxn, Refusal, row, until_waiting};
 
-/// A store and two keys.
+/// A store, and how many transactions wait for each other in it.
 pub struct Deadlock<E> {
     engine: E,
+    transactions: u32,
 }
 
 impl<E: Engine> Deadlock<E> {
-    /// An empty store.
-    pub fn new() -> Self {
-        Self { engine: E::open() }
-    }
-}
-
-impl<E: Engine> Default for Deadlock<E> {
-    fn default() -> Self {
-        Self::new()
+    /// An empty store, and a circle of two transactions or more.
+    pub fn of(transactions: u32) -> Self {
+        Self {
+            engine: E::open(),
+            transactions: transactions.max(2),
+        }
     }
 }
 
@@ -38,18 +36,28 @@ fn contend(txn: impl EngineTxn, key: &[u8]) -> Option<Instant> {
 
 impl<E: Engine> Timed for Deadlock<E> {
     fn time(&mut self) -> Duration {
-        let (left, right) = (row(1), row(2));
-        let (older, younger) = (self.engine.begin(), self.engine.begin());
-        older.lock(&left).expect("the key is free");
-        younger.lock(&right).expect("the key is free");
+        let count = self.transactions;
+        let hold = |number| {
+            let txn = self.engine.begin();
+            txn.lock(&row(number)).expect("the key is free");
+            txn
+        };
+        let mut waiting: Vec<_> = (0..count).map(hold).collect();
+        let last = waiting.pop().expect("there are two at least");
         thread::scope(|scope| {
-            let other = scope.spawn(move || contend(older, &right));
-            until_waiting(&self.engine, 1);
+            let others: Vec<_> = waiting
+                .into_iter()
+                .zip(1..)
+                .map(|(txn, next)| scope.spawn(move || contend(txn, &row(next))))
+                .collect();
+            until_waiting(&self.engine, others.len());
             let closed = Instant::now();
-            let told = contend(younger, &left);
-            let other = other.join().expect("the other thread does not panic");
-            let victims = [told, other].into_iter().flatten();
-            let told = victims.min().expect("one of two is the victim");
+            let told = contend(last, &row(0));
+            let others = others
+                .into_iter()
+                .map(|other| other.join().expect("the other threads do not panic"));
+            let victims = others.chain([told]).flatten();
+            let told = victims.min().expect("one of them is the victim");
             told.saturating_duration_since(closed)
         })
     }

@@ -92,7 +92,7 @@ impl Collection<'_> {
 }
 
 /// Figures that [`Plan::run`] takes of one engine.
-const OF_ENGINE: u64 = 5;
+const OF_ENGINE: u64 = 7;
 
 /// Figures that it takes of Untorn alone, and of the machine.
 const OF_OURS: u64 = 9;
@@ -144,6 +144,11 @@ impl Plan {
         all.take(Measure::LockBatch, E::NAME, parked, LockBatch::<E>::new());
         all.take(Measure::Commit, E::NAME, samples, Commit::<E>::new());
         all.take(Measure::HandOff, E::NAME, parked, HandOff::<E>::new());
-        all.take(Measure::Deadlock, E::NAME, parked, Deadlock::<E>::new());
+        all.take(Measure::Deadlock, E::NAME, parked, Deadlock::<E>::of(2));
+        for (transactions, samples) in [(4, parked), (16, parked / 10)] {
+            let subject = format!("{}, of {transactions}", E::NAME);
+            let circle = Deadlock::<E>::of(transactions);
+            all.take(Measure::Deadlock, &subject, samples, circle);
+        }
     }
 }

@@ -163,7 +163,8 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     ///
     /// # Errors
     ///
-    /// [`Error::TransactionClosed`](crate::Error::TransactionClosed) where it was rolled back before.
+    /// [`Error::TransactionClosed`](crate::Error::TransactionClosed) where it was rolled back before;
+    /// [`Error::LogFailed`](crate::Error::LogFailed), and it is rolled back hereby.
     fn commit(&self, start: Timestamp) -> Answer<'_, Timestamp>;
 
     /// Takes back everything that was put down, releases every lock, and ends the transaction. Nothing

@@ -46,7 +46,7 @@ impl Transaction {
     /// [`Error::WriteConflict`] for a key that was not locked and was committed by another since the start;
     /// [`Error::KeyExists`] for an insert; [`Error::AssertionFailed`], if there is no conflict;
     /// [`Error::OptionConflict`] for a write of a key that is locked shared; those of a lock wait for keys that were
-    /// not locked; [`Error::LockLost`]; [`Error::Undetermined`]; [`Error::TransactionClosed`].
+    /// not locked; [`Error::LockLost`]; [`Error::LogFailed`]; [`Error::Undetermined`]; [`Error::TransactionClosed`].
     pub async fn commit(&self) -> Result<CommitInfo, Error> {
         self.commit_with(CommitOptions::default()).await
     }

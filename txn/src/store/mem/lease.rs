@@ -27,10 +27,10 @@ impl Core {
     pub(super) fn resolve(&self, owners: &[OwnerId]) -> bool {
         let mut resolved = false;
         for &owner in owners {
-            if self.is_dead(owner) {
-                tracing::info!(start_ts = owner, "a dead transaction is rolled back");
-                // One that the log has is not dead, but about to be decided.
-                resolved |= matches!(self.take_back(owner), Ok(None));
+            // One that the log has is about to be decided.
+            if self.is_dead(owner) && matches!(self.take_back(owner), Ok(None)) {
+                tracing::info!(start_ts = owner, "a dead transaction was rolled back");
+                resolved = true;
             }
         }
         resolved

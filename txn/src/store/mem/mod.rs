@@ -102,7 +102,7 @@ pub use options::{MemStoreOptions, MemStoreStats};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// The embedded store. See the [module](self) for how it works.
@@ -197,7 +197,10 @@ impl Drop for MemStore {
             if let Some(queue) = &self.core.log {
                 queue.end();
             }
-            drop(thread.join());
+            // A waker that the log's thread drops may own the last handle: it cannot join itself.
+            if thread.thread().id() != thread::current().id() {
+                drop(thread.join());
+            }
         }
     }
 }

@@ -57,7 +57,7 @@ impl OsDirectory {
             let path = path.to_owned();
             move |source| OpenError::Io { path, source }
         };
-        fs::create_dir_all(path).map_err(failed(path))?;
+        make(path).map_err(failed(path))?;
         let lock_path = path.join(LOCK);
         let lock = OpenOptions::new()
             .create(true)
@@ -112,20 +112,42 @@ impl Directory for OsDirectory {
         fs::remove_file(self.path(name))
     }
 
-    #[cfg(unix)]
     fn sync(&self) -> io::Result<()> {
-        File::open(&self.path)?.sync_all()
-    }
-
-    /// Elsewhere a directory cannot be opened like a file, and its changes are the file system's to keep.
-    #[cfg(not(unix))]
-    fn sync(&self) -> io::Result<()> {
-        Ok(())
+        sync_names(&self.path)
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
+}
+
+/// Makes a directory and those around it, where they are not there, so that they stay.
+fn make(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let around = match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => return fs::create_dir(path),
+    };
+    make(around)?;
+    match fs::create_dir(path) {
+        Err(_) if path.is_dir() => {}
+        made => made?,
+    }
+    sync_names(around)
+}
+
+#[cfg(unix)]
+fn sync_names(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+/// Elsewhere a directory cannot be opened like a file, and its changes are the file system's to keep.
+#[cfg(not(unix))]
+fn sync_names(_: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 impl Append for File {

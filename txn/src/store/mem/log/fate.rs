@@ -50,8 +50,8 @@ pub(super) struct Told {
 }
 
 impl Told {
-    pub(super) fn wake(self) {
-        self.wakers.into_iter().for_each(Waker::wake);
+    pub(super) fn wake(&self) {
+        self.wakers.iter().for_each(Waker::wake_by_ref);
     }
 }
 

@@ -22,7 +22,9 @@ pub struct LogOptions {
     /// When a commit is on the disk. By default before it is answered.
     pub sync: SyncMode,
     /// Bytes of log after which a checkpoint is written and the log before it removed; after a checkpoint that was
-    /// larger, as many as that had. By default 64 MiB. Opening reads the checkpoint and the log since.
+    /// larger, as many as that had. By default 64 MiB. Opening reads the checkpoint and the log since. (A checkpoint
+    /// reads a snapshot: one that takes longer than
+    /// [`max_snapshot_age`](MemStoreOptions::max_snapshot_age) fails, and the log stays.)
     pub checkpoint_after: u64,
 }
 

@@ -19,6 +19,7 @@ use super::segment::{FileWriter, Frame, Head, Kind};
 use crate::store::mem::core::Core;
 use crate::store::mem::decision::Verdict;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -77,7 +78,8 @@ impl Writer {
     pub(super) fn run(mut self) {
         let core = Arc::clone(&self.core);
         let Some(queue) = &core.log else { return };
-        if let Err(source) = self.serve(queue) {
+        let served = catch_unwind(AssertUnwindSafe(|| self.serve(queue)));
+        if let Err(source) = served.unwrap_or_else(|_| Err(io::Error::other("a panic"))) {
             let failure = LogFailure {
                 file: self.directory.path(&self.segment.name),
                 source: Arc::new(source),
@@ -150,10 +152,10 @@ impl Writer {
             }
         }
         for (open, time, whom) in told {
+            whom.wake();
             if whom.is_alone {
                 self.core.finish(&open, time);
             }
-            whom.wake();
         }
     }
 
