@@ -96,31 +96,32 @@ fn start(data: &Path) -> Child {
         .unwrap()
 }
 
-/// Lets it run for so long and kills it. Raises `acknowledged` by what it said; says how many lines that were.
-fn run_and_kill(data: &Path, run: Duration, acknowledged: &mut [u64; THREADS]) -> usize {
+/// Kills it a moment after so many acknowledgements. Raises `acknowledged` by all that came.
+fn run_and_kill(
+    data: &Path,
+    (enough, moment): (usize, Duration),
+    acknowledged: &mut [u64; THREADS],
+) -> usize {
     let mut child = start(data);
     let output = BufReader::new(child.stdout.take().unwrap());
-    let lines = std::thread::spawn(move || {
-        let mut lines = Vec::new();
-        for line in output.lines().map_while(Result::ok) {
-            if let Some(rest) = line.strip_prefix("acknowledged ") {
-                lines.push(rest.to_owned());
-            }
-        }
-        lines
-    });
-    // No wait for anything: the moment of the kill is what is random.
-    std::thread::sleep(run);
+    let mut lines = output
+        .lines()
+        .map_while(Result::ok)
+        .filter_map(|line| Some(line.strip_prefix("acknowledged ")?.to_owned()));
+    let mut all: Vec<String> = lines.by_ref().take(enough).collect();
+    assert_eq!(all.len(), enough, "it ended by itself");
+    // Not a wait for anything: the moment of the kill is what is random.
+    std::thread::sleep(moment);
     child.kill().unwrap();
+    all.extend(lines);
     child.wait().unwrap();
-    let lines = lines.join().unwrap();
-    for line in &lines {
+    for line in &all {
         let (thread, count) = line.split_once(' ').unwrap();
         let (thread, count): (usize, u64) = (thread.parse().unwrap(), count.parse().unwrap());
         assert_eq!(count, acknowledged[thread] + 1, "thread {thread}");
         acknowledged[thread] = count;
     }
-    lines.len()
+    all.len()
 }
 
 /// What is there is a number of whole transfers of each thread, the acknowledged ones among them.
@@ -164,9 +165,10 @@ fn a_hundred_kills_lose_no_acknowledged_commit_and_leave_none_by_half() {
     let mut acknowledged = [0; THREADS];
     let mut lines = 0;
     for _ in 0..KILLS {
-        // Some before the store is open, most in the midst of commits.
-        let run = Duration::from_micros(rng.random_range(0..60_000));
-        lines += run_and_kill(data.path(), run, &mut acknowledged);
+        // Some before the store is open or while it is, most in the midst of commits.
+        let enough = rng.random_range(0..60_usize).saturating_sub(10);
+        let moment = Duration::from_micros(rng.random_range(0..20_000));
+        lines += run_and_kill(data.path(), (enough, moment), &mut acknowledged);
         check(&open(data.path()).unwrap(), &mut acknowledged);
     }
     let total: u64 = acknowledged.iter().sum();
