@@ -9,8 +9,8 @@
 //!   While it is announced it is not retired: until its writer marks it *booked*, nobody unlinks it or buries its entry, for
 //!   a guard that begins later could still reach it here. A batch is announced as one, before the first of its versions is
 //!   published; its descriptor names them all when it is decided.
-//! * A2: a stripe's contents are one of a small ring of slots; one store of `published` makes the next slot current. A reader
-//!   re-reads if the ring went round under his eyes.
+//! * A2: a stripe's sums are one of a small ring of slots; one store of `published` makes the next slot current, or what the
+//!   current one names announced ([`stripe`]). A reader re-reads if the ring went round under his eyes.
 //! * A3: `stats()` ends the current segment `s` and adds up what lies at or below `s` and in no hole: folded sums by their
 //!   segment, announced versions by their stamp. One that is still pending then will be stamped later, or its stamper has not
 //!   shown it to anybody yet: it counts as later.
@@ -41,7 +41,7 @@ use tally::Parts;
 pub(crate) use announced::Announced;
 pub(crate) use stripe::Claim;
 
-/// Block `n` has `2^n` stripes.
+/// Block `n` has `2^n` stripes, so that their number is a power of two.
 const BLOCKS: usize = if cfg!(untorn_loom) { 2 } else { 12 };
 
 /// Number of live keys and the sum of their key and value lengths in bytes, at one instant.
@@ -103,7 +103,10 @@ impl Account {
         loop {
             let active = self.active.load(Ordering::Acquire);
             for step in 0..active {
-                if let Some(claim) = self.stripe((hint + step) % active).try_claim() {
+                if let Some(claim) = self
+                    .stripe(hint.wrapping_add(step) & (active - 1))
+                    .try_claim()
+                {
                     return claim;
                 }
             }
@@ -175,8 +178,8 @@ impl Account {
         let numbers = numbers.get_mut(..active)?;
         let mut total = (0, 0);
         for (index, number) in numbers.iter_mut().enumerate() {
-            let (read, tally) = self.stripe(index).read();
-            if !tally.announced.is_nothing() {
+            let (read, announced, tally) = self.stripe(index).read();
+            if !announced.is_nothing() {
                 return None;
             }
             let (len, size) = tally.total(&view, u64::MAX)?;
@@ -200,10 +203,10 @@ impl Account {
         clock.tick(view, guard);
         let mut total = (0, 0);
         for stripe in self.stripes() {
-            let (_, tally) = stripe.read();
+            let (_, announced, tally) = stripe.read();
             let (mut len, mut size) = tally.total(&view, upto)?;
             // SAFETY: read from a stripe under the guard (A1).
-            let announced = unsafe { tally.announced.named(guard) };
+            let announced = unsafe { announced.named(guard) };
             if let Stamp::At(segment) = announced.stamp()
                 && segment <= upto
             {
@@ -248,7 +251,7 @@ pub(crate) fn delta_of(version: VersionRef<'_>, persistent_mask: u32) -> Delta {
 impl Drop for Account {
     fn drop(&mut self) {
         for stripe in self.stripes() {
-            let (_, tally) = stripe.read();
+            let (_, _, tally) = stripe.read();
             // SAFETY: the table is being dropped; older sums belong to one stripe each.
             unsafe { tally.destroy() };
         }

@@ -1,8 +1,8 @@
 //! The path of a write through the table.
 //!
 //! 1. Find the key's entry, read what is in effect and the view under which it is.
-//! 2. Ask the caller what becomes of it; allocate the version.
-//! 3. Claim a stripe of the account and announce the version there. If the table was frozen meanwhile, back to 1.
+//! 2. Ask the caller what becomes of it.
+//! 3. Claim a stripe of the account, make the version and announce it there. If the table was frozen meanwhile, back to 1.
 //! 4. Publish: push it on the entry's head, or put a new entry into its leaf. One CAS; if it is lost, back to 1.
 //! 5. Stamp it. If it is void, for the clock turned since 1, back to 1.
 //! 6. Book it in the stripe, and let the stripe go.
@@ -123,12 +123,13 @@ impl Table {
             _ => Stamp::Pending { turns },
         });
         let order = current.next_order(keeps);
+        // Before the version is written: the exchange would wait for every line of it that is not in the cache.
+        let mut claim = self.account.claim();
         let (new, delta) = self.version_above(entry, &current, &contents, stamp, order)?;
         let version = new.publish(guard);
         // One debt for the list of the stage, one for the burial.
         let debts = usize::from(staged) + usize::from(role == Role::Remover);
         (0..debts).for_each(|_| entry.owe());
-        let mut claim = self.account.claim();
         claim.announce(Announced::version(version));
         if self.is_frozen(guard) || !entry.push(head, version) {
             claim.retract();
@@ -175,6 +176,8 @@ impl Table {
         let turns = view.turns;
         let stamp = StampWord::new(Stamp::Pending { turns });
         let order = view.marks.next_order();
+        // Before the entry is written: the exchange would wait for every line of it that is not in the cache.
+        let mut claim = self.account.claim();
         let entry = self.new_entry(key, &contents, stamp, order, guard)?;
         let entry = entry.publish(guard);
         let Head::Live(version) = entry.head() else {
@@ -184,7 +187,6 @@ impl Table {
         if staged {
             entry.owe();
         }
-        let mut claim = self.account.claim();
         claim.announce(Announced::version(version));
         match self.insert_entry(spot, entry, || !self.is_frozen(guard), guard) {
             Inserted::Unwanted | Inserted::Found(_) => {

@@ -1,4 +1,13 @@
 //! A stripe: the sums of one writer at a time, and the version that it is about to book.
+//!
+//! Its contents are one word and a slot of a small ring. The word `published` says which slot, and whether something is announced:
+//!
+//! | `published` | contents |
+//! |---|---|
+//! | `2k` | the sums in slot `k` modulo the ring's length |
+//! | `2k + 1` | the same sums, and what the same slot names as announced |
+//!
+//! So to announce is to store one word and then the next number; to book is to fill the next slot and to store its number.
 
 use super::announced::Announced;
 use super::tally::{OlderSum, Parts, Sum, Tally, destroy_sum};
@@ -39,7 +48,6 @@ impl Slot {
 
     fn load(&self) -> Tally {
         Tally {
-            announced: Announced::from_word(self.announced.load(Ordering::Relaxed)),
             newest: Sum {
                 first: self.first.load(Ordering::Relaxed),
                 last: self.last.load(Ordering::Relaxed),
@@ -52,8 +60,6 @@ impl Slot {
     }
 
     fn store(&self, tally: &Tally) {
-        self.announced
-            .store(tally.announced.to_word(), Ordering::Relaxed);
         self.first.store(tally.newest.first, Ordering::Relaxed);
         self.last.store(tally.newest.last, Ordering::Relaxed);
         self.len
@@ -87,7 +93,7 @@ impl Stripe {
     }
 
     fn slot(&self, number: u64) -> &Slot {
-        &self.ring[(number % RING) as usize]
+        &self.ring[(number / 2 % RING) as usize]
     }
 
     pub(super) fn try_claim(&self) -> Option<Claim<'_>> {
@@ -99,14 +105,8 @@ impl Stripe {
                 .is_ok();
         // Pairs with the one in `frozen.rs`: who freezes sees the claim, or the claimer sees the frozen view.
         sync::fence_after_rmw();
-        won.then(|| {
-            let number = self.published.load(Ordering::Relaxed);
-            Claim {
-                stripe: self,
-                number,
-                tally: self.slot(number).load(),
-            }
-        })
+        // Made only if it was won: a claim that is dropped gives the stripe back, whoever has it.
+        won.then(|| Claim { stripe: self })
     }
 
     pub(super) fn is_claimed(&self) -> bool {
@@ -119,15 +119,20 @@ impl Stripe {
     }
 
     /// The contents at some instant of the call, and their number.
-    pub(super) fn read(&self) -> (u64, Tally) {
+    pub(super) fn read(&self) -> (u64, Announced, Tally) {
         loop {
-            let number = self.published.load(Ordering::Acquire);
-            let tally = self.slot(number).load();
+            let number = self.number();
+            let slot = self.slot(number);
+            let announced = match number % 2 {
+                0 => Announced::NOTHING,
+                _ => Announced::from_word(slot.announced.load(Ordering::Relaxed)),
+            };
+            let tally = slot.load();
             // If a field was one of a later round, its writer's fence makes the round's number visible here (A2).
             fence(Ordering::Acquire);
             let now = self.published.load(Ordering::Relaxed);
-            if now - number < RING - 1 {
-                return (number, tally);
+            if now / 2 - number / 2 < RING - 1 {
+                return (number, announced, tally);
             }
             sync::spin();
         }
@@ -137,35 +142,52 @@ impl Stripe {
 /// A stripe in the hands of one writer; given back on drop.
 pub(crate) struct Claim<'t> {
     stripe: &'t Stripe,
-    number: u64,
-    tally: Tally,
 }
 
 impl Claim<'_> {
-    fn publish(&mut self) {
-        self.number += 1;
+    /// The number of the contents, which nobody else changes.
+    fn number(&self) -> u64 {
+        self.stripe.published.load(Ordering::Relaxed)
+    }
+
+    /// Makes contents out of what `fill` puts into the slot of their number.
+    fn publish(&mut self, number: u64, fill: impl FnOnce(&Slot)) {
+        let stripe = self.stripe;
         if planted("tally-number-first") {
-            self.stripe.published.store(self.number, Ordering::Release);
+            stripe.published.store(number, Ordering::Release);
         }
         // Pairs with the fence in `read`: who sees a field of this slot sees the number before it.
         fence(Ordering::Release);
-        self.stripe.slot(self.number).store(&self.tally);
-        self.stripe.published.store(self.number, Ordering::Release);
+        fill(stripe.slot(number));
+        stripe.published.store(number, Ordering::Release);
     }
 
     /// Before the version, or the first one of the batch, is published (A1).
+    #[inline]
     pub(crate) fn announce(&mut self, announced: Announced) {
         if planted("no-announcement") {
             return;
         }
-        self.tally.announced = announced;
-        self.publish();
+        let number = self.number();
+        debug_assert!(number.is_multiple_of(2));
+        let word = announced.to_word();
+        self.publish(number + 1, |slot| {
+            slot.announced.store(word, Ordering::Relaxed);
+        });
+    }
+
+    /// What the stripe adds up to, nothing being announced any more.
+    fn settle(&mut self, tally: &Tally) {
+        self.publish((self.number() / 2 + 1) * 2, |slot| slot.store(tally));
+    }
+
+    fn tally(&self) -> Tally {
+        self.stripe.slot(self.number()).load()
     }
 
     /// What was announced was not published, or is void.
     pub(crate) fn retract(&mut self) {
-        self.tally.announced = Announced::NOTHING;
-        self.publish();
+        self.settle(&self.tally());
     }
 
     /// Books what was announced, which was stamped with `segment`: the deltas of all its versions, at once.
@@ -177,25 +199,26 @@ impl Claim<'_> {
         view: &View,
         guard: &Guard,
     ) {
-        self.tally.announced = Announced::NOTHING;
+        let mut tally = self.tally();
         let mut replaced = Vec::new();
         for delta in deltas {
             let parts = Parts::of(delta, segment);
-            self.tally.add(parts.here, view, &mut replaced);
+            tally.add(parts.here, view, &mut replaced);
             for part in parts.elsewhere.into_iter().flatten() {
-                self.tally.moved = self.tally.moved.max(segment);
-                self.tally.add(part, view, &mut replaced);
+                tally.moved = tally.moved.max(segment);
+                tally.add(part, view, &mut replaced);
             }
         }
-        self.publish();
+        self.settle(&tally);
         retire(replaced, guard);
     }
 
     /// Takes the sums of a hole out.
     pub(super) fn drop_hole(&mut self, hole: &Hole, guard: &Guard) {
+        let mut tally = self.tally();
         let mut replaced = Vec::new();
-        if self.tally.drop_hole(hole, &mut replaced) {
-            self.publish();
+        if tally.drop_hole(hole, &mut replaced) {
+            self.settle(&tally);
         }
         retire(replaced, guard);
     }

@@ -1,6 +1,5 @@
 //! The sums of a stripe, kept apart by segment as long as a rollback can part them.
 
-use super::announced::Announced;
 use crate::clock::{Hole, View};
 use crate::version::{Delta, Place};
 use std::ptr;
@@ -23,10 +22,9 @@ pub(super) struct OlderSum {
     pub(super) older: *mut OlderSum,
 }
 
-/// The contents of a stripe at one time.
+/// What a stripe adds up to.
 #[derive(Clone, Copy)]
 pub(super) struct Tally {
-    pub(super) announced: Announced,
     pub(super) newest: Sum,
     pub(super) older: *mut OlderSum,
     /// The newest segment in which something was booked that counts in an older one.
@@ -93,7 +91,15 @@ impl Tally {
         if newest.first <= part.first && part.first <= newest.last {
             newest.len += part.len;
             newest.size += part.size;
-        } else if newest.last < part.first {
+        } else {
+            self.add_elsewhere(part, view, replaced);
+        }
+    }
+
+    #[cold]
+    fn add_elsewhere(&mut self, part: Sum, view: &View, replaced: &mut Vec<*mut OlderSum>) {
+        let newest = &mut self.newest;
+        if newest.last < part.first {
             if newest.len != 0 || newest.size != 0 {
                 self.older = Box::into_raw(Box::new(OlderSum {
                     sum: *newest,
@@ -283,7 +289,6 @@ mod tests {
             ..Sum::default()
         };
         let tally = Tally {
-            announced: Announced::NOTHING,
             newest: Sum::at(6, 1, 10),
             older: cons(merged, ptr::null_mut()),
             moved: 0,

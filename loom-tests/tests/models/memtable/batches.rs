@@ -124,7 +124,7 @@ fn s28_two_batches() {
 /// S28. A batch is counted as a whole, and not before it can be seen.
 #[test]
 fn s28_batch_with_stats() {
-    model("s28_batch_with_stats", 2, 2400, || {
+    model("s28_batch_with_stats", 3, 2400, || {
         let (table, (), applied) = beside(|table| {
             let seen = get(table, "b").is_some();
             let counted = table.stats();
@@ -142,7 +142,7 @@ fn s28_batch_with_stats() {
 /// S19, S28. A table that is frozen has all of the batch or nothing, and what is counted stays.
 #[test]
 fn s28_batch_with_freeze() {
-    model("s28_batch_with_freeze", 3, 3200, || {
+    model("s28_batch_with_freeze", 4, 3200, || {
         let (table, (counted, seen), applied) = beside(|table| {
             let counted = table.freeze().unwrap().stats();
             (counted, get(table, "b"))

@@ -10,7 +10,7 @@ use untorn_memtable::Stats;
 /// S1. A new tag-only key against the counters: before or after, never between.
 #[test]
 fn s1_new_tag_with_stats() {
-    model("s1_new_tag_with_stats", 3, 2800, || {
+    model("s1_new_tag_with_stats", 5, 1000, || {
         let table = table(&[("a", "1")]);
         let there = Arc::clone(&table);
         let writer = spawn(move || {
