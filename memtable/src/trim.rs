@@ -148,6 +148,10 @@ impl Trimmer<'_> {
         let view = self.clock.now(guard);
         // The view before the registry (R1). The flag's exchange was the last write, so nothing is in the store buffer.
         sync::fence_after_rmw();
+        if self.hides_all(head, &view) {
+            self.unlink(head, None, guard);
+            return Trimmed::Done(Payment::Paid);
+        }
         let mut judge = Judge {
             view: &view,
             marks: view.marks.descent(),
@@ -195,6 +199,24 @@ impl Trimmer<'_> {
             (false, true) => put_off(entry, role, Payment::Blocked),
         })
     }
+    /// Whether of a chain of two the older version is needed by nobody, for the reasons that hold of most: no rollback is possible
+    /// or under way, no bit is persistent, no snapshot is between, and both are booked. What a writer finds who wrote over what a
+    /// writer before had trimmed.
+    #[inline]
+    fn hides_all(&self, head: VersionRef<'_>, view: &View) -> bool {
+        let simple = view.marks.is_empty() && view.holes.is_empty() && self.persistent_mask == 0;
+        if !simple || head.state() == State::Gone || !head.is_booked() {
+            return false;
+        }
+        let (Stamp::At(newer), Some(older)) = (head.stamp(), head.previous()) else {
+            return false;
+        };
+        let Stamp::At(from) = older.stamp() else {
+            return false;
+        };
+        older.is_booked() && older.previous().is_none() && !self.registry.any_within(from, newer)
+    }
+
 
     /// Makes `to` follow `from` and retires what was between.
     fn unlink<'g>(&self, from: VersionRef<'g>, to: Option<VersionRef<'g>>, guard: &'g Guard) {
