@@ -28,7 +28,6 @@ mod stripe;
 mod tally;
 
 use crate::clock::{Clock, Hole};
-use crate::entry;
 use crate::reclaim::Guard;
 use crate::stamp::Stamp;
 use crate::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
@@ -237,7 +236,7 @@ impl Account {
 /// What a version adds; that of an inline one follows from its entry, which it made.
 pub(crate) fn delta_of(version: VersionRef<'_>, persistent_mask: u32) -> Delta {
     version.delta().unwrap_or_else(|| Delta {
-        key_len: entry::key_len_of_inline(version),
+        key_len: version.key_len() as u32,
         value: version.value_len() as i64,
         minus: Place::Nowhere,
         plus: match (version.state(), version.tag() & persistent_mask) {

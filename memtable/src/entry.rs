@@ -1,6 +1,6 @@
 //! An entry: one key, its bytes, and the head of its chain of versions.
 //!
-//! An entry never moves. Two of its words change:
+//! An entry never moves. Two of its words change, beside those of its first [`version`]:
 //!
 //! * `head`, the newest version; a push is one CAS. Its lowest bit is the *dead* mark: final, set by the holder of the trim
 //!   flag when no version is needed by anybody. Overwrites and burial contend on this one word, so a dead entry can never
@@ -17,7 +17,7 @@ use crate::run::Slot;
 use crate::stamp::{Stamp, StampWord};
 use crate::sync::Checked;
 use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-use crate::version::{self, State, Version, VersionRef};
+use crate::version::{self, Facts, State, Version, VersionRef, has_a_version};
 use std::alloc::{Layout, alloc};
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -33,15 +33,17 @@ const DEAD: usize = 1;
 const TRIMMING: u32 = 1;
 const DEBT: u32 = 2;
 
-/// Header; the key's bytes follow, then the inline value's.
+/// Header; the bytes of its first [`Version`] follow, the key's before all.
 #[repr(C)]
 pub(crate) struct Entry {
     head: AtomicPtr<Version>,
+    /// The first version's, if that is inline.
+    pub(crate) stamp: StampWord,
+    pub(crate) facts: Facts,
     hold: AtomicU32,
-    key_len: u32,
-    first: Version,
-    check: Checked,
+    pub(crate) check: Checked,
 }
+has_a_version!(Entry);
 
 /// The head word of an entry.
 #[derive(Clone, Copy, PartialEq)]
@@ -108,7 +110,7 @@ impl Slot for EntrySlot {
         unsafe {
             self.0.as_ref().check.read();
             let start = self.0.as_ptr().add(1).cast::<u8>();
-            std::slice::from_raw_parts(start, (*self.0.as_ptr()).key_len as usize)
+            std::slice::from_raw_parts(start, (*self.0.as_ptr()).facts.key_len())
         }
     }
 
@@ -176,21 +178,6 @@ impl<'g> EntryRef<'g> {
             .is_ok()
     }
 
-    /// The value that `version`, one of this entry's, holds.
-    #[inline]
-    pub(crate) fn value(&self, version: VersionRef<'g>) -> &'g [u8] {
-        if let Some(value) = version.chained_value() {
-            return value;
-        }
-        let entry = self.entry.as_ptr();
-        // SAFETY: the inline value follows the key in the entry's allocation, initialised before publication, never
-        // changed, alive for `'g`.
-        unsafe {
-            let start = entry.add(1).cast::<u8>().add((*entry).key_len as usize);
-            std::slice::from_raw_parts(start, version.value_len())
-        }
-    }
-
     /// Tries to become the one who shortens the chain.
     pub(crate) fn try_trim(&self) -> Option<TrimFlag<'g>> {
         self.get().check.read();
@@ -243,12 +230,9 @@ pub(crate) struct NewEntry {
     entry: NonNull<Entry>,
 }
 
-fn layout(key_len: usize, inline_len: usize) -> Layout {
-    Layout::from_size_align(
-        size_of::<Entry>() + key_len + inline_len,
-        align_of::<Entry>(),
-    )
-    .expect("keys and inline values are far shorter than isize::MAX")
+fn layout(facts: Facts) -> Layout {
+    Layout::from_size_align(size_of::<Entry>() + facts.inline_len(), align_of::<Entry>())
+        .expect("keys and inline values are far shorter than isize::MAX")
 }
 
 /// What a key is to hold.
@@ -265,45 +249,53 @@ impl NewEntry {
         contents: &Contents<'_>,
         stamp: StampWord,
     ) -> Result<NewEntry, OutOfMemory> {
-        let inline = &contents.value[..];
-        let first = Version::inline(stamp, contents.state, contents.tag, inline.len() as u8);
-        NewEntry::allocate(key, inline, first, None)
+        let value = &contents.value[..];
+        let facts = Facts::inline(contents.state, contents.tag, key.len(), value.len() as u8);
+        NewEntry::allocate(key, value, contents.tag, facts, stamp, None)
     }
 
     /// An entry whose first version lies apart, and belongs to it from now on.
     pub(crate) fn over(key: &[u8], version: VersionRef<'_>) -> Result<NewEntry, OutOfMemory> {
-        let unused = Version::inline(StampWord::new(Stamp::Void), State::Gone, 0, 0);
-        NewEntry::allocate(key, &[], unused, Some(version))
+        let unused = Facts::inline(State::Gone, 0, key.len(), 0);
+        let stamp = StampWord::new(Stamp::Void);
+        NewEntry::allocate(key, &[], 0, unused, stamp, Some(version))
     }
 
     fn allocate(
         key: &[u8],
-        inline: &[u8],
-        first: Version,
+        value: &[u8],
+        tag: u32,
+        facts: Facts,
+        stamp: StampWord,
         apart: Option<VersionRef<'_>>,
     ) -> Result<NewEntry, OutOfMemory> {
-        let layout = layout(key.len(), inline.len());
+        let layout = layout(facts);
         // SAFETY: the layout is not empty: it has the header.
         let memory = unsafe { alloc(layout) }.cast::<Entry>();
         let Some(entry) = NonNull::new(memory) else {
             return Err(OutOfMemory(layout));
         };
-        // SAFETY: fresh memory of that layout, not shared with anyone; the head is derived from the allocation's pointer.
+        // SAFETY: fresh memory of that layout, not shared with anyone; the head is derived from the allocation's pointer; what
+        // lies behind the header is what the facts say.
         unsafe {
             let head = match apart {
-                None => entry.byte_add(offset_of!(Entry, first)).as_ptr().cast(),
+                None => entry.byte_add(offset_of!(Entry, stamp)).as_ptr().cast(),
                 Some(version) => version.as_ptr(),
             };
             entry.write(Entry {
                 head: AtomicPtr::new(head),
+                stamp,
+                facts,
                 hold: AtomicU32::new(0),
-                key_len: key.len() as u32,
-                first,
                 check: Checked::new(),
             });
             let bytes = entry.as_ptr().add(1).cast::<u8>();
             ptr::copy_nonoverlapping(key.as_ptr(), bytes, key.len());
-            ptr::copy_nonoverlapping(inline.as_ptr(), bytes.add(key.len()), inline.len());
+            let bytes = bytes.add(key.len());
+            ptr::copy_nonoverlapping(value.as_ptr(), bytes, value.len());
+            if tag != 0 {
+                bytes.add(value.len()).cast::<u32>().write_unaligned(tag);
+            }
             entry.as_ref().check.wrote();
         }
         Ok(NewEntry { entry })
@@ -326,31 +318,12 @@ impl NewEntry {
     }
 }
 
-/// Length of the key to whose entry the inline version belongs.
-pub(crate) fn key_len_of_inline(version: VersionRef<'_>) -> u32 {
-    debug_assert!(version.is_inline());
-    // SAFETY: an inline version is the `first` of an entry, and its pointer was derived from the entry's (I6).
-    unsafe {
-        let entry = version
-            .as_ptr()
-            .byte_sub(offset_of!(Entry, first))
-            .cast::<Entry>();
-        (*entry).key_len
-    }
-}
-
 /// What an entry takes beside its key and its inline value.
 pub(crate) const HEADER: usize = size_of::<Entry>();
 
 /// Size of the allocation behind the entry itself.
 pub(crate) fn allocation(entry: EntryRef<'_>) -> usize {
-    layout(entry.get().key_len as usize, inline_len(entry.get())).size()
-}
-
-fn inline_len(entry: &Entry) -> usize {
-    // SAFETY: `first` lies in `entry`, which the caller keeps alive.
-    let first = unsafe { VersionRef::new(ptr::from_ref(&entry.first).cast_mut()) };
-    first.map_or(0, |first| first.value_len())
+    layout(entry.get().facts).size()
 }
 
 /// Frees the entry and the versions that are still in its chain.
@@ -368,7 +341,7 @@ pub(crate) unsafe fn destroy(object: *mut u8) {
             next = current.previous();
             version::destroy(current.as_ptr().cast());
         }
-        let layout = layout((*entry).key_len as usize, inline_len(&*entry));
+        let layout = layout((*entry).facts);
         ptr::drop_in_place(entry);
         dealloc(object, layout);
     }
@@ -379,7 +352,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_costs_thirty_two_bytes_above_its_key_and_value() {
-        assert_eq!(size_of::<Entry>(), 32);
+    fn an_entry_costs_twenty_four_bytes_above_its_key_and_value() {
+        assert_eq!(size_of::<Entry>(), 24);
     }
 }

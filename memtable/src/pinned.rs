@@ -171,7 +171,7 @@ impl<'g> Range<'g> {
     fn show(&self, entry: crate::entry::EntryRef<'g>) -> Option<(&'g [u8], &'g [u8])> {
         let pinned = self.0.pinned;
         let version = newest(entry, &pinned.table.table().clock, &pinned.guard)?;
-        (version.state() == State::Value).then(|| (entry.key(), entry.value(version)))
+        (version.state() == State::Value).then(|| (entry.key(), version.value()))
     }
 }
 

@@ -46,7 +46,7 @@ impl Memtable {
                 if let Some(version) = newest(entry, &self.table().clock, &guard)
                     && version.state() == State::Value
                 {
-                    visit(entry.key(), entry.value(version))?;
+                    visit(entry.key(), version.value())?;
                 }
                 if left == 0 {
                     lower = Bound::Excluded(Edge::Given(entry.key().into()));

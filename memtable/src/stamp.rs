@@ -8,6 +8,9 @@
 //! | 10 | a number of turns | pending: computed after so many turns of the clock, and not stamped yet |
 //! | 11 | | void or discarded |
 //!
+//! The highest bit of a version's stamp says that the version is *booked*; it is set when the rest is decided and does not
+//! change until then, so its writer stores it.
+//!
 //! Anybody who meets a pending stamp sets it, once, from the clock ([`Clock::settle`](crate::clock::Clock::settle)); one that names a batch
 //! is set to what the batch's own came to. Besides, the holder of an entry's trim flag turns a rolled back segment into
 //! *discarded*.
@@ -17,7 +20,7 @@ use crate::reclaim::Guard;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use std::ptr;
 
-const _: () = assert!(usize::BITS == 64, "a stamp holds a segment of 62 bits");
+const _: () = assert!(usize::BITS == 64, "a stamp holds a segment of 61 bits");
 
 /// When a version takes effect, as read from its stamp word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +41,9 @@ const KIND: usize = 0b11;
 const IN_BATCH: usize = 0b00;
 const AT: usize = 0b01;
 const PENDING: usize = 0b10;
-const VOID: usize = usize::MAX;
-const DISCARDED: usize = usize::MAX - 4;
+const BOOKED: usize = 1 << 63;
+const VOID: usize = !BOOKED;
+const DISCARDED: usize = VOID - 4;
 
 impl Stamp {
     /// Whether it says already what becomes of the version.
@@ -59,7 +63,7 @@ impl Stamp {
 
     #[inline]
     fn from_word(word: *mut Descriptor) -> Stamp {
-        let word = word.addr();
+        let word = word.addr() & !BOOKED;
         match word & KIND {
             AT => Stamp::At((word >> 2) as u64),
             PENDING => Stamp::Pending {
@@ -106,6 +110,35 @@ impl StampWord {
         self.exchange(from.to_word(), to)
     }
 
+    /// Marks the version booked, once it is decided. By its writer alone.
+    ///
+    /// A store, since nobody changes the word now: it is decided, and discarded only when it is booked. Release: who retires the
+    /// version does so after the stripe let it go.
+    pub(crate) fn book(&self) {
+        let word = self.0.load(Ordering::Relaxed);
+        if word.addr() & KIND != IN_BATCH {
+            let booked = word.map_addr(|addr| addr | BOOKED);
+            self.0.store(booked, Ordering::Release);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_booked(&self) -> bool {
+        self.0.load(Ordering::Acquire).addr() & BOOKED != 0
+    }
+
+    /// Turns `segment` into *discarded*, if the version is booked. Only the holder of the entry's trim flag calls it.
+    pub(crate) fn discard(&self, segment: u64) {
+        let booked = |stamp: Stamp| stamp.to_word().map_addr(|addr| addr | BOOKED);
+        // Losing means that it is not booked. Release: as in `exchange`.
+        let _ = self.0.compare_exchange(
+            booked(Stamp::At(segment)),
+            booked(Stamp::Discarded),
+            Ordering::AcqRel,
+            Ordering::Relaxed,
+        );
+    }
+
     /// As [`StampWord::decide`], for a version in `batch`.
     pub(crate) fn decide_with(&self, batch: &Descriptor, to: Stamp) -> Stamp {
         self.exchange(ptr::from_ref(batch).cast_mut(), to)
@@ -134,7 +167,7 @@ mod tests {
             Stamp::Pending { turns: 0 },
             Stamp::Pending { turns: 17 },
             Stamp::At(0),
-            Stamp::At((1 << 61) - 1),
+            Stamp::At((1 << 60) - 1),
             Stamp::Void,
             Stamp::Discarded,
         ] {

@@ -109,7 +109,7 @@ impl Table {
     pub(crate) fn value<'g>(&self, key: &[u8], guard: &'g Guard) -> Option<&'g [u8]> {
         let entry = self.find(key, guard)?;
         let version = visible::newest(entry, &self.clock, guard)?;
-        (version.state() == State::Value).then(|| entry.value(version))
+        (version.state() == State::Value).then(|| version.value())
     }
 
     /// The values that the keys hold, each at an instant of its own.
@@ -131,7 +131,7 @@ impl Table {
                 // SAFETY: from a run that was loaded under the guard (I4).
                 let entry = unsafe { slot?.under(guard) };
                 let version = visible::newest(entry, &self.clock, guard)?;
-                (version.state() == State::Value).then(|| entry.value(version))
+                (version.state() == State::Value).then(|| version.value())
             })
         })
     }
@@ -144,7 +144,7 @@ impl Table {
 /// Shows a version, or the tag alone where there is none.
 pub(crate) fn item<'g>(entry: EntryRef<'g>, live: Option<VersionRef<'g>>, tag: u32) -> Item<'g> {
     let (kind, value) = match live.map(|live| (live.state(), live)) {
-        Some((State::Value, live)) => (Kind::Value, entry.value(live)),
+        Some((State::Value, live)) => (Kind::Value, live.value()),
         Some((State::Tombstone, _)) => (Kind::Tombstone, &[][..]),
         Some((State::TagOnly | State::Gone, _)) | None => (Kind::TagOnly, &[][..]),
     };

@@ -96,7 +96,7 @@ impl<'g> Judge<'_, 'g> {
                     self.blocked |= shown;
                     // Not while it is announced: a `stats()` that began before the rollback counts it.
                     if decides_bits && !shown && booked {
-                        version.stamp_word().decide(stamp, Stamp::Discarded);
+                        version.stamp_word().discard(segment);
                     }
                     shown || decides_bits
                 }
@@ -170,8 +170,7 @@ impl Trimmer<'_> {
             && head.is_booked()
             && view.discards(segment)
         {
-            head.stamp_word()
-                .decide(Stamp::At(segment), Stamp::Discarded);
+            head.stamp_word().discard(segment);
         }
         let mut kept = head;
         let mut next = head.previous();
@@ -199,6 +198,7 @@ impl Trimmer<'_> {
             (false, true) => put_off(entry, role, Payment::Blocked),
         })
     }
+
     /// Whether of a chain of two the older version is needed by nobody, for the reasons that hold of most: no rollback is possible
     /// or under way, no bit is persistent, no snapshot is between, and both are booked. What a writer finds who wrote over what a
     /// writer before had trimmed.
@@ -216,7 +216,6 @@ impl Trimmer<'_> {
         };
         older.is_booked() && older.previous().is_none() && !self.registry.any_within(from, newer)
     }
-
 
     /// Makes `to` follow `from` and retires what was between.
     fn unlink<'g>(&self, from: VersionRef<'g>, to: Option<VersionRef<'g>>, guard: &'g Guard) {

@@ -85,8 +85,8 @@ impl<'g> Current<'g> {
     }
 
     /// What the version in effect holds.
-    pub(crate) fn content(&self, entry: EntryRef<'g>) -> Option<(State, &'g [u8])> {
-        self.live.map(|live| (live.state(), entry.value(live)))
+    pub(crate) fn content(&self) -> Option<(State, &'g [u8])> {
+        self.live.map(|live| (live.state(), live.value()))
     }
 
     /// The order of what is written over it; if that `keeps` the content, that content's order.

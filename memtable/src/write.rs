@@ -106,7 +106,7 @@ impl Table {
             Change::Update(_) => Role::Writer,
         };
         let keeps = matches!(change, Change::Update(Update::Tag(_)));
-        let Some(contents) = contents(change, current.content(entry))? else {
+        let Some(contents) = contents(change, current.content())? else {
             return Ok(Attempt::Done(UNCHANGED));
         };
         if current.view.frozen {

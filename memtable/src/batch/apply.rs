@@ -159,7 +159,7 @@ impl Table {
         }
         let current = Current::from(head, &self.clock, self.persistent_mask, guard);
         let change = Change::Update(batch.change(op, self.item(entry, &current)));
-        let Ok(Some(next)) = write::contents(change, current.content(entry)) else {
+        let Ok(Some(next)) = write::contents(change, current.content()) else {
             unreachable!("every value was measured, and every op writes")
         };
         let stamp = StampWord::in_batch(batch);
