@@ -13,7 +13,8 @@
 //!   cell A ──► run [a b d]  high=∞ next=∅                                       merged
 //! ```
 //!
-//! Each step is one CAS of one cell. A split needs no help: B is filled before and is not reachable until then. A merge takes
+//! Each step is one CAS of one cell, but that a key behind all others of its leaf may be put into the run in place
+//! ([`run`](crate::run)). A split needs no help: B is filled before and is not reachable until then. A merge takes
 //! two: B's run is replaced by a *dead* one of the same contents, then A's by one that covers both. Who meets a dead leaf and
 //! has to write there finishes the second step. The first leaf never dies, and a merge is never given up: what does not fit
 //! into one run is split anew by the same CAS.

@@ -8,25 +8,30 @@
 //! A run at an end of its chain lacks a fence. There the part that its *own* keys have in common is left out, and a key that is
 //! looked for is compared with that part first, as the run's first slot has it: it may come to lie before or behind all of them.
 //!
-//! Nothing in a run changes after it was published. `next` and `high` are those of the leaf at that moment: whoever holds a
+//! Nothing in a run changes after it was published, but that one which *grows* may get more slots behind its last ([`tail`]).
+//! `next` and `high` are those of the leaf at that moment: whoever holds a
 //! run that was replaced meanwhile still reads a true picture of `[low, high)`, and finds the rest behind `next`.
 
 mod blocks;
 mod builder;
+mod copies;
+mod tail;
 
 use crate::cells::Cell;
 use crate::fence::{Fence, common_prefix};
 use crate::prefetch::prefetch;
 use crate::reclaim::Guard;
 use crate::sync::Checked;
+use crate::sync::atomic::AtomicU16;
 use std::cmp::Ordering;
 use std::hint::select_unpredictable;
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
 pub(crate) use blocks::free_kept;
-use builder::Builder;
 pub(crate) use builder::{MAX_LEN, NewRun, allocation, destroy, destroy_with_fence};
+pub(crate) use copies::Split;
+pub(crate) use tail::Appended;
 
 /// What a run leads to under a key: an entry in a leaf, a cell below in a lane.
 pub(crate) trait Slot: Copy + PartialEq {
@@ -75,24 +80,37 @@ impl<S> Range<S> {
     }
 
     /// Length of the part with which every key of the range begins.
-    fn prefix(&self) -> u32 {
+    fn prefix(&self) -> u16 {
         if self.is_open() {
             return 0;
         }
         // SAFETY: who makes a run with this range holds a guard that keeps its fences (I5).
-        unsafe { common_prefix(Fence::key(self.low), Fence::key(self.high)) as u32 }
+        prefix_of(unsafe { common_prefix(Fence::key(self.low), Fence::key(self.high)) })
     }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Kind {
+    /// It has as many slots as there is room for.
+    Whole,
+    /// It may get more slots; how many it has says `len`.
+    Growing,
+    /// Whole and final: the leaf is being merged into its left neighbour, and the cell gets no other run.
+    Dead,
 }
 
 #[repr(C)]
 pub(crate) struct Run<S> {
-    len: u16,
-    /// Final: the leaf is being merged into its left neighbour, and the cell gets no other run.
-    dead: bool,
+    /// How many slots there is room for.
+    room: u16,
+    /// Of a growing run how many there are ([`tail`]).
+    len: AtomicU16,
+    /// So many bytes are left out of the heads.
+    prefix: u16,
+    kind: Kind,
     /// The prefix is that of the run's own keys: others of its range may begin otherwise.
     own_prefix: bool,
-    /// So many bytes are left out of the heads.
-    prefix: u32,
     range: Range<S>,
     check: Checked,
 }
@@ -110,6 +128,11 @@ impl<S> Clone for RunRef<'_, S> {
 }
 
 impl<S> Copy for RunRef<'_, S> {}
+
+/// How much of a common part of this length heads leave out.
+fn prefix_of(common: usize) -> u16 {
+    common.min(usize::from(u16::MAX)) as u16
+}
 
 /// The first 8 bytes of `key` behind `prefix` bytes.
 #[inline]
@@ -176,13 +199,16 @@ impl<'g, S: Slot> RunRef<'g, S> {
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.get().check.read();
-        self.get().len as usize
+        match self.get().kind {
+            Kind::Growing => self.grown(),
+            _ => usize::from(self.get().room),
+        }
     }
 
     #[inline]
     pub(crate) fn is_dead(&self) -> bool {
         self.get().check.read();
-        self.get().dead
+        self.get().kind == Kind::Dead
     }
 
     #[inline]
@@ -214,17 +240,26 @@ impl<'g, S: Slot> RunRef<'g, S> {
     fn heads(&self) -> &'g [u64] {
         let len = self.len();
         // SAFETY: the heads follow the header in the same allocation and are initialised; the guard keeps them for `'g`.
-        unsafe { std::slice::from_raw_parts(self.run.as_ptr().add(1).cast::<u64>(), len) }
+        unsafe { std::slice::from_raw_parts(self.heads_start(), len) }
+    }
+
+    #[inline]
+    fn heads_start(&self) -> *mut u64 {
+        // SAFETY: inside the allocation.
+        unsafe { self.run.as_ptr().add(1).cast() }
+    }
+
+    #[inline]
+    fn slots_start(&self) -> *mut S {
+        // SAFETY: inside the allocation, which has room for so many heads before the slots.
+        unsafe { self.heads_start().add(usize::from(self.get().room)).cast() }
     }
 
     #[inline]
     pub(crate) fn slots(&self) -> &'g [S] {
         let len = self.len();
         // SAFETY: the slots follow the heads in the same allocation and are initialised; the guard keeps them for `'g`.
-        unsafe {
-            let heads = self.run.as_ptr().add(1).cast::<u64>();
-            std::slice::from_raw_parts(heads.add(len).cast::<S>(), len)
-        }
+        unsafe { std::slice::from_raw_parts(self.slots_start(), len) }
     }
 
     /// Where `key` is, or where it would have to be.
@@ -237,7 +272,7 @@ impl<'g, S: Slot> RunRef<'g, S> {
                 Ordering::Greater => return Err(self.len()),
             }
         }
-        let head = head(key, self.get().prefix as usize);
+        let head = head(key, usize::from(self.get().prefix));
         let heads = self.heads();
         let from = lower_bound(heads, head);
         if heads.get(from) != Some(&head) {
@@ -256,7 +291,7 @@ impl<'g, S: Slot> RunRef<'g, S> {
 
     /// How `key` compares with the part that all keys of the run begin with.
     fn compare_prefix(&self, key: &[u8]) -> Ordering {
-        let prefix = self.get().prefix as usize;
+        let prefix = usize::from(self.get().prefix);
         // SAFETY: the slots are this run's, which is alive for `'g`. A run without any has no prefix of its own.
         let own = unsafe { self.slots()[0].key() };
         key[..prefix.min(key.len())].cmp(&own[..prefix])
@@ -264,7 +299,7 @@ impl<'g, S: Slot> RunRef<'g, S> {
 
     /// The slot that [`RunRef::search`] will compare with `key` first, if any.
     pub(crate) fn candidate(&self, key: &[u8]) -> Option<S> {
-        let head = head(key, self.get().prefix as usize);
+        let head = head(key, usize::from(self.get().prefix));
         let at = lower_bound(self.heads(), head);
         (self.heads().get(at) == Some(&head)).then(|| self.slots()[at])
     }
@@ -290,150 +325,5 @@ impl<'g, S: Slot> RunRef<'g, S> {
             return Err(self.len());
         }
         self.search(key)
-    }
-
-    /// A copy with `slot` under `key` at `at`.
-    pub(crate) fn inserted(&self, at: usize, key: &[u8], slot: S) -> NewRun<S> {
-        let mut run = Builder::like(self, self.len() + 1);
-        run.copy(self, 0, at);
-        run.push(key, slot);
-        run.copy(self, at, self.len());
-        run.finish()
-    }
-
-    /// A copy with `slot`, of the same key, at `at`.
-    pub(crate) fn replaced(&self, at: usize, slot: S) -> NewRun<S> {
-        let mut run = Builder::like(self, self.len());
-        run.copy(self, 0, at);
-        run.push_head(self.heads()[at], slot);
-        run.copy(self, at + 1, self.len());
-        run.finish()
-    }
-
-    /// A copy without the slot at `at`.
-    pub(crate) fn removed(&self, at: usize) -> NewRun<S> {
-        let mut run = Builder::like(self, self.len() - 1);
-        run.copy(self, 0, at);
-        run.copy(self, at + 1, self.len());
-        run.finish()
-    }
-
-    /// A copy that is final.
-    pub(crate) fn dying(&self) -> NewRun<S> {
-        let mut run = Builder::like(self, self.len()).dead();
-        run.copy(self, 0, self.len());
-        run.finish()
-    }
-
-    /// A run of both contents, where `right` follows this one.
-    pub(crate) fn joined(&self, right: RunRef<'_, S>) -> NewRun<S> {
-        let range = Range {
-            low: self.range().low,
-            ..right.range()
-        };
-        let mut run = Builder::new(range, self.len() + right.len());
-        run.copy(self, 0, self.len());
-        run.copy(&right, 0, right.len());
-        run.finish()
-    }
-
-    /// As [`RunRef::joined`], in two runs of equal length; `cell` is for the right one.
-    pub(crate) fn joined_and_split(&self, right: RunRef<'_, S>, cell: *const Cell<S>) -> Split<S> {
-        let len = self.len();
-        let nth = |n: usize| match n.checked_sub(len) {
-            None => self.slots()[n],
-            Some(n) => right.slots()[n],
-        };
-        let range = Range {
-            low: self.range().low,
-            ..right.range()
-        };
-        let total = len + right.len();
-        Split::at(
-            total.div_ceil(2),
-            total,
-            range,
-            cell,
-            nth,
-            |run, from, to| {
-                run.copy(self, from.min(len), to.min(len));
-                run.copy(&right, from.max(len) - len, to.max(len) - len);
-            },
-        )
-    }
-
-    /// Two runs that together are a copy with `slot` under `key` at `at`; `cell` is for the right one. Keys that come in
-    /// ascending or in descending order leave full runs behind.
-    pub(crate) fn split(&self, at: usize, slot: S, cell: *const Cell<S>) -> Split<S> {
-        let len = self.len();
-        // The first slots go left: all, none, or half of them.
-        let left_len = match at {
-            _ if at == len => len,
-            0 => 1,
-            _ => len.div_ceil(2),
-        };
-        let nth = |n: usize| match n.cmp(&at) {
-            Ordering::Less => self.slots()[n],
-            Ordering::Equal => slot,
-            Ordering::Greater => self.slots()[n - 1],
-        };
-        Split::at(
-            left_len,
-            len + 1,
-            self.range(),
-            cell,
-            nth,
-            |run, from, to| {
-                run.copy(self, from.min(at), to.min(at));
-                if from <= at && at < to {
-                    // SAFETY: the slot is the caller's, and what it leads to outlives the call.
-                    run.push(unsafe { slot.key() }, slot);
-                }
-                run.copy(self, from.max(at + 1) - 1, to.max(at + 1) - 1);
-            },
-        )
-    }
-}
-
-/// Two runs in place of one, and the fence between them.
-pub(crate) struct Split<S> {
-    pub(crate) left: NewRun<S>,
-    pub(crate) right: NewRun<S>,
-    pub(crate) fence: *const Fence,
-}
-
-impl<S: Slot> Split<S> {
-    /// The first `left_len` of `len` slots go left; `fill` copies those from one number to another.
-    fn at(
-        left_len: usize,
-        len: usize,
-        range: Range<S>,
-        cell: *const Cell<S>,
-        nth: impl Fn(usize) -> S,
-        fill: impl Fn(&mut Builder<S>, usize, usize),
-    ) -> Split<S> {
-        // SAFETY: the slots are those of runs that the caller's guard keeps, or his own.
-        let fence = unsafe { S::fence_between(nth(left_len - 1), nth(left_len)) };
-        let half = |range: Range<S>, from: usize, to: usize| {
-            let mut run = Builder::new(range, to - from);
-            fill(&mut run, from, to);
-            run.finish()
-        };
-        let Range { low, high, next } = range;
-        let left = Range {
-            low,
-            high: fence,
-            next: cell,
-        };
-        let right = Range {
-            low: fence,
-            high,
-            next,
-        };
-        Split {
-            left: half(left, 0, left_len),
-            right: half(right, left_len, len),
-            fence,
-        }
     }
 }

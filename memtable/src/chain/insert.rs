@@ -6,7 +6,7 @@ use crate::fence::Fence;
 use crate::lanes::LaneSlot;
 use crate::mutant::planted;
 use crate::reclaim::Guard;
-use crate::run::{NewRun, Range, RunRef, Slot, Split};
+use crate::run::{Appended, NewRun, Range, RunRef, Slot, Split};
 use crate::sync;
 
 /// A leaf that was split off, for the lane above.
@@ -32,8 +32,8 @@ pub(crate) enum Inserted<'t, S> {
 impl<'t, S: Slot> Level<'t, S> {
     /// Puts `slot` where its key belongs, unless the key has a slot that is not `replaceable`. One CAS, repeated if it was lost.
     ///
-    /// Before each CAS, and after the run that it expects was loaded, it is asked whether the slot is still `wanted`: a run never
-    /// comes back, so what made it unwanted before that, and changed the run, makes the CAS fail.
+    /// Before each CAS, and after what it expects was loaded, it is asked whether the slot is still `wanted`: neither a run nor a
+    /// length of one ever comes back, so what made it unwanted before that, and changed them, makes the CAS fail.
     pub(crate) fn insert<'g>(
         &self,
         spot: Spot<'t, 'g, S>,
@@ -46,7 +46,7 @@ impl<'t, S: Slot> Level<'t, S> {
         let key = unsafe { slot.key::<'g>() };
         let mut spot = spot;
         loop {
-            let Spot { cell, run, at } = spot;
+            let Spot { cell, run, mut at } = spot;
             if !wanted() {
                 return Inserted::Unwanted;
             }
@@ -62,6 +62,28 @@ impl<'t, S: Slot> Level<'t, S> {
                 spot = self.seek_from(cell, key, guard);
                 continue;
             };
+            if let Err(end) = at {
+                match run.append(end, key, slot) {
+                    Appended::Done => {
+                        return Inserted::Done {
+                            displaced: None,
+                            offspring: None,
+                        };
+                    }
+                    Appended::Moved => {
+                        spot = Spot::within((cell, Some(run)), key);
+                        continue;
+                    }
+                    Appended::Refused => {}
+                }
+            }
+            if run.seal() {
+                at = run.search(key);
+                // Again, after the contents by which it goes were read.
+                if !wanted() {
+                    return Inserted::Unwanted;
+                }
+            }
             let outcome = match at {
                 Ok(at) if !replaceable(run.slots()[at]) => return Inserted::Found(run.slots()[at]),
                 _ if run.is_dead() => {
@@ -71,7 +93,8 @@ impl<'t, S: Slot> Level<'t, S> {
                 Ok(at) => replace(cell, run, run.replaced(at, slot), guard)
                     .then(|| (Some(run.slots()[at]), None)),
                 Err(at) if run.len() < self.capacity => {
-                    replace(cell, run, run.inserted(at, key, slot), guard).then_some((None, None))
+                    let new = run.inserted(at, key, slot, self.capacity);
+                    replace(cell, run, new, guard).then_some((None, None))
                 }
                 Err(at) => {
                     let halves = |right| run.split(at, slot, right);

@@ -23,6 +23,7 @@ impl<'t, S: Slot> Level<'t, S> {
             if run.slots()[at] != slot {
                 return false;
             }
+            run.seal();
             if run.is_dead() {
                 self.merge(spot.cell, run, guard);
             } else if replace(spot.cell, run, run.removed(at), guard) {
@@ -70,6 +71,7 @@ impl<'t, S: Slot> Level<'t, S> {
         if !listed && !planted("dies-unlisted") {
             return;
         }
+        run.seal();
         if replace(cell, run, run.dying(), guard)
             && let Some(dead) = cell.load(guard)
         {
@@ -114,6 +116,7 @@ impl<'t, S: Slot> Level<'t, S> {
         guard: &'g Guard,
     ) -> bool {
         let Range { low: fence, .. } = dead.range();
+        run.seal();
         if run.len() + dead.len() <= self.capacity {
             if !replace(left, run, run.joined(dead), guard) {
                 return false;

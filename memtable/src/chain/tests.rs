@@ -132,3 +132,69 @@ fn random_inserts_and_removals_from_four_threads_leave_whole_levels() {
         assert_eq!(check(table.table()), (1, 0));
     }
 }
+
+#[test]
+fn ascending_keys_leave_full_leaves_and_one_that_grows() {
+    for (capacity, count) in [(2, 100), (16, 1000), (48, 1000)] {
+        let table = filled(capacity, count);
+        let (leaves, entries) = check(table.table());
+        assert_eq!(entries, count as usize);
+        assert_eq!(leaves, (count as usize).div_ceil(capacity), "{capacity}");
+    }
+}
+
+/// Keys of one length, then of another, with other beginnings, so that tails end in the middle.
+#[test]
+fn ascending_keys_of_changing_shape_are_all_there_in_order() {
+    let table = Memtable::new().with_leaf_capacity(16);
+    let mut keys: Vec<Vec<u8>> = Vec::new();
+    for table in 0..20u8 {
+        for row in 0..50u32 {
+            let prefix = [b't', table].repeat(usize::from(table) + 1);
+            keys.push([&prefix[..], &row.to_be_bytes()[..]].concat());
+            keys.push([&prefix[..], &row.to_be_bytes()[..], &[0]].concat());
+        }
+    }
+    for key in &keys {
+        table.insert(key, key).unwrap();
+    }
+    keys.sort();
+    let pinned = table.pin();
+    let found = pinned.range::<&[u8]>(..).map(|(key, _)| key.to_vec());
+    assert!(found.eq(keys.iter().cloned()));
+    for key in &keys {
+        assert_eq!(pinned.get(key), Some(&key[..]));
+    }
+    check(table.table());
+}
+
+/// Four threads write ascending keys to the same tail while each takes out what it wrote a little before.
+#[test]
+fn a_tail_that_many_write_and_that_is_copied_all_the_time_loses_nothing() {
+    const THREADS: u32 = 4;
+    const EACH: u32 = 5000;
+    for capacity in [4, 48] {
+        let table = Memtable::new().with_leaf_capacity(capacity);
+        std::thread::scope(|scope| {
+            for thread in 0..THREADS {
+                let table = &table;
+                scope.spawn(move || {
+                    let nth = |n: u32| n * THREADS + thread;
+                    for n in 0..EACH {
+                        assert!(table.insert(key(nth(n)), key(n)).unwrap().changed);
+                        if n % 4 == 3 {
+                            let removed = table.remove(key(nth(n - 2))).unwrap();
+                            assert!(removed.is_some(), "{n} of {thread}");
+                        }
+                    }
+                });
+            }
+        });
+        let left = (0..EACH * THREADS).filter(|n| (n / THREADS) % 4 != 1);
+        let pinned = table.pin();
+        let found = pinned.range::<&[u8]>(..).map(|(key, _)| key.to_vec());
+        assert!(found.eq(left.clone().map(|n| key(n).to_vec())));
+        assert_eq!(table.len(), left.count());
+        check(table.table());
+    }
+}

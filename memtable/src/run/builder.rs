@@ -1,8 +1,9 @@
 //! Making runs, and freeing them.
 
-use super::{Range, Run, RunRef, Slot, blocks, head};
+use super::{Kind, Range, Run, RunRef, Slot, blocks, head, prefix_of, tail};
 use crate::fence::{Fence, common_prefix};
 use crate::sync::Checked;
+use crate::sync::atomic::AtomicU16;
 use std::alloc::{Layout, handle_alloc_error};
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
@@ -13,7 +14,7 @@ pub(crate) struct NewRun<S>(NonNull<Run<S>>);
 impl<S: Slot> NewRun<S> {
     /// A run of one key.
     pub(crate) fn single(range: Range<S>, key: &[u8], slot: S) -> NewRun<S> {
-        let mut run = Builder::new(range, 1);
+        let mut run = Builder::new(range, 1, 1);
         run.push(key, slot);
         run.finish()
     }
@@ -38,42 +39,49 @@ impl<S> Drop for NewRun<S> {
 }
 
 /// Most slots of a run.
-pub(crate) const MAX_LEN: usize = u16::MAX as usize;
+pub(crate) const MAX_LEN: usize = tail::LEN as usize;
 
 pub(super) struct Builder<S> {
     run: NonNull<Run<S>>,
-    prefix: u32,
+    prefix: u16,
     filled: usize,
     len: usize,
+    room: usize,
     /// The prefix may not be that of all keys any more, or be too short: the first or the last key is new.
     new_end: bool,
 }
 
 impl<S: Slot> Builder<S> {
-    pub(super) fn new(range: Range<S>, len: usize) -> Builder<S> {
-        let mut new = Builder::allocate(range, range.prefix(), len);
+    /// For `len` slots now and `room` for so many, if that is more.
+    pub(super) fn new(range: Range<S>, len: usize, room: usize) -> Builder<S> {
+        let mut new = Builder::allocate(range, range.prefix(), len, room);
         new.new_end = true;
         new
     }
 
-    /// For the range of `run`.
-    pub(super) fn like(run: &RunRef<'_, S>, len: usize) -> Builder<S> {
-        Builder::allocate(run.range(), run.get().prefix, len)
+    /// As [`Builder::new`], for the range of `run`.
+    pub(super) fn like(run: &RunRef<'_, S>, len: usize, room: usize) -> Builder<S> {
+        Builder::allocate(run.range(), run.get().prefix, len, room)
     }
 
-    fn allocate(range: Range<S>, prefix: u32, len: usize) -> Builder<S> {
-        assert!(len <= MAX_LEN);
-        let layout = layout::<S>(len);
+    fn allocate(range: Range<S>, prefix: u16, len: usize, room: usize) -> Builder<S> {
+        let room = room.max(len);
+        assert!(room <= MAX_LEN);
+        let layout = layout::<S>(room);
         let Some(run) = NonNull::new(blocks::take(layout).cast::<Run<S>>()) else {
             handle_alloc_error(layout)
         };
         // SAFETY: fresh memory of that layout, not shared with anyone.
         unsafe {
             run.write(Run {
-                len: len as u16,
-                dead: false,
-                own_prefix: false,
+                room: room as u16,
+                len: AtomicU16::new(len as u16),
                 prefix,
+                kind: match room > len {
+                    true => Kind::Growing,
+                    false => Kind::Whole,
+                },
+                own_prefix: false,
                 range,
                 check: Checked::new(),
             });
@@ -83,6 +91,7 @@ impl<S: Slot> Builder<S> {
             prefix,
             filled: 0,
             len,
+            room,
             new_end: false,
         }
     }
@@ -90,7 +99,7 @@ impl<S: Slot> Builder<S> {
     /// Makes the run final.
     pub(super) fn dead(mut self) -> Builder<S> {
         // SAFETY: initialised in `allocate`, not shared with anyone yet.
-        unsafe { self.run.as_mut() }.dead = true;
+        unsafe { self.run.as_mut() }.kind = Kind::Dead;
         self
     }
 
@@ -101,12 +110,12 @@ impl<S: Slot> Builder<S> {
 
     fn slots(&self) -> *mut S {
         // SAFETY: inside the allocation.
-        unsafe { self.heads().add(self.len).cast() }
+        unsafe { self.heads().add(self.room).cast() }
     }
 
     pub(super) fn push(&mut self, key: &[u8], slot: S) {
         self.new_end |= self.filled == 0 || self.filled + 1 == self.len;
-        self.push_head(head(key, self.prefix as usize), slot);
+        self.push_head(head(key, usize::from(self.prefix)), slot);
     }
 
     pub(super) fn push_head(&mut self, head: u64, slot: S) {
@@ -162,7 +171,7 @@ impl<S: Slot> Builder<S> {
         };
         // SAFETY: the slots are those of a run that is alive, or the caller's own.
         let key = |slot: S| unsafe { slot.key() };
-        let mut prefix = self.prefix as usize;
+        let mut prefix = usize::from(self.prefix);
         match (slots, &*heads) {
             ([], _) => prefix = 0,
             ([only], _) => prefix = self.prefix_of_single(key(*only)),
@@ -175,14 +184,15 @@ impl<S: Slot> Builder<S> {
             }
             _ => {}
         }
-        if prefix != self.prefix as usize {
+        prefix = usize::from(prefix_of(prefix));
+        if prefix != usize::from(self.prefix) {
             for (head_of_slot, slot) in heads.iter_mut().zip(slots) {
                 *head_of_slot = head(key(*slot), prefix);
             }
         }
         // SAFETY: as above.
         let run = unsafe { self.run.as_mut() };
-        run.prefix = prefix as u32;
+        run.prefix = prefix as u16;
         run.own_prefix = prefix > 0;
     }
 
@@ -201,15 +211,15 @@ impl<S: Slot> Builder<S> {
     }
 }
 
-fn layout<S>(len: usize) -> Layout {
+fn layout<S>(room: usize) -> Layout {
     const { assert!(align_of::<S>() <= align_of::<u64>()) }
-    let size = size_of::<Run<S>>() + len * (size_of::<u64>() + size_of::<S>());
+    let size = size_of::<Run<S>>() + room * (size_of::<u64>() + size_of::<S>());
     blocks::layout(size)
 }
 
 /// Size of the run's allocation.
 pub(crate) fn allocation<S: Slot>(run: RunRef<'_, S>) -> usize {
-    layout::<S>(run.len()).size()
+    layout::<S>(usize::from(run.get().room)).size()
 }
 
 /// Frees a run and the fence where it begins, not what it leads to.
@@ -235,7 +245,7 @@ pub(crate) unsafe fn destroy<S>(object: *mut u8) {
     let run = object.cast::<Run<S>>();
     // SAFETY: by the contract it is alive and ours.
     unsafe {
-        let layout = layout::<S>((*run).len as usize);
+        let layout = layout::<S>(usize::from((*run).room));
         ptr::drop_in_place(run);
         blocks::free(object, layout);
     }

@@ -72,3 +72,54 @@ fn s26_two_splits_of_one_leaf() {
         assert_exact(&table, &[("a", "1"), ("b", "2"), ("d", "4"), ("e", "5")]);
     });
 }
+
+/// Two keys for the tail of one leaf, whichever comes first.
+#[test]
+fn s25_two_appends_to_one_leaf() {
+    model("s25_two_appends_to_one_leaf", 3, 10, || {
+        let table = table(&[("a", "1"), ("b", "2"), ("c", "3")]);
+        let there = Arc::clone(&table);
+        let writer = spawn(move || {
+            there.insert("d", "4").unwrap();
+        });
+        table.insert("e", "5").unwrap();
+        writer.join().unwrap();
+        assert_exact(
+            &table,
+            &[("a", "1"), ("b", "2"), ("c", "3"), ("d", "4"), ("e", "5")],
+        );
+    });
+}
+
+/// One key twice for the tail of one leaf: one of the two writes lies over the other.
+#[test]
+fn s25_append_of_one_key_twice() {
+    model("s25_append_of_one_key_twice", 2, 10, || {
+        let table = table(&[("a", "1"), ("b", "2"), ("c", "3")]);
+        let there = Arc::clone(&table);
+        let writer = spawn(move || {
+            there.insert("d", "4").unwrap();
+        });
+        table.insert("d", "5").unwrap();
+        writer.join().unwrap();
+        let value = table.get("d").unwrap();
+        let value = std::str::from_utf8(&value).unwrap();
+        assert!(["4", "5"].contains(&value), "{value}");
+        assert_exact(&table, &[("a", "1"), ("b", "2"), ("c", "3"), ("d", value)]);
+    });
+}
+
+/// A leaf is copied while its tail is written.
+#[test]
+fn s25_append_with_remove() {
+    model("s25_append_with_remove", 3, 10, || {
+        let table = table(&[("a", "1"), ("b", "2"), ("c", "3")]);
+        let there = Arc::clone(&table);
+        let writer = spawn(move || {
+            there.insert("d", "4").unwrap();
+        });
+        assert!(table.remove("c").unwrap().is_some());
+        writer.join().unwrap();
+        assert_exact(&table, &[("a", "1"), ("b", "2"), ("d", "4")]);
+    });
+}
