@@ -4,6 +4,11 @@
 //! the processor's second-level cache. Blocks are never freed before the table: a reference to a cell is always valid, and no
 //! cell is read without a guard's protection. A cell that left its chain is used again when no guard is left under which
 //! somebody could stand on it ([`retired`]); so is one that was taken for a split that lost its race.
+//!
+//! One word names the cell of the *last* leaf, if that was split off by keys in ascending order: the next of them most likely
+//! belongs there. It is a hint, like a lane: late, or of a leaf that is dead or no longer the last. It is set before the leaf is listed
+//! in the lane above, and cleared before its cell is retired; a leaf dies only after it was listed (C6), so it never names a cell
+//! that was retired.
 
 mod retired;
 
@@ -73,6 +78,7 @@ pub(crate) struct Cells<S> {
     /// Before the blocks, in which they lie.
     retired: Retired<S>,
     blocks: Blocks<S>,
+    last: AtomicPtr<Cell<S>>,
 }
 
 impl<S: Slot> Cells<S> {
@@ -81,6 +87,7 @@ impl<S: Slot> Cells<S> {
             Cells {
                 retired: Retired::new(),
                 blocks: Blocks { newest: AtomicPtr::new(ptr::null_mut()) },
+                last: AtomicPtr::new(ptr::null_mut()),
             }
         }
     }
@@ -95,6 +102,19 @@ impl<S: Slot> Cells<S> {
         self.retired.take().unwrap_or_else(|| self.blocks.take())
     }
 
+    /// The cell of the last leaf, if keys come in ascending order.
+    #[inline]
+    pub(crate) fn last<'t>(&'t self, _guard: &Guard) -> Option<&'t Cell<S>> {
+        // SAFETY: cells live as long as the table (I3). Acquire: the block was made by another thread.
+        unsafe { self.last.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// Names the cell of a leaf that was split off at the end and is not listed yet.
+    pub(crate) fn set_last(&self, cell: &Cell<S>) {
+        let cell = ptr::from_ref(cell).cast_mut();
+        self.last.store(cell, Ordering::Release);
+    }
+
     /// Gives back a cell that was never published.
     pub(crate) fn give_back(&self, cell: &Cell<S>) {
         self.retired.give_back(cell);
@@ -105,6 +125,11 @@ impl<S: Slot> Cells<S> {
     /// # Safety
     /// No guard that begins now can reach the cell, and it is retired once.
     pub(crate) unsafe fn retire(&self, cell: &Cell<S>, guard: &Guard) {
+        let named = ptr::from_ref(cell).cast_mut();
+        // Losing means that it names another one.
+        let _ =
+            self.last
+                .compare_exchange(named, ptr::null_mut(), Ordering::AcqRel, Ordering::Relaxed);
         self.retired.bury(cell, guard);
     }
 }

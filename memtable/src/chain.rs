@@ -28,7 +28,8 @@
 //!   it: what it held then is merged only afterwards, so it is kept for the guard, and "not here" was true at some instant
 //!   of the call.
 //! * C6: *A leaf dies only after it was listed*: the lane above has its item, or never will. Who merged it takes that item out
-//!   before he retires the cell, and nobody brings it back. So no cell is reachable again after its retire.
+//!   before he retires the cell, and nobody brings it back; so it is with the hint to the last leaf
+//!   ([`cells`](crate::cells)). So no cell is reachable again after its retire.
 //!
 //! A run that was replaced is retired by the one who replaced it; a dead one goes with its cell and the fence where it began.
 
@@ -202,6 +203,20 @@ impl<'t, S: Slot> Level<'t, S> {
     #[inline]
     pub(crate) fn seek<'g>(&self, key: &[u8], guard: &'g Guard) -> Spot<'t, 'g, S> {
         Spot::within(self.find(key, Side::At, guard), key)
+    }
+
+    /// As [`Level::seek`], for a key that may follow the one that was inserted last: it spares the descent if that began the last
+    /// leaf.
+    #[inline]
+    pub(crate) fn seek_to_insert<'g>(&self, key: &[u8], guard: &'g Guard) -> Spot<'t, 'g, S> {
+        if let Some(cell) = self.cells.last(guard)
+            && let Some(run) = cell.load(guard)
+            && !run.is_dead()
+            && run.low().is_some_and(|low| low <= key)
+        {
+            return self.seek_from(cell, key, guard);
+        }
+        self.seek(key, guard)
     }
 
     /// As [`Level::seek`], for a key that is not below the one for which `near` was found: it spares the descent if both are in

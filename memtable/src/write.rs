@@ -61,7 +61,7 @@ impl Table {
         }
         let guard = reclaim::pin();
         let written = loop {
-            let spot = self.seek(key, &guard);
+            let spot = self.leaves().seek_to_insert(key, &guard);
             let attempt = match spot.slot() {
                 // SAFETY: from a run that was loaded under the guard (I4).
                 Some(slot) => self.overwrite(unsafe { slot.under(&guard) }, &mut change, &guard)?,

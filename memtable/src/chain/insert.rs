@@ -97,9 +97,14 @@ impl<'t, S: Slot> Level<'t, S> {
                     replace(cell, run, new, guard).then_some((None, None))
                 }
                 Err(at) => {
+                    let at_the_end = at == run.len() && run.range().next.is_null();
                     let halves = |right| run.split(at, slot, right);
-                    self.split(cell, run, halves, guard)
-                        .map(|offspring| (None, Some(offspring)))
+                    self.split(cell, run, halves, guard).map(|offspring| {
+                        if at_the_end {
+                            self.cells.set_last(offspring.cell);
+                        }
+                        (None, Some(offspring))
+                    })
                 }
             };
             if let Some((displaced, offspring)) = outcome {
