@@ -5,8 +5,9 @@ use crate::run;
 
 /// Bytes that were overwritten, removed, rolled back or replaced by a copy and are not freed yet, over all tables of the process.
 ///
-/// What a thread retired last, up to 32 KiB, is counted only when it is handed over. A number that keeps growing means that
-/// some thread holds a [`Pinned`](crate::Pinned) handle.
+/// What a thread retired last, up to 32 KiB, is counted only when it is handed over. Of what was handed over up to 128 KiB wait for the
+/// thread they came from, which frees them with its next writes or at its end. A number that keeps growing means that some
+/// thread holds a [`Pinned`](crate::Pinned) handle.
 pub fn garbage_bytes() -> u64 {
     let freed = reclaim::freed_bytes();
     reclaim::retired_bytes() - freed

@@ -39,7 +39,7 @@ pub(crate) fn after_grace<R: 'static>(record: &Arc<R>, flag: fn(&R) -> &AtomicBo
     }
     let token = Box::into_raw(Box::new(Token(record.clone(), flag)));
     // SAFETY: nobody else knows the token; it only sets a flag in a counted record and frees memory.
-    unsafe { guard.retire(token.cast(), spend::<R>, size_of::<Token<R>>()) };
+    unsafe { guard.defer(token.cast(), spend::<R>) };
 }
 
 /// Gives the memory of a record that was dropped back to the allocator.

@@ -10,19 +10,23 @@
 //! Handing a batch over later than its objects were retired is sound: the epoch at that moment is the same or a
 //! later one, and the guards that had to be waited for were pinned in the same or an earlier one.
 //!
-//! What a thread holds back is below one batch. [`Guard::flush`] hands it over at once, and so does the thread's
-//! end. Two threads' batches never meet, and the counters are touched once per batch, not per object.
+//! A batch comes back to the thread that retired it and is freed there ([`inbox`]). What a thread holds back is below one batch, and
+//! those few that came back since. [`Guard::flush`] lets go of all of it at once, and so does the thread's end. The counters are
+//! touched once per batch, not per object.
+
+mod inbox;
 
 use std::cell::Cell;
 use std::marker::PhantomData;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_epoch::{Collector, LocalHandle};
 
 use super::Retired;
 use crate::mutant::planted;
+use inbox::Inbox;
 
 /// A batch is handed over once it holds this many bytes.
 const BATCH_BYTES: usize = 32 << 10;
@@ -50,6 +54,7 @@ thread_local! {
 struct Participant {
     handle: LocalHandle,
     batch: Cell<Batch>,
+    inbox: Arc<Inbox>,
 }
 
 impl Participant {
@@ -58,7 +63,13 @@ impl Participant {
         Participant {
             handle: COLLECTOR.get_or_init(Collector::new).register(),
             batch: Cell::new(Batch::default()),
+            inbox: Arc::new(Inbox::new()),
         }
+    }
+
+    /// Frees what came back.
+    fn clear_inbox(&self) {
+        self.inbox.take().for_each(Batch::free);
     }
 }
 
@@ -67,8 +78,9 @@ impl Drop for Participant {
     fn drop(&mut self) {
         let batch = self.batch.take();
         if !batch.objects.is_empty() {
-            batch.hand_over(&self.handle.pin());
+            batch.hand_over(&self.handle.pin(), None);
         }
+        self.inbox.close().for_each(Batch::free);
     }
 }
 
@@ -91,27 +103,43 @@ impl Batch {
         self.bytes >= BATCH_BYTES || self.objects.len() >= BATCH_OBJECTS
     }
 
-    /// Defers the freeing of the whole batch and lets the collector work.
+    /// Defers the freeing of the whole batch, by the thread with this inbox if that is not too full, and lets the collector work.
     #[cold]
-    fn hand_over(self, guard: &crossbeam_epoch::Guard) {
-        let bytes = self.bytes as u64;
-        let objects = self.objects;
+    fn hand_over(self, guard: &crossbeam_epoch::Guard, home: Option<Arc<Inbox>>) {
         // Ordered before the bag that carries the batch is sealed, and so before any `FREED` that counts it.
-        RETIRED.fetch_add(bytes, Ordering::Release);
+        RETIRED.fetch_add(self.bytes as u64, Ordering::Release);
         let handed_over = moment();
+        let due = move || {
+            SETTLED.fetch_max(handed_over, Ordering::Relaxed);
+            let sent = match home {
+                Some(home) if !is_here(&home) => home.put(self),
+                _ => Err(self),
+            };
+            if let Err(batch) = sent {
+                batch.free();
+            }
+        };
         // SAFETY: the closure owns the objects and runs once, after all guards are gone that were active now, so
-        // those too that were active at each retire. `Guard::retire` requires that any thread may run it.
-        unsafe {
-            guard.defer_unchecked(move || {
-                for retired in objects {
-                    retired.free();
-                }
-                FREED.fetch_add(bytes, Ordering::Release);
-                SETTLED.fetch_max(handed_over, Ordering::Relaxed);
-            });
-        }
+        // those too that were active at each retire. `Guard::retire` requires that any thread may free them.
+        unsafe { guard.defer_unchecked(due) };
         guard.flush();
     }
+
+    /// Frees the objects: no guard is left that could reach them.
+    fn free(self) {
+        for retired in self.objects {
+            // SAFETY: the batch was handed over, and its deferred call came or is this one.
+            unsafe { retired.free() };
+        }
+        FREED.fetch_add(self.bytes as u64, Ordering::Release);
+    }
+}
+
+/// Whether the inbox is that of the current thread.
+fn is_here(inbox: &Arc<Inbox>) -> bool {
+    PARTICIPANT
+        .try_with(|participant| Arc::ptr_eq(&participant.inbox, inbox))
+        .unwrap_or_default()
 }
 
 /// Keeps everything alive that can be reached from now on, until it is dropped. Bound to its thread.
@@ -166,7 +194,8 @@ impl Guard {
                 bytes,
             });
             if batch.is_full() {
-                batch.hand_over(&self.inner);
+                batch.hand_over(&self.inner, Some(participant.inbox.clone()));
+                participant.clear_inbox();
             } else {
                 participant.batch.set(batch);
             }
@@ -178,20 +207,30 @@ impl Guard {
                 destroy,
                 bytes,
             });
-            batch.hand_over(&self.inner);
+            batch.hand_over(&self.inner, None);
         }
+    }
+
+    /// Frees `object` as soon as no guard that is active now is left, on whatever thread: it waits for none to come back to its work.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Guard::retire`].
+    pub(crate) unsafe fn defer(&self, object: *mut u8, destroy: unsafe fn(*mut u8)) {
+        // SAFETY: by the contract.
+        unsafe { self.inner.defer_unchecked(move || destroy(object)) };
     }
 
     /// Hands over what this thread holds back, tries to advance the epoch and frees some of what is due. What was
     /// retired just now needs two more advances, so it is free after about three unhindered calls.
     pub(crate) fn flush(&self) {
-        let batch = PARTICIPANT
-            .try_with(|participant| participant.batch.take())
-            .unwrap_or_default();
-        if batch.objects.is_empty() {
-            self.inner.flush();
-        } else {
-            batch.hand_over(&self.inner);
+        let gathered = PARTICIPANT.try_with(|participant| {
+            participant.clear_inbox();
+            participant.batch.take()
+        });
+        match gathered {
+            Ok(batch) if !batch.objects.is_empty() => batch.hand_over(&self.inner, None),
+            _ => self.inner.flush(),
         }
     }
 }

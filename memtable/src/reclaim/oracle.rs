@@ -156,6 +156,14 @@ impl Guard {
         });
     }
 
+    /// # Safety
+    ///
+    /// As for the collector of the normal build.
+    pub unsafe fn defer(&self, object: *mut u8, destroy: unsafe fn(*mut u8)) {
+        // SAFETY: by the contract.
+        unsafe { self.retire(object, destroy, 0) };
+    }
+
     /// Nothing is held back here.
     pub fn flush(&self) {}
 }
