@@ -31,7 +31,7 @@ fn freeze_under(
 /// S19. A new key.
 #[test]
 fn s19_freeze_with_insert() {
-    model("s19_freeze_with_insert", 5, 18000, || {
+    model("s19_freeze_with_insert", 7, 18000, || {
         freeze_under(&[("a", "1")], &[("a", "1"), ("b", "2")], |table| {
             table.insert("b", "2").map(|_| ())
         });
@@ -41,7 +41,7 @@ fn s19_freeze_with_insert() {
 /// S19. An overwrite, which never touches the run.
 #[test]
 fn s19_freeze_with_overwrite() {
-    model("s19_freeze_with_overwrite", 5, 18000, || {
+    model("s19_freeze_with_overwrite", 7, 18000, || {
         freeze_under(&[("a", "1")], &[("a", "22")], |table| {
             table.insert("a", "22").map(|_| ())
         });
@@ -51,7 +51,7 @@ fn s19_freeze_with_overwrite() {
 /// S19. A removal.
 #[test]
 fn s19_freeze_with_remove() {
-    model("s19_freeze_with_remove", 5, 20000, || {
+    model("s19_freeze_with_remove", 6, 20000, || {
         freeze_under(&[("a", "1"), ("b", "2")], &[("a", "1")], |table| {
             table.remove("b").map(|_| ())
         });
