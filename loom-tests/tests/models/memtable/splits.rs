@@ -76,7 +76,7 @@ fn s26_two_splits_of_one_leaf() {
 /// Two keys for the tail of one leaf, whichever comes first.
 #[test]
 fn s25_two_appends_to_one_leaf() {
-    model("s25_two_appends_to_one_leaf", 3, 10, || {
+    model("s25_two_appends_to_one_leaf", 3, 1200, || {
         let table = table(&[("a", "1"), ("b", "2"), ("c", "3")]);
         let there = Arc::clone(&table);
         let writer = spawn(move || {
@@ -94,7 +94,7 @@ fn s25_two_appends_to_one_leaf() {
 /// One key twice for the tail of one leaf: one of the two writes lies over the other.
 #[test]
 fn s25_append_of_one_key_twice() {
-    model("s25_append_of_one_key_twice", 2, 10, || {
+    model("s25_append_of_one_key_twice", 2, 1100, || {
         let table = table(&[("a", "1"), ("b", "2"), ("c", "3")]);
         let there = Arc::clone(&table);
         let writer = spawn(move || {
@@ -112,7 +112,7 @@ fn s25_append_of_one_key_twice() {
 /// A leaf is copied while its tail is written.
 #[test]
 fn s25_append_with_remove() {
-    model("s25_append_with_remove", 3, 10, || {
+    model("s25_append_with_remove", 3, 35000, || {
         let table = table(&[("a", "1"), ("b", "2"), ("c", "3")]);
         let there = Arc::clone(&table);
         let writer = spawn(move || {
