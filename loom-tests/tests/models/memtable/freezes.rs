@@ -31,7 +31,7 @@ fn freeze_under(
 /// S19. A new key.
 #[test]
 fn s19_freeze_with_insert() {
-    model("s19_freeze_with_insert", 7, 18000, || {
+    model("s19_freeze_with_insert", 8, 18000, || {
         freeze_under(&[("a", "1")], &[("a", "1"), ("b", "2")], |table| {
             table.insert("b", "2").map(|_| ())
         });
@@ -41,7 +41,7 @@ fn s19_freeze_with_insert() {
 /// S19. An overwrite, which never touches the run.
 #[test]
 fn s19_freeze_with_overwrite() {
-    model("s19_freeze_with_overwrite", 7, 18000, || {
+    model("s19_freeze_with_overwrite", 8, 18000, || {
         freeze_under(&[("a", "1")], &[("a", "22")], |table| {
             table.insert("a", "22").map(|_| ())
         });
@@ -61,7 +61,7 @@ fn s19_freeze_with_remove() {
 /// S19. Two freeze, and one reads: both see the same.
 #[test]
 fn s19_two_freeze() {
-    model("s19_two_freeze", 3, 420, || {
+    model("s19_two_freeze", 5, 420, || {
         let table = table(&[("a", "1")]);
         let there = Arc::clone(&table);
         let other = spawn(move || {
