@@ -114,7 +114,7 @@ fn s12_snapshot_under_two_writers() {
 /// S10. A cleanup, a write into the stage's key, and a reader of both.
 #[test]
 fn s10_cleanup_with_writer_and_reader() {
-    model("s10_cleanup_with_writer_and_reader", 2, 5000, || {
+    model("s10_cleanup_with_writer_and_reader", 3, 5000, || {
         let table = table(&[("a", "0")]);
         let stage = table.open_stage();
         table.insert("a", "11").unwrap();
