@@ -128,9 +128,11 @@ impl<'g> VersionRef<'g> {
     #[inline]
     fn check(&self) {
         // SAFETY: alive for `'g`.
-        match self.chained() {
-            Some(chained) => unsafe { (*chained.as_ptr()).check.read() },
-            None => unsafe { (*self.entry().as_ptr()).check.read() },
+        unsafe {
+            match self.chained() {
+                Some(chained) => (*chained.as_ptr()).check.read(),
+                None => (*self.entry().as_ptr()).check.read(),
+            }
         }
     }
 
