@@ -71,6 +71,19 @@ impl Core {
         if let Some(failed) = failed {
             return Err(failed);
         }
+        let done = self.put_down_all(start, mutations, &mut put_down);
+        if done.is_err() {
+            self.undo(std::mem::take(&mut put_down.keys));
+        }
+        done
+    }
+
+    fn put_down_all(
+        &self,
+        start: Timestamp,
+        mutations: &[Mutation],
+        put_down: &mut PutDown,
+    ) -> Result<(), Error> {
         put_down.keys.reserve(mutations.len());
         let mut entry = self.log.is_some().then(|| Entry::new(start));
         for mutation in mutations {

@@ -1,6 +1,7 @@
 //! Between the phases: what readers meet while a transaction is under way.
 
 use super::*;
+use crate::Error;
 use crate::store::{Mutation, MutationOp};
 use crate::transaction::block_on;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -72,6 +73,24 @@ fn a_rollback_beside_readers_never_hides_the_version_that_it_restores() {
         result.unwrap();
     });
     assert_eq!(store.stats().old_versions, 0);
+}
+
+/// Of a prewrite that is refused in its midst nothing stays, also if it comes twice and is committed all the same.
+#[test]
+fn a_prewrite_with_a_key_that_is_too_long_puts_nothing_down() {
+    let store = MemStore::new();
+    let start = block_on(store.begin(Begin::default())).unwrap();
+    let put = |key: Vec<u8>| Mutation::new(key.into(), MutationOp::Put("v".into()));
+    let too_long = vec![b'k'; untorn_memtable::MAX_KEY_LEN + 1];
+    let prewrite = Prewrite::new(vec![put(b"a".to_vec()), put(too_long)]);
+    for _ in 0..2 {
+        let refused = block_on(store.prewrite(start, &prewrite)).unwrap_err();
+        assert!(matches!(refused, Error::EntryTooLarge { .. }), "{refused}");
+        assert_eq!(store.stats().keys, 0);
+    }
+    block_on(store.commit(start)).unwrap();
+    assert_eq!(store.stats().keys, 0);
+    assert!(store.locks().is_empty());
 }
 
 /// Rule 49: of requests that come at the same time, too.
