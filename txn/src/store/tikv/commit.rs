@@ -136,7 +136,9 @@ impl TikvCore {
                     tracing::warn!(start_ts = open.start, %error, "secondaries are left to who meets them")
                 }
             }
-            core.release_rest(&open).await;
+            if let Err(error) = core.release_rest(&open).await {
+                tracing::warn!(start_ts = open.start, %error, "locks are left to who meets them");
+            }
         });
     }
 }

@@ -1,6 +1,7 @@
 //! Locks that are given back.
 
 use super::TikvCore;
+use super::lock::LOOK_AFTER;
 use super::proto::kvrpcpb::PessimisticRollbackRequest;
 use super::registry::{Held, Open};
 use super::resolve::refused;
@@ -8,6 +9,9 @@ use crate::error::Error;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// For the way to TiKV, beyond the wait in its queue.
+const MARGIN: Duration = Duration::from_millis(500);
 
 impl TikvCore {
     /// Gives back what these attempts hold or still get.
@@ -21,7 +25,8 @@ impl TikvCore {
                 .iter()
                 .for_each(|(_, attempt)| known.give_back(*attempt))
         });
-        // What is asked for right now is given back by who asks, once it is answered.
+        open.changed();
+        // What is asked for right now is given back by who asks.
         let is_asked = |known: &mut super::registry::Known| {
             locks
                 .iter()
@@ -80,6 +85,31 @@ impl TikvCore {
         });
         open.changed();
         Ok(())
+    }
+
+    /// Once more, when no request that was withdrawn can be granted any more.
+    pub(super) fn give_back_later(
+        self: &Arc<Self>,
+        open: &Arc<Open>,
+        mut back: Vec<(Bytes, Held)>,
+    ) {
+        let (core, open) = (Arc::clone(self), Arc::clone(open));
+        tokio::spawn(async move {
+            tokio::time::sleep(LOOK_AFTER + MARGIN).await;
+            open.known(|known| {
+                back.retain(|(key, _)| {
+                    !known.held.contains_key(key) && !known.asking.contains_key(key)
+                });
+            });
+            for (key, held) in back {
+                if let Err(error) = core
+                    .roll_back_locks(&open, vec![key], held.for_update_ts)
+                    .await
+                {
+                    tracing::warn!(start_ts = open.start, %error, "a lock may be left to who meets it");
+                }
+            }
+        });
     }
 
     /// Rolls back pessimistic locks that were asked for up to a timestamp.

@@ -10,8 +10,10 @@
 //!   again as of a newer timestamp; one as of a given timestamp fails, if there is such a commit;
 //! - a refused presumption, a deadlock, the end of the transaction.
 //!
-//! The task that asks is not bound to who waits for it: a request that was dropped goes on until it is answered, and what
-//! it got is given back then. So no grant is lost on the way, and none lies in TiKV's queue unknown.
+//! The task that asks is not bound to who waits for it. Where all of its attempts are given back, or nobody waits any more, it withdraws
+//! the request and gives back whatever that may have got. TiKV does not hear of a request that is withdrawn while it stands in
+//! its queue, and may grant it until its wait ends; so once that time is over it is given back a second time. A lock that was
+//! taken anew meanwhile stays: it is younger than what is given back.
 
 use super::TikvCore;
 use super::cluster::Keyed;
@@ -20,7 +22,7 @@ use super::proto::kvrpcpb::{
     Assertion, KeyError, Mutation, Op, PessimisticLockKeyResultType, PessimisticLockRequest,
     PessimisticLockResponse, PessimisticLockWakeUpMode,
 };
-use super::registry::{Held, Open};
+use super::registry::{Held, Known, Open};
 use super::resolve::{Found, each, refused};
 use crate::error::{ConflictReason, Error};
 use crate::lock::{LockMode, Wait, WaitEdge};
@@ -31,7 +33,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a request stands in TiKV's queue before the holder is looked at.
-const LOOK_AFTER: Duration = Duration::from_secs(1);
+pub(super) const LOOK_AFTER: Duration = Duration::from_secs(1);
+/// A region that answers earlier than that has not let the request wait.
+const SHORTEST_LOOK: Duration = Duration::from_millis(10);
 const NO_WAIT: i64 = -1;
 
 const UPGRADE: Error = Error::OptionConflict {
@@ -101,7 +105,10 @@ impl Patience {
 /// What becomes of the keys of one answer.
 enum Outcome {
     Granted,
+    /// As of a newer timestamp, or because who was in the way is gone.
     Again,
+    /// Somebody is in the way still.
+    Later,
     Failed(Error),
 }
 
@@ -147,7 +154,15 @@ impl TikvCore {
         keys: Vec<LockKey>,
         terms: LockTerms,
     ) -> Result<LockAnswers, Error> {
-        let result = self.lock_keys(open, &keys, &terms).await;
+        let is_unwanted = |known: &mut Known| {
+            keys.iter()
+                .all(|key| known.is_given_back(key.attempt))
+                .then_some(())
+        };
+        let (result, is_withdrawn) = tokio::select! {
+            result = self.lock_keys(open, &keys, &terms) => (result, false),
+            () = open.until(is_unwanted) => (Err(Error::Cancelled), true),
+        };
         // A forced lock may stand at any timestamp that was drawn before it was granted.
         let fresh = match &result {
             Err(Error::Store { .. }) if terms.force => self.now().await.unwrap_or(Timestamp::MAX),
@@ -173,7 +188,9 @@ impl TikvCore {
                     is_forced: terms.force,
                 };
                 // Whether it was granted is unknown where nobody answered: that is given back as well.
-                let may_hold = granted_at.is_some() || matches!(answer, Err(Error::Store { .. }));
+                let may_hold = is_withdrawn
+                    || granted_at.is_some()
+                    || matches!(answer, Err(Error::Store { .. }));
                 let is_wanted = granted_at.is_some() && !known.is_given_back(key.attempt);
                 if known.answered(&key.key, may_hold, is_wanted, held) {
                     orphans.push((key.key.clone(), held));
@@ -181,6 +198,9 @@ impl TikvCore {
             }
         });
         open.changed();
+        if is_withdrawn {
+            self.give_back_later(open, orphans.clone());
+        }
         if !orphans.is_empty() {
             // What stays unanswered is given back when somebody asks for that, or with the transaction's end.
             drop(self.send_back(open, orphans).await);
@@ -215,6 +235,8 @@ impl TikvCore {
                 None => self.now().await?,
             };
             open.known(|known| known.for_update_ts = known.for_update_ts.max(at));
+            let asked = Instant::now();
+            let mut is_early = false;
             let wait = patience.left().filter(|_| patience.waits());
             let wait_timeout = wait.map_or(NO_WAIT, |wait| wait.as_millis().max(1) as i64);
             let make = |keys: &[LockKey]| lock_request(open, keys, terms, at, wait_timeout);
@@ -227,12 +249,20 @@ impl TikvCore {
                 match self.outcome(open, &answer, at, given, &patience).await? {
                     Outcome::Granted => granted(&keys, answer, terms, at, &patience, &mut answers)?,
                     Outcome::Again => left.extend(keys),
+                    Outcome::Later => {
+                        left.extend(keys);
+                        is_early |= asked.elapsed() < SHORTEST_LOOK;
+                    }
                     Outcome::Failed(error) => {
                         answers.extend(keys.into_iter().map(|key| (key.key, Err(error.clone()))));
                     }
                 }
             }
             left.sort_by(|one, other| one.key.cmp(&other.key));
+            if is_early {
+                // A region that did not let the request wait is not asked all the time.
+                tokio::time::sleep(patience.left().unwrap_or_default().min(SHORTEST_LOOK)).await;
+            }
         }
         Ok(answers)
     }
@@ -266,7 +296,12 @@ impl TikvCore {
             if !is_free && (patience.left().is_none() || !patience.waits()) {
                 return Ok(Outcome::Failed(patience.over(key, holders)));
             }
-            return Ok(self.unless_closed(open));
+            let again = if is_free {
+                Outcome::Again
+            } else {
+                Outcome::Later
+            };
+            return Ok(unless_closed(open, again));
         }
         if let Some(conflict) = conflict {
             // Without a later commit it is the end of a wait.
@@ -281,7 +316,7 @@ impl TikvCore {
                         reason: ConflictReason::ForUpdate,
                     })
                 }
-                _ => self.unless_closed(open),
+                _ => unless_closed(open, Outcome::Again),
             });
         }
         if let Some(exists) = already_exist {
@@ -301,14 +336,14 @@ impl TikvCore {
         }
         Ok(Outcome::Failed(refused("a lock", error).into()))
     }
+}
 
-    /// A transaction that stops locking asks no more.
-    fn unless_closed(&self, open: &Open) -> Outcome {
-        if open.known(|known| known.is_closed) {
-            Outcome::Failed(End::RolledBack.closed())
-        } else {
-            Outcome::Again
-        }
+/// A transaction that stops locking asks no more.
+fn unless_closed(open: &Open, outcome: Outcome) -> Outcome {
+    if open.known(|known| known.is_closed) {
+        Outcome::Failed(End::RolledBack.closed())
+    } else {
+        outcome
     }
 }
 

@@ -55,7 +55,8 @@
 //! # Runtime
 //!
 //! tonic needs tokio, so the store owns a small runtime of its own. Its answers may be awaited anywhere, also without a runtime, and
-//! the store may be dropped anywhere, also inside of one; requests that are under way then end with [`TikvError::ShutDown`].
+//! the store may be dropped anywhere, also inside of one; requests that are under way then end with [`TikvError::ShutDown`], and what was to be done in the background
+//! (the locks of a commit that is decided) is left to who meets it.
 //!
 //! # What is not there
 //!
@@ -262,21 +263,26 @@ impl TikvCore {
         Ok(at)
     }
 
-    async fn begin(&self, given: Option<Timestamp>) -> Result<Timestamp, Error> {
+    /// A timestamp to begin at, and the newest one.
+    async fn beginning(&self, given: Option<Timestamp>) -> Result<(Timestamp, Timestamp), Error> {
         let newest = self.now().await?;
-        let start = match given {
-            None => newest,
-            Some(given) => self.readable(given).await?,
-        };
-        self.registry.enter(start, newest)?;
-        Ok(start)
+        match given {
+            None => Ok((newest, newest)),
+            Some(given) => Ok((self.readable(given).await?, newest)),
+        }
     }
 }
 
 impl Store for TikvStore {
     fn begin(&self, begin: Begin) -> Answer<'_, Timestamp> {
         let core = Arc::clone(&self.core);
-        self.as_long_as_wanted(async move { core.begin(begin.start_ts).await })
+        Answer::waiting(async move {
+            let beginning = async move { core.beginning(begin.start_ts).await };
+            let (start, newest) = self.as_long_as_wanted(beginning).await?;
+            // Only where somebody is told: nobody else would end it.
+            self.core.registry.enter(start, newest)?;
+            Ok(start)
+        })
     }
 
     fn timestamp(&self) -> Answer<'_, Timestamp> {

@@ -21,7 +21,11 @@ use std::time::Duration;
 const PAGE: usize = 256;
 
 impl Cluster {
-    pub(super) async fn get(&self, key: &Bytes, at: Timestamp) -> Result<Option<Bytes>, Error> {
+    pub(super) async fn get(
+        self: &Arc<Self>,
+        key: &Bytes,
+        at: Timestamp,
+    ) -> Result<Option<Bytes>, Error> {
         let mut passed = Passed::default();
         loop {
             let request = GetRequest {
@@ -84,7 +88,7 @@ impl Cluster {
     }
 
     /// Page after page, region after region.
-    pub(super) async fn scan(&self, request: &ScanRequest) -> Result<Pairs, Error> {
+    pub(super) async fn scan(self: &Arc<Self>, request: &ScanRequest) -> Result<Pairs, Error> {
         let mut lower = first_of(&request.lower);
         let mut upper = match &request.upper {
             Bound::Unbounded => None,
@@ -165,7 +169,7 @@ impl Cluster {
 
     /// Clears the way past locks that a reader at `at` met.
     async fn pass(
-        &self,
+        self: &Arc<Self>,
         met: Vec<KeyError>,
         at: Timestamp,
         passed: &mut Passed,

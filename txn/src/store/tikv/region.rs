@@ -131,8 +131,23 @@ impl RegionCache {
         })?;
         let region = Arc::new(Region::new(region, leader)?);
         let mut regions = lock(&self.by_start);
-        regions.retain(|_, known| !overlaps(known, &region) || region.is_older_than(known));
-        regions.insert(region.start.clone(), Arc::clone(&region));
+        let upto = if region.end.is_empty() {
+            Bound::Unbounded
+        } else {
+            Bound::Excluded(region.end.clone())
+        };
+        // Those that are remembered do not overlap each other.
+        let below = regions.range((Bound::Unbounded, upto)).rev();
+        let overlapping: Vec<Arc<Region>> = below
+            .map(|(_, known)| Arc::clone(known))
+            .take_while(|known| known.end.is_empty() || known.end > region.start)
+            .collect();
+        if !overlapping.iter().any(|known| region.is_older_than(known)) {
+            overlapping
+                .iter()
+                .for_each(|known| drop(regions.remove(&known.start)));
+            regions.insert(region.start.clone(), Arc::clone(&region));
+        }
         Ok(region)
     }
 
@@ -207,9 +222,4 @@ impl RegionCache {
         self.forget(region);
         refusal
     }
-}
-
-fn overlaps(one: &Region, other: &Region) -> bool {
-    let begins_before_end = |a: &Region, b: &Region| b.end.is_empty() || a.start < b.end;
-    begins_before_end(one, other) && begins_before_end(other, one)
 }

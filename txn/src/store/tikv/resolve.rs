@@ -22,7 +22,7 @@ use super::proto::kvrpcpb::{
 use crate::store::{COUNTER_BITS, Timestamp, lock};
 use bytes::Bytes;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// How a lock that was in the way stands now.
@@ -141,7 +141,7 @@ pub(super) fn left_of(start: Timestamp, ttl_ms: u64, now: Timestamp) -> Duration
 impl Cluster {
     /// Looks at the transaction of a lock, for a reader at a timestamp or, with zero, for a writer.
     pub(super) async fn resolve(
-        &self,
+        self: &Arc<Self>,
         lock: &LockInfo,
         reader: Timestamp,
     ) -> Result<Found, TikvError> {
@@ -221,38 +221,41 @@ impl Cluster {
         standing_of(answer, inquiry)
     }
 
-    /// What became of a dead transaction of async commit.
+    /// What becomes of a transaction of async commit whose owner says no more: asked of its secondaries, one of which that
+    /// is not put down cannot be any more after the question.
     pub(super) async fn decide_by_secondaries(
-        &self,
+        self: &Arc<Self>,
         primary: &LockInfo,
         inquiry: &Inquiry,
     ) -> Result<Standing, TikvError> {
-        let mut min_commit_ts = primary.min_commit_ts;
         let secondaries: BTreeSet<Bytes> = primary.secondaries.iter().cloned().collect();
-        for key in &secondaries {
-            let request = CheckSecondaryLocksRequest {
-                context: None,
-                keys: vec![key.clone()],
-                start_version: inquiry.start,
-            };
-            let answer = self.at_key(key, &request, Duration::ZERO).await?;
-            match answer.locks.first() {
-                Some(lock) if !lock.use_async_commit => {
-                    // It fell back to two phases: only the primary decides.
-                    let inquiry = Inquiry {
-                        forces_sync: true,
-                        ..inquiry.clone()
-                    };
-                    return self.inquire(&inquiry).await;
-                }
-                Some(lock) => min_commit_ts = min_commit_ts.max(lock.min_commit_ts),
-                // Committed already, or not there: then a rollback was left in its place.
-                None if answer.commit_ts != 0 => return Ok(Standing::Committed(answer.commit_ts)),
-                None => {
-                    min_commit_ts = 0;
-                    break;
-                }
+        let make = |keys: &[Bytes]| CheckSecondaryLocksRequest {
+            context: None,
+            keys: keys.to_vec(),
+            start_version: inquiry.start,
+        };
+        let answers = self
+            .spread(secondaries.into_iter().collect(), make, Duration::ZERO)
+            .await?;
+        let mut min_commit_ts = primary.min_commit_ts;
+        for (keys, answer) in answers {
+            if answer.commit_ts != 0 {
+                return Ok(Standing::Committed(answer.commit_ts));
             }
+            if answer.locks.iter().any(|lock| !lock.use_async_commit) {
+                // It fell back to two phases: only the primary decides.
+                let inquiry = Inquiry {
+                    forces_sync: true,
+                    ..inquiry.clone()
+                };
+                return self.inquire(&inquiry).await;
+            }
+            if answer.locks.len() < keys.len() {
+                min_commit_ts = 0;
+                break;
+            }
+            let least = answer.locks.iter().map(|lock| lock.min_commit_ts).max();
+            min_commit_ts = min_commit_ts.max(least.unwrap_or(0));
         }
         let request = ResolveLockRequest {
             context: None,

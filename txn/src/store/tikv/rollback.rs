@@ -8,7 +8,7 @@ use super::TikvCore;
 use super::ended::End;
 use super::proto::kvrpcpb::BatchRollbackRequest;
 use super::registry::Open;
-use super::resolve::{Inquiry, Standing};
+use super::resolve::{Inquiry, Standing, refused};
 use crate::error::Error;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -22,25 +22,24 @@ impl TikvCore {
             Some(end) => return Err(end.closed()),
             None => {}
         }
-        let (put_down, may_be_decided) = open.known(|known| {
+        let may_be_decided = open.known(|known| {
             known.is_closed = true;
-            let put_down: Vec<Bytes> = known.put_down.iter().cloned().collect();
-            (put_down, known.may_be_decided)
+            known.may_be_decided
         });
         open.changed();
-        let end = if may_be_decided {
+        let committed = if may_be_decided {
             self.look_up(open).await?
         } else {
             None
         };
-        let end = match end {
+        let end = match committed {
             Some(end) => end,
-            None => self.roll_back_for_good(open, put_down).await?,
+            None => self.roll_back_for_good(open).await?,
         };
-        if end == End::RolledBack {
-            self.release_rest(open).await;
-        } else if let End::Committed { at, .. } = end {
-            self.commit_in_background(open, at, true);
+        match end {
+            // What stays locked is released when the rollback comes again.
+            End::RolledBack => self.release_rest(open).await?,
+            End::Committed { at, .. } => self.commit_in_background(open, at, true),
         }
         decision.end = Some(end);
         self.registry.end(open, end);
@@ -50,11 +49,9 @@ impl TikvCore {
         }
     }
 
-    async fn roll_back_for_good(
-        self: &Arc<Self>,
-        open: &Arc<Open>,
-        keys: Vec<Bytes>,
-    ) -> Result<End, Error> {
+    /// Rolls back everything that was put down, unless it turns out to be committed.
+    async fn roll_back_for_good(self: &Arc<Self>, open: &Open) -> Result<End, Error> {
+        let keys: Vec<Bytes> = open.known(|known| known.put_down.iter().cloned().collect());
         let make = |keys: &[Bytes]| BatchRollbackRequest {
             context: None,
             start_version: open.start,
@@ -64,16 +61,14 @@ impl TikvCore {
         let Some(error) = answers.into_iter().find_map(|(_, answer)| answer.error) else {
             return Ok(End::RolledBack);
         };
-        // It has been committed: by a commit whose answer was lost.
-        match self.look_up(open).await? {
-            Some(end @ End::Committed { .. }) => Ok(end),
-            _ => Err(super::resolve::refused("a rollback", error).into()),
-        }
+        // By a commit whose answer was lost.
+        let committed = self.look_up(open).await?;
+        committed.ok_or_else(|| refused("a rollback", error).into())
     }
 
-    /// How the cluster has decided a transaction whose prewrite or commit was not answered, or `None` where the primary is
-    /// only locked. Without a primary it is rolled back by the question.
-    async fn look_up(self: &Arc<Self>, open: &Arc<Open>) -> Result<Option<End>, Error> {
+    /// Whether the cluster has committed a transaction whose prewrite or commit was not answered. If not, it cannot be
+    /// committed any more once all that was put down is rolled back.
+    async fn look_up(self: &Arc<Self>, open: &Open) -> Result<Option<End>, Error> {
         let Some(primary) = open.known(|known| known.primary.clone()) else {
             return Ok(None);
         };
@@ -99,19 +94,12 @@ impl TikvCore {
                 at,
                 by_prewrite: None,
             }),
-            Standing::RolledBack | Standing::Unknown => {
-                // The secondaries that were put down go the same way.
-                let put_down = open.known(|known| known.put_down.iter().cloned().collect());
-                return Box::pin(self.roll_back_for_good(open, put_down))
-                    .await
-                    .map(Some);
-            }
-            Standing::Locked { .. } => None,
+            Standing::RolledBack | Standing::Unknown | Standing::Locked { .. } => None,
         })
     }
 
     /// Releases what a transaction that is over still holds without having written it; also what it may still get.
-    pub(super) async fn release_rest(self: &Arc<Self>, open: &Arc<Open>) {
+    pub(super) async fn release_rest(self: &Arc<Self>, open: &Open) -> Result<(), Error> {
         let (mut keys, for_update_ts) = open.known(|known| {
             let asking = known.asking.keys();
             let rest = known
@@ -124,25 +112,25 @@ impl TikvCore {
         });
         keys.sort_unstable();
         keys.dedup();
-        if let Err(error) = self.roll_back_locks(open, keys, for_update_ts).await {
-            tracing::warn!(start_ts = open.start, %error, "locks are left to who meets them");
-            return;
-        }
+        self.roll_back_locks(open, keys, for_update_ts).await?;
         open.known(|known| {
             known.held.clear();
             known.returning.clear();
         });
         open.changed();
+        Ok(())
     }
 
     pub(super) fn release_in_background(self: &Arc<Self>, open: &Arc<Open>) {
         let (core, open) = (Arc::clone(self), Arc::clone(open));
         tokio::spawn(async move {
-            let put_down: Vec<Bytes> = open.known(|known| known.put_down.iter().cloned().collect());
-            if let Err(error) = core.roll_back_for_good(&open, put_down).await {
+            let released = async {
+                core.roll_back_for_good(&open).await?;
+                core.release_rest(&open).await
+            };
+            if let Err(error) = released.await {
                 tracing::warn!(start_ts = open.start, %error, "locks are left to who meets them");
             }
-            core.release_rest(&open).await;
         });
     }
 }
