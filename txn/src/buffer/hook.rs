@@ -8,7 +8,7 @@
 //!
 //! | word | changed by | read by |
 //! |---|---|---|
-//! | which hook | `set_memory_hook`, one swap | every operation, one load |
+//! | which hook, and whether there ever was one | `set_memory_hook`, one swap | every operation, one load |
 //! | reported total, one for each hook | who calls the hook, before that | every operation |
 //!
 //! A hook that was replaced may still be running, or be about to run, when the swap returns.
@@ -103,6 +103,7 @@ impl MemBuffer {
             call: Box::new(hook),
             reported: AtomicUsize::new(table.held_bytes()),
         })));
+        inner.hooked.store(true, Ordering::Relaxed);
         drop(shut);
     }
 
@@ -118,7 +119,8 @@ impl MemBuffer {
         let Some(inner) = self.made() else {
             return;
         };
-        if inner.hook.load().is_none() {
+        // Relaxed: set with the gate shut, so who wrote afterwards sees it.
+        if !inner.hooked.load(Ordering::Relaxed) || inner.hook.load().is_none() {
             return;
         }
         let total = inner.table.load().held_bytes();

@@ -185,6 +185,8 @@ struct Inner {
     room: Room,
     seam: Seam,
     dirty: AtomicBool,
+    /// Whether a hook was ever set: a load of nothing but this for who has none.
+    hooked: AtomicBool,
     hook: ArcSwapOption<Hook>,
     options: Options,
 }
@@ -316,6 +318,7 @@ impl Inner {
             room: Room::default(),
             seam: Seam::default(),
             dirty: AtomicBool::new(false),
+            hooked: AtomicBool::new(false),
             hook: ArcSwapOption::const_empty(),
             options,
         }
