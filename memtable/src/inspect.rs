@@ -11,7 +11,7 @@ use crate::sync::Arc;
 use crate::table::{Table, item};
 use crate::version::{State, VersionRef};
 use crate::visible::Current;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 impl Memtable {
     /// The versions of a key that the table can return to, newest first: what it holds now, and for each open stage and live savepoint
@@ -95,7 +95,7 @@ impl Table {
     fn stage_writes(&self, stage: &Arc<Mark>, guard: &Guard) -> Option<Vec<Entry>> {
         let named = self.named_since(stage, guard)?;
         let mut found: Vec<_> = named
-            .into_values()
+            .into_iter()
             .filter_map(|(entry, first)| self.written_since(stage, entry, first, guard))
             .collect();
         found.sort_unstable_by_key(|&(order, _)| std::cmp::Reverse(order));
@@ -107,13 +107,14 @@ impl Table {
         &self,
         stage: &Arc<Mark>,
         guard: &'g Guard,
-    ) -> Option<BTreeMap<*mut u8, (EntryRef<'g>, Order)>> {
+    ) -> Option<Vec<(EntryRef<'g>, Order)>> {
         'again: loop {
             let view = self.clock.now(guard);
             if !view.marks.iter().any(|mark| Arc::ptr_eq(mark, stage)) {
                 return None;
             }
-            let mut all = BTreeMap::new();
+            let mut all: Vec<(EntryRef<'g>, Order)> = Vec::new();
+            let mut places = HashMap::new();
             // From the inside to the outside, as the lists go that are handed on meanwhile.
             for mark in view.marks.within(stage) {
                 let Some(named) = mark.written.named(guard) else {
@@ -122,8 +123,11 @@ impl Table {
                 for (slot, order) in named {
                     // SAFETY: an entry that an open list names is not buried (D1), and the list was read under the guard.
                     let entry = unsafe { slot.under(guard) };
-                    let known = all.entry(slot.as_ptr()).or_insert((entry, order));
-                    known.1 = known.1.max(order);
+                    let place = *places.entry(slot.as_ptr()).or_insert(all.len());
+                    match all.get_mut(place) {
+                        Some(known) => known.1 = known.1.max(order),
+                        None => all.push((entry, order)),
+                    }
                 }
             }
             return Some(all);
@@ -138,15 +142,20 @@ impl Table {
         first: Order,
         guard: &Guard,
     ) -> Option<(Order, Entry)> {
-        let current = Current::read(entry, &self.clock, self.persistent_mask, guard)?;
-        let live = current.live.filter(|live| live.state() != State::TagOnly)?;
+        let (current, live, segment) = loop {
+            let current = Current::read(entry, &self.clock, self.persistent_mask, guard)?;
+            let live = current.live.filter(|live| live.state() != State::TagOnly)?;
+            // Else an inner stage was cleaned up and the version discarded under our eyes: what lies below is in effect.
+            if let Stamp::At(segment) = live.stamp() {
+                break (current, live, segment);
+            }
+        };
         // Without an order of its own the content lies in the entry, or is older than all marks, as the entry is then.
         let order = match live.order() {
             UNORDERED => first,
             order => order,
         };
-        let in_stage = matches!(live.stamp(), Stamp::At(segment) if stage.first <= segment)
-            && stage.is_before(order);
+        let in_stage = stage.first <= segment && stage.is_before(order);
         let tag = current.tag(self.persistent_mask);
         in_stage.then(|| (order, item(entry, Some(live), tag).to_entry()))
     }

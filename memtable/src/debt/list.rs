@@ -4,6 +4,7 @@ use crate::entry::EntrySlot;
 use crate::marks::{Order, UNORDERED};
 use crate::mutant::planted;
 use crate::reclaim::Guard;
+use crate::sync::Checked;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use std::ptr;
 
@@ -11,6 +12,17 @@ use std::ptr;
 struct Debtor {
     item: Item,
     next: *mut Debtor,
+    checked: Checked,
+}
+
+impl Debtor {
+    fn boxed(item: Item) -> *mut Debtor {
+        Box::into_raw(Box::new(Debtor {
+            item,
+            next: ptr::null_mut(),
+            checked: Checked::new(),
+        }))
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -45,16 +57,17 @@ impl DebtorList {
     }
 
     pub(super) fn push(&mut self, entry: EntrySlot) {
-        let item = Item::Entry(entry, UNORDERED);
-        let next = ptr::null_mut();
-        self.0.push(Box::into_raw(Box::new(Debtor { item, next })));
+        self.0.push(Debtor::boxed(Item::Entry(entry, UNORDERED)));
     }
 
     /// Takes the next entry out. Who looks at what was written in a stage may stand on its item still.
     pub(super) fn pop(&mut self, guard: &Guard) -> Option<EntrySlot> {
         // SAFETY: taken out of the only list that led to it.
         let gone = |debtor: *mut Debtor| unsafe {
-            guard.retire(debtor.cast(), destroy, size_of::<Debtor>());
+            match planted("debtor-freed-at-once") {
+                true => destroy(debtor.cast()),
+                false => guard.retire(debtor.cast(), destroy, size_of::<Debtor>()),
+            }
         };
         self.pop_and(gone)
     }
@@ -63,7 +76,7 @@ impl DebtorList {
     fn pop_and(&mut self, mut gone: impl FnMut(*mut Debtor)) -> Option<EntrySlot> {
         while let Some(list) = self.0.pop() {
             // SAFETY: the lists are ours, and an item is given to `gone` after it was read.
-            let Debtor { item, next } = unsafe { list.read() };
+            let (item, next) = unsafe { ((*list).item, (*list).next) };
             gone(list);
             if !next.is_null() {
                 self.0.push(next);
@@ -126,6 +139,7 @@ impl Debtors {
             let Some(debtor) = (unsafe { list.as_ref() }) else {
                 continue;
             };
+            debtor.checked.read();
             lists.push(debtor.next);
             match debtor.item {
                 Item::Entry(entry, order) => named.push((entry, order)),
@@ -154,10 +168,7 @@ impl Debtors {
             false => Ordering::Acquire,
         };
         let mut newest = self.newest.load(seen);
-        let node = Box::into_raw(Box::new(Debtor {
-            item,
-            next: ptr::null_mut(),
-        }));
+        let node = Debtor::boxed(item);
         loop {
             if newest == closed() {
                 // SAFETY: not published; a refused attempt may have left a stale `next`.

@@ -71,7 +71,9 @@
 //! | `history` | linearizable | one lookup, and a walk over the key's versions and the open stages and savepoints; never waits |
 //! | `inspect_stage` | one instant | a read of each key written in the stage, and sorting; waits for the writes under way, and writers wait for it |
 //! | `snapshot`, `snapshot_now` | every key at one instant, for ever | O(1); a step or get like those of the buffer |
-//! | `reset`, limits | linearizable | waits for the writes under way |
+//! | `reset`, `set_..._limit`, `open_stages` | linearizable | waits for the writes under way |
+//! | `limits` | linearizable | waits for a stage operation under way |
+//! | `set_memory_hook`, `clear_memory_hook` | the swap is one instant; a hook that runs runs on | a walk over the buffer with the writers shut out; taking it away, nothing |
 //!
 //! # Limits
 //!

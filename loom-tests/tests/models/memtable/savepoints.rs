@@ -141,3 +141,37 @@ fn s10_rollback_within_a_stage_that_is_released() {
         },
     );
 }
+
+/// S10. Savepoints lapse, the older one under the younger, while a key that both keep is written: the writes stay, and what was
+/// kept for them goes.
+#[test]
+fn s10_lapsed_marks_are_swept_under_a_write() {
+    model("s10_lapsed_marks_are_swept_under_a_write", 3, 100, || {
+        let (table, older) = written();
+        let younger = Savepoint::new(table.clone());
+        let sweeper = spawn(move || {
+            drop(older);
+            drop(younger);
+        });
+        table.insert("a", "2").unwrap();
+        sweeper.join().unwrap();
+        table.insert("c", "3").unwrap();
+        assert_exact(&table, &[("a", "2"), ("b", "22"), ("c", "3")]);
+        assert_eq!(table.history("a").len(), 1);
+        assert!(!table.insert("d", "4").unwrap().staged);
+    });
+}
+
+/// S10. A savepoint is made and rolled back to while an older one lapses: it is not swept along.
+#[test]
+fn s10_savepoint_over_one_that_lapses() {
+    model("s10_savepoint_over_one_that_lapses", 3, 100, || {
+        let (table, older) = written();
+        let sweeper = spawn(move || drop(older));
+        let younger = Savepoint::new(table.clone());
+        table.insert("a", "2").unwrap();
+        younger.roll_back().unwrap();
+        sweeper.join().unwrap();
+        assert_exact(&table, &AFTER);
+    });
+}

@@ -231,3 +231,34 @@ fn s10_key_made_and_removed_in_a_stage() {
         assert_exact(&table, &[("a", "0"), ("c", "3"), ("d", "4"), ("e", "5")]);
     });
 }
+
+/// S10. What was written in a stage is looked at while an inner stage is cleaned up and the names of its writes are worked off.
+#[test]
+fn s10_stage_writes_under_a_cleanup_that_is_paid() {
+    model(
+        "s10_stage_writes_under_a_cleanup_that_is_paid",
+        3,
+        100,
+        || {
+            let (table, outer) = staged();
+            let inner = table.open_stage();
+            table.insert("a", "333").unwrap();
+            let there = Arc::clone(&table);
+            let cleaner = spawn(move || {
+                there.cleanup_stage(inner).unwrap();
+                there.insert("c", "3").unwrap();
+            });
+            let keys: Vec<_> = table.stage_writes(&outer).expect("it is open");
+            let keys: Vec<_> = keys.iter().map(|entry| &entry.key[..]).collect();
+            assert!(
+                keys.contains(&&b"a"[..]) && keys.contains(&&b"b"[..]),
+                "{keys:?}"
+            );
+            cleaner.join().unwrap();
+            let newest: Vec<_> = table.stage_writes(&outer).expect("it is open");
+            let newest: Vec<_> = newest.iter().map(|entry| &entry.key[..]).collect();
+            assert_eq!(newest, [b"c", b"b", b"a"]);
+            table.cleanup_stage(outer).unwrap();
+        },
+    );
+}
