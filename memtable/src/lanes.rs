@@ -17,7 +17,7 @@ use std::ptr;
 
 const LEVELS: usize = 12;
 /// Most slots of a lane run.
-const CAPACITY: usize = if cfg!(untorn_loom) { 2 } else { 64 };
+const CAPACITY: usize = if cfg!(untorn_loom) { 2 } else { 320 };
 
 /// A lane's slot: the fence where the part below begins, and its cell.
 #[derive(Clone, Copy, PartialEq)]
