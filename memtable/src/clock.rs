@@ -119,25 +119,26 @@ impl View {
             segment: self.segment + 1,
             turns: self.turns + u64::from(self.marks.is_empty()),
             marks: self.marks.with(mark),
-            ..self.clone()
+            holes: self.holes.clone(),
+            frozen: self.frozen,
         }
     }
 
     /// What follows when all that was stamped from `first` on is taken back, so that `marks` are left.
     pub(crate) fn cut(&self, first: u64, marks: Marks, record: &Arc<HoleRecord>) -> View {
-        let mut next = View {
-            segment: self.segment + 1,
-            turns: self.turns + u64::from(!planted("cut-without-turn")),
-            marks,
-            ..self.clone()
-        };
-        next.holes.push(Hole {
+        let hole = Hole {
             first,
             last: self.segment,
-            at: next.segment,
+            at: self.segment + 1,
             record: record.clone(),
-        });
-        next
+        };
+        View {
+            segment: hole.at,
+            turns: self.turns + u64::from(!planted("cut-without-turn")),
+            marks,
+            holes: self.holes.iter().cloned().chain([hole]).collect(),
+            frozen: self.frozen,
+        }
     }
 }
 

@@ -7,9 +7,10 @@
 //! * D1: an entry that a list names (`hold`, see [`entry`](crate::entry)) is not buried, so the names in a list stay valid. A
 //!   staged write owes before it publishes; who takes the item pays under the trim flag.
 //! * D2: who pays is decided by a flag that is tried, never awaited.
-//! * D3: a hole is forgotten in this order: it was cut; all guards of that time are gone (late stampers among them); its items
-//!   are paid, so no version carries a stamp in it; the account has dropped its sums; again all guards are gone (readers that
-//!   read a stamp before it was changed); then it leaves the view.
+//! * D3: a hole is forgotten in this order: it was cut; a payer took its batch; all guards of that time are gone (late stampers
+//!   among them); its items are paid, so no version carries a stamp in it; the account has dropped its sums; again all guards are
+//!   gone (readers that read a stamp before it was changed); then it leaves the view. Waiting for guards is begun by who pays,
+//!   not by who cuts: he may never come again, and what he retired would stay with his thread.
 
 mod list;
 
@@ -34,7 +35,7 @@ pub(crate) const SHARE: usize = 2;
 pub(crate) struct HoleRecord {
     /// Batches that are not paid yet.
     unpaid: AtomicUsize,
-    /// The guards of the time of the rollback are gone.
+    /// The guards of the time when the first payer took its batch are gone, so those of the rollback too.
     cut_settled: AtomicBool,
     /// The guards of the time when the last item was paid are gone.
     paid_settled: AtomicBool,
@@ -152,9 +153,8 @@ impl Debts {
     }
 
     /// Takes over the list of a stage that was rolled back.
-    pub(crate) fn add_hole(&self, list: DebtorList, hole: &Arc<HoleRecord>, guard: &Guard) {
+    pub(crate) fn add_hole(&self, list: DebtorList, hole: &Arc<HoleRecord>) {
         hole.expect_batch();
-        after_grace(hole, |record| &record.cut_settled, guard);
         self.add(list, Some(hole.clone()));
     }
 
@@ -184,7 +184,7 @@ impl Debts {
         let payer = unsafe { &mut *self.payer.get() }.get_or_insert_default();
         let mut paid = Paid::Items;
         for _ in 0..items {
-            if payer.current.is_none() && !self.next_batch(payer, registry) {
+            if payer.current.is_none() && !self.next_batch(payer, registry, guard) {
                 paid = Paid::All;
                 break;
             }
@@ -196,12 +196,15 @@ impl Debts {
         paid
     }
 
-    fn next_batch(&self, payer: &mut Payer, registry: &Registry) -> bool {
+    fn next_batch(&self, payer: &mut Payer, registry: &Registry, guard: &Guard) -> bool {
         let mut batch = self.incoming.swap(ptr::null_mut(), Ordering::Acquire);
         while !batch.is_null() {
             // SAFETY: taken from the stack, so ours; boxed in `add`.
             let current = unsafe { Box::from_raw(batch) };
             batch = current.next;
+            if let Some(hole) = &current.hole {
+                after_grace(hole, |record| &record.cut_settled, guard);
+            }
             payer.waiting.push_back(*current);
             payer.attempts += 1;
         }

@@ -259,7 +259,7 @@ impl Memtable {
     /// One compare-and-swap. Nesting has no limit.
     pub fn open_stage(&self) -> StageId {
         let guard = reclaim::pin();
-        self.table.pay_debts(&guard);
+        self.table.pay_for_holes(&guard);
         stage::open(&self.table.clock, &guard)
     }
 
@@ -272,7 +272,7 @@ impl Memtable {
     }
 
     /// Closes the innermost stage; its writes vanish for every reader at one instant, in O(1). The space comes back with
-    /// later writes and stages, each of which clears away two of them.
+    /// later writes, each of which clears away two of them, or with [`compact`](Memtable::compact).
     ///
     /// # Errors
     /// The handle, if it is not the innermost open stage; nothing is changed then.

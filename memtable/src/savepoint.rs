@@ -58,7 +58,7 @@ impl<T: Deref<Target = Memtable>> Savepoint<T> {
     pub fn new(table: T) -> Self {
         let guard = reclaim::pin();
         let core = table.table();
-        core.pay_debts(&guard);
+        core.pay_for_holes(&guard);
         let anchor = open(&core.clock, &guard);
         drop(guard);
         Savepoint {
@@ -70,7 +70,7 @@ impl<T: Deref<Target = Memtable>> Savepoint<T> {
     /// are stale from then on; this one stays valid.
     ///
     /// O(1) in what was written: one compare-and-swap, and a step for each savepoint made since. The space comes back with later
-    /// writes, stages and savepoints, each of which clears away two of the writes.
+    /// writes, each of which clears away two of them, or with [`compact`](Memtable::compact).
     ///
     /// # Errors
     /// [`RollbackError`]; nothing is changed then.

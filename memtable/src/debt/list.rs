@@ -53,7 +53,10 @@ impl DebtorList {
 
     /// Takes over the debtors of another list.
     pub(crate) fn absorb(&mut self, mut other: DebtorList) {
-        self.0.append(&mut other.0);
+        match self.is_empty() {
+            true => *self = other,
+            false => self.0.append(&mut other.0),
+        }
     }
 
     pub(super) fn push(&mut self, entry: EntrySlot) {

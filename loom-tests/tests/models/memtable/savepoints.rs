@@ -25,7 +25,7 @@ fn written() -> (std::sync::Arc<Memtable>, Own) {
 /// S10. A rollback against two gets: once one write is gone, all are.
 #[test]
 fn s10_rollback_with_gets() {
-    model("s10_rollback_with_gets", 5, 1400, || {
+    model("s10_rollback_with_gets", 6, 2700, || {
         let (table, savepoint) = written();
         let roller = spawn(move || savepoint.roll_back().unwrap());
         let a = table.get("a").expect("the settled value is below");
@@ -39,7 +39,7 @@ fn s10_rollback_with_gets() {
 /// S10. A rollback against the counters.
 #[test]
 fn s10_rollback_with_stats() {
-    model("s10_rollback_with_stats", 5, 3000, || {
+    model("s10_rollback_with_stats", 6, 7500, || {
         let (table, savepoint) = written();
         let roller = spawn(move || savepoint.roll_back().unwrap());
         let gone = table.get("b").is_none();
@@ -86,7 +86,7 @@ fn s10_rollback_with_update() {
 /// S10. Two rollbacks, to an older and to a younger savepoint: the younger one is first, or it is stale.
 #[test]
 fn s10_rollback_under_a_rollback() {
-    model("s10_rollback_under_a_rollback", 3, 700, || {
+    model("s10_rollback_under_a_rollback", 4, 1800, || {
         let (table, older) = written();
         let younger = Savepoint::new(table.clone());
         table.insert("a", "2").unwrap();
@@ -102,7 +102,7 @@ fn s10_rollback_under_a_rollback() {
 /// S10. A rollback to an older savepoint, while a younger one is let go and its key is written.
 #[test]
 fn s10_rollback_while_a_savepoint_is_let_go() {
-    model("s10_rollback_while_a_savepoint_is_let_go", 3, 2300, || {
+    model("s10_rollback_while_a_savepoint_is_let_go", 4, 20000, || {
         let (table, older) = written();
         let younger = Savepoint::new(table.clone());
         let there = table.clone();

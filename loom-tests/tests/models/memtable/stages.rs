@@ -22,7 +22,7 @@ fn staged() -> (Arc<Memtable>, untorn_memtable::StageId) {
 /// S10. A cleanup against two gets: once one write of the stage is gone, all are.
 #[test]
 fn s10_cleanup_with_gets() {
-    model("s10_cleanup_with_gets", 6, 360, || {
+    model("s10_cleanup_with_gets", 7, 360, || {
         let (table, stage) = staged();
         let there = Arc::clone(&table);
         let cleaner = spawn(move || there.cleanup_stage(stage).unwrap());
@@ -56,7 +56,7 @@ fn s10_cleanup_with_stats() {
 /// S10. A cleanup against a scan.
 #[test]
 fn s10_cleanup_with_scan() {
-    model("s10_cleanup_with_scan", 6, 79, || {
+    model("s10_cleanup_with_scan", 7, 78, || {
         let (table, stage) = staged();
         let there = Arc::clone(&table);
         let cleaner = spawn(move || there.cleanup_stage(stage).unwrap());
