@@ -302,14 +302,18 @@ pub(crate) unsafe fn free_run<S: Slot>(
 ) -> *mut Run<S> {
     // SAFETY: by the contract.
     unsafe {
-        let next = match RunRef::new(run) {
-            Some(current) => {
-                before(current);
-                current.range().next.cast_mut()
-            }
-            None => return ptr::null_mut(),
+        let Some(current) = RunRef::new(run) else {
+            return ptr::null_mut();
         };
+        let right = match current.range().next.cast_mut().as_mut() {
+            Some(next) => next.take(),
+            None => ptr::null_mut(),
+        };
+        if let Some(right) = RunRef::new(right) {
+            right.prefetch();
+        }
+        before(current);
         run::destroy_with_fence::<S>(run);
-        next.as_mut().map_or(ptr::null_mut(), Cell::take)
+        right
     }
 }

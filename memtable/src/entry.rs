@@ -89,6 +89,16 @@ impl EntrySlot {
         prefetch(entry.wrapping_add(64));
     }
 
+    /// Asks the processor for the newest version.
+    ///
+    /// # Safety
+    /// The entry is alive.
+    #[inline]
+    pub(crate) unsafe fn prefetch_newest(self) {
+        // SAFETY: by the contract.
+        prefetch(unsafe { self.0.as_ref() }.head.load(Ordering::Relaxed));
+    }
+
     pub(crate) fn as_ptr(self) -> *mut u8 {
         self.0.as_ptr().cast()
     }

@@ -156,10 +156,25 @@ pub(crate) fn item<'g>(entry: EntryRef<'g>, live: Option<VersionRef<'g>>, tag: u
     }
 }
 
+/// How far ahead of what is freed newest versions are asked for, and twice as far the entries that lead there.
+const AHEAD: usize = 6;
+
 /// # Safety
 /// Nobody else can reach the run's entries, and they are freed once.
 pub(crate) unsafe fn free_entries(run: RunRef<'_, EntrySlot>) {
-    for slot in run.slots() {
+    let slots = run.slots();
+    slots
+        .iter()
+        .take(2 * AHEAD)
+        .for_each(|slot| slot.prefetch());
+    for (at, slot) in slots.iter().enumerate() {
+        if let Some(slot) = slots.get(at + 2 * AHEAD) {
+            slot.prefetch();
+        }
+        if let Some(slot) = slots.get(at + AHEAD) {
+            // SAFETY: by the contract it is not freed yet.
+            unsafe { slot.prefetch_newest() };
+        }
         // SAFETY: by the contract.
         unsafe { entry::destroy(slot.as_ptr()) };
     }
