@@ -272,21 +272,53 @@ impl<'g, S: Slot> RunRef<'g, S> {
                 Ordering::Greater => return Err(self.len()),
             }
         }
+        let (at, equal) = self.seek_head(key);
+        match equal {
+            true => self.search_from(at, key),
+            false => Err(at),
+        }
+    }
+
+    /// The slot with which a search for `key` begins to look at keys, if it does.
+    #[inline]
+    pub(crate) fn candidate(&self, key: &[u8]) -> Option<usize> {
+        if self.get().own_prefix && self.compare_prefix(key).is_ne() {
+            return None;
+        }
+        let (at, equal) = self.seek_head(key);
+        equal.then_some(at)
+    }
+
+    /// The rest of a search for `key`, from its candidate on.
+    #[inline]
+    pub(crate) fn search_from(&self, at: usize, key: &[u8]) -> Result<usize, usize> {
+        // SAFETY: the slots are this run's, which is alive for `'g`.
+        match unsafe { self.slots()[at].key() }.cmp(key) {
+            Ordering::Equal => Ok(at),
+            Ordering::Less => self.search_alike(at, key),
+            Ordering::Greater => Err(at),
+        }
+    }
+
+    /// Index of the first head that is not below that of `key`, and whether it is the same.
+    #[inline]
+    fn seek_head(&self, key: &[u8]) -> (usize, bool) {
         let head = head(key, usize::from(self.get().prefix));
         let heads = self.heads();
-        let from = lower_bound(heads, head);
-        if heads.get(from) != Some(&head) {
-            return Err(from);
-        }
-        if heads.get(from + 1) == Some(&head) {
-            return self.search_equal_heads(from, head, key);
-        }
-        // SAFETY: the slots are this run's, which is alive for `'g`.
-        match unsafe { self.slots()[from].key() }.cmp(key) {
-            Ordering::Equal => Ok(from),
-            Ordering::Less => Err(from + 1),
-            Ordering::Greater => Err(from),
-        }
+        let at = lower_bound(heads, head);
+        (at, heads.get(at) == Some(&head))
+    }
+
+    /// Where a key is among those that have the head at `from`, the first one of which is below.
+    #[cold]
+    fn search_alike(&self, from: usize, key: &[u8]) -> Result<usize, usize> {
+        let heads = &self.heads()[from..];
+        let alike = heads.partition_point(|&head| head == heads[0]);
+        self.slots()[from..from + alike]
+            // SAFETY: the slots are this run's, which is alive for `'g`.
+            .binary_search_by(|slot| unsafe { slot.key() }.cmp(key))
+            .map(|at| from + at)
+            .map_err(|at| from + at)
     }
 
     /// How `key` compares with the part that all keys of the run begin with.
@@ -295,24 +327,6 @@ impl<'g, S: Slot> RunRef<'g, S> {
         // SAFETY: the slots are this run's, which is alive for `'g`. A run without any has no prefix of its own.
         let own = unsafe { self.slots()[0].key() };
         key[..prefix.min(key.len())].cmp(&own[..prefix])
-    }
-
-    /// The slot that [`RunRef::search`] will compare with `key` first, if any.
-    pub(crate) fn candidate(&self, key: &[u8]) -> Option<S> {
-        let head = head(key, usize::from(self.get().prefix));
-        let at = lower_bound(self.heads(), head);
-        (self.heads().get(at) == Some(&head)).then(|| self.slots()[at])
-    }
-
-    #[cold]
-    fn search_equal_heads(&self, from: usize, head: u64, key: &[u8]) -> Result<usize, usize> {
-        let slots = &self.slots()[from..];
-        let equal = self.heads()[from..].partition_point(|&other| other == head);
-        slots[..equal]
-            // SAFETY: the slots are this run's, which is alive for `'g`.
-            .binary_search_by(|slot| unsafe { slot.key() }.cmp(key))
-            .map(|at| from + at)
-            .map_err(|at| from + at)
     }
 
     /// As [`RunRef::search`], for a key that may lie outside of the run's range.

@@ -24,17 +24,21 @@ impl<S: Slot> Level<'_, S> {
         let places = &mut places[..keys.len()];
         self.lanes.descend_interleaved(keys, places, guard);
         prefetch_runs(self.first, places, guard);
-        for (place, key) in places.iter().zip(keys) {
+        let mut candidates = [None; IN_FLIGHT];
+        for ((candidate, place), key) in candidates.iter_mut().zip(&*places).zip(keys) {
             if let (_, Some(run)) = self.find_from(self.hint(*place), key, Side::At, guard)
-                && let Some(candidate) = run.candidate(key)
+                && let Some(at) = run.candidate(key)
             {
-                prefetch(candidate);
+                prefetch(run.slots()[at]);
+                *candidate = Some((run, at));
             }
         }
         let mut found = [None; IN_FLIGHT];
-        for ((found, place), key) in found.iter_mut().zip(places).zip(keys) {
-            let leaf = self.find_from(self.hint(*place), key, Side::At, guard);
-            *found = super::Spot::within(leaf, key).slot();
+        for ((found, candidate), key) in found.iter_mut().zip(candidates).zip(keys) {
+            *found = candidate.and_then(|(run, at)| {
+                let at = run.search_from(at, key).ok()?;
+                Some(run.slots()[at])
+            });
         }
         found
     }
