@@ -83,7 +83,7 @@
 //! it, and as long as no snapshot, no savepoint and no open stage needs it. A [`Pinned`] handle holds back all freeing while it lives, a
 //! [`Snapshot`] only what it shows. A rollback takes back any number of writes at once; their space comes back with later
 //! writes, each of which clears away two. [`garbage_bytes`] tells how much waits to be freed, [`oldest_guard_age`] for how long a handle may have stood in the way, [`Memtable::memory`] by kind what a
-//! table holds; [`Memtable::teardown`] drops a large one without a pause.
+//! table holds; [`Memtable::teardown`] drops a large one in steps or in the background.
 //!
 //! A key or value for which the allocator has no memory is [refused](Error::OutOfMemory); the small allocations of fixed size beside it
 //! (a leaf's copy, a view of the clock) and those of a batch abort the process, as Rust's collections do. Huge pages are the allocator's affair: mimalloc

@@ -58,7 +58,7 @@ impl Memtable {
         &mut self.table
     }
 
-    /// Drops the table in steps, for where a pause would hurt; see [`Teardown`].
+    /// Drops the table in steps or in the background, for where a pause would hurt; see [`Teardown`].
     pub fn teardown(self) -> Teardown {
         Teardown::new(self)
     }
