@@ -49,8 +49,9 @@ pub struct Record {
     /// Bytes asked of the allocator and not given back: per entry for `memory`, of the table for `empty`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<f64>,
-    /// (largest - smallest) / smallest over the rounds.
-    pub spread: f64,
+    /// (largest - smallest) / smallest over the rounds; of a single one there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spread: Option<f64>,
     /// This peer's figure over that of Untorn's own in its family: above 1 means that Untorn needs less.
     pub ratio_to_untorn: Option<f64>,
     /// Answers of all rounds that were wrong: a key that was there was not found, or a scan left entries out.
@@ -116,14 +117,14 @@ impl Results {
         figures.iter().copied().min_by(f64::total_cmp)
     }
 
-    fn spread(&self, cell: Cell) -> f64 {
-        let (Some(figures), Some(smallest)) = (self.figures.get(&cell), self.smallest(cell)) else {
-            return 0.0;
-        };
-        let largest = figures.iter().copied().max_by(f64::total_cmp);
-        largest.map_or(0.0, |largest| {
-            (largest - smallest) / smallest.max(f64::MIN_POSITIVE)
-        })
+    fn spread(&self, cell: Cell) -> Option<f64> {
+        let figures = self
+            .figures
+            .get(&cell)
+            .filter(|figures| figures.len() > 1)?;
+        let smallest = self.smallest(cell)?;
+        let largest = figures.iter().copied().max_by(f64::total_cmp)?;
+        Some((largest - smallest) / smallest.max(f64::MIN_POSITIVE))
     }
 
     /// One record per cell that was run or skipped.
@@ -189,7 +190,11 @@ mod tests {
         results.add(cell(PeerKind::Artmap), 250.0);
         let records = results.records(10);
         assert_eq!(records[0].ns_per_op, Some(100.0));
-        assert!((records[0].spread - 0.1).abs() < 1e-9);
+        assert!(
+            records[0]
+                .spread
+                .is_some_and(|spread| (spread - 0.1).abs() < 1e-9)
+        );
         assert_eq!(records[0].ratio_to_untorn, Some(1.0));
         assert_eq!(records[1].ratio_to_untorn, Some(2.5));
     }
@@ -216,7 +221,7 @@ mod tests {
         assert_eq!(json["threads"], 1);
         assert_eq!(json["peer"], "crossbeam-vec");
         assert_eq!(json["ns_per_op"], 9.0);
-        assert_eq!(json["spread"], 0.0);
+        assert!(json["spread"].is_null(), "of one round there is none");
         assert!(json["ratio_to_untorn"].is_null());
     }
 }

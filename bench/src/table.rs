@@ -29,11 +29,10 @@ fn cell(record: Option<&Record>, line_break: &str) -> String {
     let figure = format!("{mark}{}", number(figure));
     let ratio = record.ratio_to_untorn.filter(|_| !record.peer.is_ours());
     let ratio = ratio.map_or_else(String::new, |ratio| format!(" x{ratio:.2}"));
-    let spread = if record.workload.is_size() {
-        String::new()
-    } else {
-        format!("{line_break}+{:.0}%", record.spread * 100.0)
-    };
+    let spread = record.spread.filter(|_| !record.workload.is_size());
+    let spread = spread.map_or_else(String::new, |spread| {
+        format!("{line_break}+{:.0}%", spread * 100.0)
+    });
     format!("{figure}{ratio}{spread}")
 }
 

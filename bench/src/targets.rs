@@ -116,16 +116,17 @@ impl Judge<'_> {
         let figures = self.record(upper).zip(self.record(lower));
         let value = figures.and_then(|(upper, lower)| {
             let ratio = upper.figure()? / lower.figure()?;
-            Some((ratio, Some(upper.spread.max(lower.spread))))
+            let spread = upper.spread.zip(lower.spread);
+            Some((ratio, spread.map(|(upper, lower)| upper.max(lower))))
         });
         self.push(what, bound, ("x", of), value);
     }
 
-    /// Untorn's time over a peer's.
+    /// At most: Untorn's time over a peer's. At least: the peer's over Untorn's.
     fn against(
         &mut self,
         what: &str,
-        bound: f64,
+        bound: Bound,
         keys: KeyKind,
         workload: Workload,
         peer: PeerKind,
@@ -140,24 +141,11 @@ impl Judge<'_> {
             peer: PeerKind::Untorn,
             ..theirs
         };
-        let of = format!(" {}", peer.name());
-        self.ratio(what, AtMost(bound), &of, (ours, theirs));
-    }
-
-    /// A peer's time over Untorn's.
-    fn faster(&mut self, what: &str, bound: f64, workload: Workload, peer: PeerKind) {
-        let theirs = At {
-            keys: KeyKind::Random,
-            threads: 1,
-            peer,
-            workload,
+        let (word, figures) = match bound {
+            AtMost(_) => ("", (ours, theirs)),
+            AtLeast(_) => ("faster than ", (theirs, ours)),
         };
-        let ours = At {
-            peer: PeerKind::Untorn,
-            ..theirs
-        };
-        let of = format!(" faster than {}", peer.name());
-        self.ratio(what, AtLeast(bound), &of, (theirs, ours));
+        self.ratio(what, bound, &format!(" {word}{}", peer.name()), figures);
     }
 
     /// Untorn's time at one workload over that at another, or on other threads.
@@ -210,9 +198,9 @@ impl Judge<'_> {
         use KeyKind::Random;
         use PeerKind::{Artmap, Btree, Crossbeam};
         use Workload as W;
-        self.against("get", 1.0, Random, W::ReadRandom, Artmap);
-        self.faster("get", 6.0, W::ReadRandom, Crossbeam);
-        self.against("get", 1.0, Random, W::ReadRandom, Btree);
+        self.against("get", AtMost(1.0), Random, W::ReadRandom, Artmap);
+        self.against("get", AtLeast(6.0), Random, W::ReadRandom, Crossbeam);
+        self.against("get", AtMost(1.0), Random, W::ReadRandom, Btree);
         let (one, many) = ((W::ReadRandom, 1), (W::MultiReadRandom, 1));
         self.within(
             "get_many, 64 keys",
@@ -221,13 +209,13 @@ impl Judge<'_> {
             one,
             many,
         );
-        self.against("insert", 1.0, Random, W::FillRandom, Artmap);
-        self.faster("insert", 5.0, W::FillRandom, Crossbeam);
+        self.against("insert", AtMost(1.0), Random, W::FillRandom, Artmap);
+        self.against("insert", AtLeast(5.0), Random, W::FillRandom, Crossbeam);
         let (over, fill) = ((W::Overwrite, 1), (W::FillRandom, 1));
         self.within("overwrite", AtMost(0.8), " insert", over, fill);
-        self.against("scan of 50", 0.4, Random, W::SeekRandom, Artmap);
-        self.against("scan of 50", 1.0, Random, W::SeekRandom, Btree);
-        self.against("full scan", 0.25, Random, W::ReadSeq, Artmap);
+        self.against("scan of 50", AtMost(0.4), Random, W::SeekRandom, Artmap);
+        self.against("scan of 50", AtMost(1.0), Random, W::SeekRandom, Btree);
+        self.against("full scan", AtMost(0.25), Random, W::ReadSeq, Artmap);
     }
 
     fn structured_keys(&mut self) {
@@ -244,15 +232,15 @@ impl Judge<'_> {
             } else {
                 "insert"
             };
-            self.against(&of(order), 1.0, keys, filled, Artmap);
+            self.against(&of(order), AtMost(1.0), keys, filled, Artmap);
             // The table that is read was filled in random order for record keys, in ascending order for sequential ones.
             if keys == KeyKind::Record && filled == W::FillSeq {
                 continue;
             }
-            self.against(&of("get"), 1.0, keys, W::ReadRandom, Artmap);
-            self.against(&of("scan of 50"), 0.4, keys, W::SeekRandom, Artmap);
-            self.against(&of("scan of 50"), 1.0, keys, W::SeekRandom, Btree);
-            self.against(&of("full scan"), 0.25, keys, W::ReadSeq, Artmap);
+            self.against(&of("get"), AtMost(1.0), keys, W::ReadRandom, Artmap);
+            self.against(&of("scan of 50"), AtMost(0.4), keys, W::SeekRandom, Artmap);
+            self.against(&of("scan of 50"), AtMost(1.0), keys, W::SeekRandom, Btree);
+            self.against(&of("full scan"), AtMost(0.25), keys, W::ReadSeq, Artmap);
         }
     }
 
@@ -260,10 +248,16 @@ impl Judge<'_> {
         use PeerKind::{Artmap, Btree};
         use Workload as W;
         let random = KeyKind::Random;
-        self.against("drop", 0.1, random, W::Drop, Artmap);
+        self.against("drop", AtMost(0.1), random, W::Drop, Artmap);
         self.size("memory of an entry (80 payload)", 131.0, W::Memory);
         self.size("heap of an empty memtable", 0.0, W::Empty);
-        self.against("new + 10 inserts + drop", 1.0, random, W::Tiny, Btree);
+        self.against(
+            "new + 10 inserts + drop",
+            AtMost(1.0),
+            random,
+            W::Tiny,
+            Btree,
+        );
         for (what, workload, bound) in [
             ("1 to 2 threads: get", W::ReadRandom, 1.8),
             ("1 to 2 threads: insert", W::FillRandom, 1.8),
