@@ -25,8 +25,9 @@ struct Shared {
 struct State {
     files: Vec<Content>,
     names: BTreeMap<String, usize>,
-    /// As of the last sync of the directory.
+    /// As of the last sync of the directory, and what was done to them since.
     synced_names: BTreeMap<String, usize>,
+    renamings: Vec<Renaming>,
     /// Writes, syncs and changes of names that succeeded.
     done: usize,
     syncs: usize,
@@ -34,6 +35,22 @@ struct State {
     fails_after: Option<(usize, f64)>,
     is_syncing_held: bool,
     held: usize,
+}
+
+/// A change of names: one is gone, one is another file's, or both.
+#[derive(Debug, Clone)]
+struct Renaming {
+    gone: Option<String>,
+    there: Option<(String, usize)>,
+}
+
+impl Renaming {
+    fn apply(&self, names: &mut BTreeMap<String, usize>) {
+        if let Some(gone) = &self.gone {
+            names.remove(gone);
+        }
+        names.extend(self.there.clone());
+    }
 }
 
 #[derive(Debug, Default, Clone)]
@@ -84,20 +101,22 @@ impl Disk {
         Disk::of(State {
             files: state.files.clone(),
             names: state.names.clone(),
-            synced_names: state.synced_names.clone(),
+            synced_names: state.names.clone(),
             ..State::default()
         })
     }
 
     /// What a power cut may leave: what was synced, and of the rest some bytes or others, or other ones in their
-    /// place. Of the changes of names since the last sync all or none.
+    /// place; of the changes of names since the last sync some or others.
     pub(super) fn after_power_cut(&self, rng: &mut SmallRng) -> Disk {
         let state = lock(&self.shared.state);
-        let names = if rng.random() {
-            state.names.clone()
-        } else {
-            state.synced_names.clone()
-        };
+        let mut names = state.synced_names.clone();
+        let likely = rng.random();
+        for renaming in &state.renamings {
+            if rng.random_bool(likely) {
+                renaming.apply(&mut names);
+            }
+        }
         let mut files = state.files.clone();
         for content in &mut files {
             let unsynced = content.bytes.len() - content.synced;
@@ -155,6 +174,12 @@ impl Disk {
 }
 
 impl State {
+    fn rename(&mut self, gone: Option<String>, there: Option<(String, usize)>) {
+        let renaming = Renaming { gone, there };
+        renaming.apply(&mut self.names);
+        self.renamings.push(renaming);
+    }
+
     fn may_go_on(&self) -> io::Result<()> {
         match self.fails_after {
             Some((operations, _)) if self.done >= operations => Err(io::Error::other("as planned")),
@@ -180,7 +205,7 @@ impl Directory for Disk {
         let file = self.change(|state| {
             state.files.push(Content::default());
             let file = state.files.len() - 1;
-            state.names.insert(name.to_owned(), file);
+            state.rename(None, Some((name.to_owned(), file)));
             file
         })?;
         Ok(Box::new(Handle {
@@ -199,19 +224,20 @@ impl Directory for Disk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.change(|state| {
-            let file = state.names.remove(from).expect("it is there");
-            state.names.insert(to.to_owned(), file);
+            let file = state.names[from];
+            state.rename(Some(from.to_owned()), Some((to.to_owned(), file)));
         })
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.change(|state| {
-            state.names.remove(name).expect("it is there");
-        })
+        self.change(|state| state.rename(Some(name.to_owned()), None))
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.change(|state| state.synced_names = state.names.clone())
+        self.change(|state| {
+            state.synced_names = state.names.clone();
+            state.renamings.clear();
+        })
     }
 
     fn path(&self, name: &str) -> PathBuf {
