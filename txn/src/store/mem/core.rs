@@ -102,11 +102,11 @@ impl Core {
         self.resolve(&[start]);
         Ok(match self.standing(start)? {
             Standing::Open(open) => match open.decision.verdict() {
-                // After the next opening of the store it is known.
-                Verdict::Undecided if let Some(failure) = open.fate.failure() => {
-                    return Err(Error::store(failure));
-                }
-                Verdict::Undecided => TxnStatus::Open,
+                Verdict::Undecided => match open.fate.failure() {
+                    // After the next opening of the store it is known.
+                    Some(failure) => return Err(Error::store(failure)),
+                    None => TxnStatus::Open,
+                },
                 Verdict::Committed(time) => TxnStatus::Committed(time),
                 Verdict::RolledBack => TxnStatus::RolledBack,
             },
