@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::TxnState;
-use crate::store::{Mutation, MutationOp, Prewrite, TxnStatus};
+use crate::lock::Wait;
+use crate::store::{LOCK_TTL, Mutation, MutationOp, Prewrite, TxnStatus};
 use std::pin::Pin;
 use std::task::{Context, Waker};
 
@@ -129,8 +130,12 @@ fn a_commit_whose_answer_is_dropped_is_carried_out() {
             drop(commit);
             disk.let_syncs_go();
         }
-        // Waits for the lock of the first.
-        let txn = db.blocking().begin(BeginOptions::default()).unwrap();
+        // Waits for the lock of the first, for less than what nobody ends would be in the way.
+        let options = BeginOptions {
+            lock_wait: Wait::For(LOCK_TTL / 2),
+            ..BeginOptions::default()
+        };
+        let txn = db.blocking().begin(options).unwrap();
         let seen = txn.blocking().get_for_update("k").unwrap();
         assert_eq!(seen.as_deref(), Some(&b"v"[..]));
     }
