@@ -102,10 +102,16 @@ impl TikvCore {
                 });
             });
             for (key, held) in back {
-                if let Err(error) = core
-                    .roll_back_locks(&open, vec![key], held.for_update_ts)
-                    .await
-                {
+                // A forced lock stands as late as it was granted.
+                let returned = async {
+                    let at = if held.is_forced {
+                        core.now().await?
+                    } else {
+                        held.for_update_ts
+                    };
+                    core.roll_back_locks(&open, vec![key], at).await
+                };
+                if let Err(error) = returned.await {
                     tracing::warn!(start_ts = open.start, %error, "a lock may be left to who meets it");
                 }
             }

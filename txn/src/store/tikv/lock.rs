@@ -164,9 +164,11 @@ impl TikvCore {
             () = open.until(is_unwanted) => (Err(Error::Cancelled), true),
         };
         // A forced lock may stand at any timestamp that was drawn before it was granted.
-        let fresh = match &result {
-            Err(Error::Store { .. }) if terms.force => self.now().await.unwrap_or(Timestamp::MAX),
-            _ => 0,
+        let is_unknown = is_withdrawn || matches!(result, Err(Error::Store { .. }));
+        let fresh = if terms.force && is_unknown {
+            self.now().await.unwrap_or(Timestamp::MAX)
+        } else {
+            0
         };
         let mut orphans = Vec::new();
         open.known(|known| {
