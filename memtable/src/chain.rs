@@ -212,9 +212,20 @@ impl<'t, S: Slot> Level<'t, S> {
         if let Some(cell) = self.cells.last(guard)
             && let Some(run) = cell.load(guard)
             && !run.is_dead()
-            && run.low().is_some_and(|low| low <= key)
         {
-            return self.seek_from(cell, key, guard);
+            // Behind what is there, so not below where the leaf begins.
+            if run.range().high.is_null()
+                && let Some(end) = run.end_for(key)
+            {
+                return Spot {
+                    cell,
+                    run: Some(run),
+                    at: Err(end),
+                };
+            }
+            if run.low().is_some_and(|low| low <= key) {
+                return self.seek_from(cell, key, guard);
+            }
         }
         self.seek(key, guard)
     }

@@ -47,16 +47,24 @@ impl<S: Slot> RunRef<'_, S> {
         usize::from(self.get().len.load(Ordering::Acquire) & LEN)
     }
 
+    /// Where a key has to be that the heads alone tell to be behind all others of a run that grows.
+    #[inline]
+    pub(crate) fn end_for(&self, key: &[u8]) -> Option<usize> {
+        let run = self.get();
+        if run.kind != Kind::Growing {
+            return None;
+        }
+        let heads = self.heads();
+        let follows = *heads.last()? < head(key, usize::from(run.prefix));
+        let alike = || self.compare_prefix(key) == cmp::Ordering::Equal;
+        (follows && (!run.own_prefix || alike())).then_some(heads.len())
+    }
+
     /// Puts `slot` under `key` at `at`, where [`RunRef::search`] said it would have to be, if that is behind all others and there is
     /// room.
     pub(crate) fn append(&self, at: usize, key: &[u8], slot: S) -> Appended {
         let run = self.get();
-        if run.kind != Kind::Growing || at >= usize::from(run.room) || at < self.grown() {
-            return Appended::Refused;
-        }
-        let head = head(key, usize::from(run.prefix));
-        let follows = self.heads().last().is_some_and(|&last| last < head);
-        if !follows || (run.own_prefix && self.compare_prefix(key) != cmp::Ordering::Equal) {
+        if at >= usize::from(run.room) || self.end_for(key) != Some(at) {
             return Appended::Refused;
         }
         let open = at as u16;
@@ -79,6 +87,7 @@ impl<S: Slot> RunRef<'_, S> {
             }
             // SAFETY: there is room, and nobody else writes there or reads it (E1).
             unsafe {
+                let head = head(key, usize::from(run.prefix));
                 self.heads_start().add(at).write(head);
                 self.slots_start().add(at).write(slot);
             }
