@@ -90,7 +90,7 @@ fn s1_two_writers_of_two_keys() {
 /// Two overwrites of one key, and the counters right after: the loser's version was announced and never published.
 #[test]
 fn s1_two_writers_of_one_key() {
-    model("s1_two_writers_of_one_key", 2, 100, || {
+    model("s1_two_writers_of_one_key", 3, 10000, || {
         let table = table(&[("k", "0")]);
         let there = Arc::clone(&table);
         let writer = spawn(move || {
