@@ -64,6 +64,13 @@ impl Db {
         }
     }
 
+    /// For models, in which time does not pass: the database's thread does what it has to, once.
+    #[cfg(untorn_loom)]
+    #[doc(hidden)]
+    pub fn run_worker(&self) {
+        self.shared.worker.run_once();
+    }
+
     /// The store.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.shared.store

@@ -34,6 +34,20 @@ mod plain {
         }
     }
 
+    /// `std`'s read-write lock without poison.
+    #[derive(Debug, Default)]
+    pub(crate) struct RwLock<T>(std::sync::RwLock<T>);
+
+    impl<T> RwLock<T> {
+        pub(crate) fn read(&self) -> std::sync::RwLockReadGuard<'_, T> {
+            self.0.read().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        pub(crate) fn write(&self) -> std::sync::RwLockWriteGuard<'_, T> {
+            self.0.write().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+
     /// Puts the thread that made it to sleep.
     #[derive(Debug)]
     pub(crate) struct Parker(std::thread::Thread);
@@ -63,7 +77,7 @@ mod plain {
     }
 
     impl Unparker {
-        pub(crate) fn unpark(self) {
+        pub(crate) fn unpark(&self) {
             self.0.unpark();
         }
     }
@@ -109,6 +123,26 @@ mod modelled {
 
         pub(crate) fn lock(&self) -> loom::sync::MutexGuard<'_, T> {
             match self.0.lock() {
+                Ok(guard) => guard,
+                Err(poisoned) => poisoned.into_inner(),
+            }
+        }
+    }
+
+    /// Loom's read-write lock without poison.
+    #[derive(Debug, Default)]
+    pub(crate) struct RwLock<T>(loom::sync::RwLock<T>);
+
+    impl<T> RwLock<T> {
+        pub(crate) fn read(&self) -> loom::sync::RwLockReadGuard<'_, T> {
+            match self.0.read() {
+                Ok(guard) => guard,
+                Err(poisoned) => poisoned.into_inner(),
+            }
+        }
+
+        pub(crate) fn write(&self) -> loom::sync::RwLockWriteGuard<'_, T> {
+            match self.0.write() {
                 Ok(guard) => guard,
                 Err(poisoned) => poisoned.into_inner(),
             }
@@ -176,7 +210,7 @@ mod modelled {
     }
 
     impl Unparker {
-        pub(crate) fn unpark(self) {
+        pub(crate) fn unpark(&self) {
             let (woken, bell) = &*self.0;
             *woken.lock().unwrap_or_else(PoisonError::into_inner) = true;
             bell.notify_one();

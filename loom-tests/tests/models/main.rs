@@ -13,6 +13,8 @@ mod locks;
 mod memtable;
 #[cfg(untorn_loom)]
 mod mutants;
+#[cfg(untorn_loom)]
+mod transaction;
 
 #[cfg(not(untorn_loom))]
 #[test]

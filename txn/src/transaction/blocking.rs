@@ -7,19 +7,18 @@
 use super::{CommitInfo, CommitOptions, LockOptions, LockOutcome, Range, Transaction};
 use crate::error::Error;
 use crate::store::TxnStatus;
+use crate::sync::{Mutex, Parker, Unparker};
 use bytes::Bytes;
 use std::future::Future;
 use std::ops::RangeBounds;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
 
 /// Unparks a thread. The flag makes up for the unparks that others may have used up.
 struct Parked {
-    thread: Thread,
-    is_woken: AtomicBool,
+    thread: Unparker,
+    is_woken: Mutex<bool>,
 }
 
 impl Wake for Parked {
@@ -28,7 +27,7 @@ impl Wake for Parked {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.is_woken.store(true, Ordering::Release);
+        *self.is_woken.lock() = true;
         self.thread.unpark();
     }
 }
@@ -43,9 +42,10 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     {
         return value;
     }
+    let parker = Parker::new();
     let parked = Arc::new(Parked {
-        thread: thread::current(),
-        is_woken: AtomicBool::new(false),
+        thread: parker.unparker(),
+        is_woken: Mutex::default(),
     });
     let waker = Waker::from(Arc::clone(&parked));
     let mut context = Context::from_waker(&waker);
@@ -53,8 +53,8 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
         if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
             return value;
         }
-        while !parked.is_woken.swap(false, Ordering::Acquire) {
-            thread::park();
+        while !std::mem::take(&mut *parked.is_woken.lock()) {
+            parker.park_until(None);
         }
     }
 }

@@ -22,7 +22,7 @@ use super::to_the_end::ToTheEnd;
 use super::{Core, Transaction};
 use crate::error::{Error, Loss, TxnState};
 use crate::store::{Prewrite, Prewritten, Timestamp, TxnStatus};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::Instrument;
 
@@ -115,7 +115,7 @@ impl Core {
     /// Shuts writes and lock calls out for a commit, or changes nothing.
     fn close_for_commit(&self) -> Result<(), Error> {
         {
-            let _gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+            let _gate = self.gate.write();
             self.life.check_open()?;
             self.register.check_settled()?;
             // Refused while a stage is open.

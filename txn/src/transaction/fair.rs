@@ -10,9 +10,8 @@ use super::register::{Hold, Withdrawn};
 use super::{Core, Transaction};
 use crate::error::Error;
 use crate::flags::FlagOp;
-use crate::store::lock;
 use bytes::Bytes;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 impl Transaction {
     /// Begins fair mode, for the transaction. A lock call of a single key that begins from now on is granted in spite
@@ -91,7 +90,7 @@ impl Transaction {
         let gone = self.core.register.fair_cancel();
         let gone = gone.map_err(|error| self.core.as_of_now(error))?;
         let settled = self.core.settle(Vec::new(), gone);
-        lock(&self.core.pending_room).clear();
+        self.core.pending_room.lock().clear();
         settled
     }
 }
@@ -102,15 +101,15 @@ impl Core {
         let settled = self.register.fair_done();
         let settled = settled.map_err(|error| self.as_of_now(error))?;
         let published = self.settle(settled.kept, settled.gone);
-        lock(&self.pending_room).clear();
+        self.pending_room.lock().clear();
         published
     }
 
     /// Publishes the flags of locks that stay, in the room that their calls reserved, and gives back the others.
     fn settle(self: &Arc<Self>, kept: Vec<(Bytes, Hold)>, gone: Withdrawn) -> Result<(), Error> {
         let published = {
-            let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
-            let mut rooms = lock(&self.pending_room);
+            let _gate = self.gate.read();
+            let mut rooms = self.pending_room.lock();
             let primary = gone.primary.iter();
             let primary = primary.map(|primary| (primary, [FlagOp::SetLocked; 3]));
             let locks = kept.iter().map(|(key, hold)| (key, flags_of(hold, true)));

@@ -54,13 +54,14 @@ use crate::buffer::{MemBuffer, Memory, Reservation, Savepoint, Stage, Stats};
 use crate::db::Shared;
 use crate::error::{Error, Loss, TxnState};
 use crate::store::{Store, Timestamp};
+use crate::sync::{Mutex, RwLock};
 use bytes::{Bytes, BytesMut};
 use heartbeat::Pulse;
 use life::Life;
 use register::Register;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
 
 /// A handle on a transaction. See the [module](self) for how it works, and
 /// [`Db::begin`](crate::Db::begin) for where it comes from.
@@ -125,7 +126,7 @@ impl Transaction {
                 options,
                 buffer,
                 register: Register::default(),
-                gate: RwLock::new(()),
+                gate: RwLock::default(),
                 life: Life::default(),
                 pulse: Pulse::new(owner),
                 pending_room: Mutex::default(),

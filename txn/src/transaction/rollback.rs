@@ -6,7 +6,7 @@ use super::{Core, Transaction};
 use crate::db::Shared;
 use crate::error::{Error, TxnState};
 use crate::store::{Answer, Timestamp};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -48,7 +48,7 @@ impl Core {
     /// The transaction is rolled back from now on, for everybody but the store.
     fn close_for_rollback(&self) -> Result<(), Error> {
         {
-            let _gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+            let _gate = self.gate.write();
             self.life.leave_open(TxnState::RolledBack)?;
             self.buffer.close(TxnState::RolledBack, true)?;
             self.register.close();

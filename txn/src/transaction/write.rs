@@ -5,9 +5,8 @@ use super::{Core, Transaction, owned};
 use crate::buffer::Entry;
 use crate::error::Error;
 use crate::flags::{FlagOp, KeyFlags};
-use crate::store::lock;
+use crate::sync::MutexGuard;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-use std::sync::MutexGuard;
 
 impl Transaction {
     /// Sets the value of a key.
@@ -40,7 +39,7 @@ impl Transaction {
             // Deleted here: whatever the store has, the key is free, and what was presumed before stays.
             Some(Entry::Tombstone) => self.core.buffer.set(key, value),
             None => {
-                let hold = self.core.register.kept(&owned(key));
+                let hold = self.core.register.kept(key);
                 if hold.is_some_and(|hold| hold.known == Known::Exists) {
                     return Err(exists());
                 }
@@ -81,7 +80,7 @@ impl Core {
     /// One writer per stripe of keys.
     fn turn(&self, key: &[u8]) -> MutexGuard<'_, ()> {
         let hash = BuildHasherDefault::<DefaultHasher>::new().hash_one(key);
-        lock(&self.stripes[hash as usize % self.stripes.len()])
+        self.stripes[hash as usize % self.stripes.len()].lock()
     }
 
     pub(super) fn closing(&self, written: Result<(), Error>) -> Result<(), Error> {

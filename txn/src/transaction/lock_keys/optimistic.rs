@@ -6,7 +6,6 @@ use crate::buffer::Reservation;
 use crate::error::Error;
 use crate::flags::FlagOp;
 use bytes::Bytes;
-use std::sync::PoisonError;
 
 impl Core {
     /// The store is not asked for locks.
@@ -22,7 +21,7 @@ impl Core {
         } else {
             vec![None; keys.len()]
         };
-        let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        let _gate = self.gate.read();
         self.life.check_open()?;
         let mut outcomes = Vec::with_capacity(keys.len());
         for (key, value) in keys.iter().zip(values) {

@@ -1,6 +1,7 @@
 //! One key of the register, and what its lock knows.
 
 use crate::lock::LockMode;
+use crate::mutant::planted;
 use crate::store::Timestamp;
 use bytes::Bytes;
 use std::task::Waker;
@@ -87,6 +88,7 @@ impl Key {
 
     /// Nobody wants its lock.
     pub(super) fn is_unwanted(&self) -> bool {
-        self.claims == 0 && !self.kept && self.pending.is_none()
+        let is_claimed = self.claims > 0 && !planted("withdraw-a-siblings-claim");
+        !is_claimed && !self.kept && self.pending.is_none()
     }
 }

@@ -10,6 +10,7 @@ use super::slots::Slot;
 use super::{Announced, Announcement, Keys, Next, Register, Terms, Withdrawn};
 use crate::error::Error;
 use crate::lock::LockMode;
+use crate::mutant::planted;
 use bytes::Bytes;
 use std::task::{Poll, Waker};
 
@@ -149,7 +150,7 @@ impl Keys {
     ) -> Withdrawn {
         let mut withdrawn = Withdrawn::default();
         if let Some(at) = unwanted.iter().position(|&(slot, _)| self.is_primary(slot)) {
-            if self.active > unwanted.len() {
+            if self.active > unwanted.len() && !planted("primary-given-up-though-named") {
                 let (slot, _) = unwanted.remove(at);
                 let key = &mut self.slots[slot];
                 key.kept = true;

@@ -4,6 +4,7 @@ use super::key::{Hold, Known, Lock, Place};
 use super::slots::Slot;
 use super::{Keys, Register, wake};
 use crate::error::Error;
+use crate::mutant::planted;
 use bytes::Bytes;
 use std::task::{Poll, Waker};
 
@@ -73,7 +74,9 @@ impl Register {
                 hold,
                 primary: primary.clone(),
             });
-            wakers.append(&mut key.joiners);
+            if !planted("grant-without-waking") {
+                wakers.append(&mut key.joiners);
+            }
             register.active += usize::from(is_beside);
             register.primary_granted(slot, primary, &mut wakers);
         }
