@@ -17,6 +17,7 @@ use registry::Registry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
+use tracing::Instrument;
 
 /// A handle on a store, to begin transactions. A clone is the same database.
 ///
@@ -89,7 +90,8 @@ impl Db {
             start_ts: options.start_ts,
             owner: Arc::downgrade(&owner),
         };
-        let start_ts = self.shared.store.begin(begin).await?;
+        let span = tracing::debug_span!("begin", label = options.label.as_deref());
+        let start_ts = self.shared.store.begin(begin).instrument(span).await?;
         let txn = Transaction::new(Arc::clone(&self.shared), start_ts, owner, options);
         self.shared.registry.enter(start_ts, txn.core());
         // Entered first, looked at then: a close that did not meet it is seen here.

@@ -12,6 +12,7 @@
 //! - [Durability](#durability)
 //! - [Errors](#errors)
 //! - [The parts](#the-parts), usable by themselves
+//! - [Watching](#watching): spans and counters
 //! - [What is not there](#what-is-not-there)
 //!
 //! # Usage
@@ -143,10 +144,17 @@
 //!   [conformance suite](store::conformance) and the [faults](store::faults) for stores of your own.
 //! - [`transaction`]: how calls of one transaction go together.
 //!
+//! # Watching
+//!
+//! `tracing` spans of begin, attempt, lock call, commit and rollback; events of deadlocks, lost locks, retries and drops. With the feature
+//! `metrics`, counters for the recorder of the [`metrics`](https://docs.rs/metrics) facade: `untorn_txn_begun_total`,
+//! `.._committed_total`, `.._commit_failed_total`, `.._rolled_back_total`, `.._retried_total`, `.._keys_locked_total`,
+//! `.._lock_calls_failed_total`, `.._deadlocks_total`, `.._locks_lost_total`, and the histogram
+//! `untorn_txn_lock_wait_seconds`. The lock table and the store have [counters](LockTable::stats) of their own.
+//!
 //! # What is not there
 //!
 //! A [`Transaction`] writes into a [`MemBuffer`]; the pipelined buffer is there by itself.
-//! Counters are those of the lock table and the store; there is no exporter for them.
 
 pub mod buffer;
 mod db;
@@ -154,6 +162,7 @@ mod error;
 pub mod flags;
 mod key_display;
 pub mod lock;
+mod metrics;
 mod mutant;
 pub mod store;
 mod sync;

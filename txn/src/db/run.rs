@@ -5,10 +5,12 @@
 
 use super::Db;
 use crate::error::{Error, TxnState};
+use crate::metrics::{self, Event};
 use crate::transaction::{BeginOptions, Transaction, block_on};
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
+use tracing::Instrument;
 
 /// Attempts in all.
 const ATTEMPTS: u32 = 10;
@@ -57,7 +59,8 @@ impl Db {
         loop {
             attempt += 1;
             let txn = self.begin(options.clone()).await?;
-            let failed = match body(txn.clone()).await {
+            let span = tracing::debug_span!("attempt", number = attempt, start_ts = txn.start_ts());
+            let failed = match body(txn.clone()).instrument(span).await {
                 Err(error) => error,
                 Ok(value) if txn.state() != TxnState::Open => return Ok(value),
                 Ok(value) => match txn.commit().await {
@@ -74,6 +77,7 @@ impl Db {
                 return Err(failed);
             }
             tracing::debug!(attempt, "transaction is tried again");
+            metrics::count(Event::Retried);
             let worker = &self.shared.worker;
             worker
                 .sleep_until(Instant::now() + pause_after(attempt))

@@ -21,6 +21,7 @@ use super::rollback::tell_later;
 use super::to_the_end::ToTheEnd;
 use super::{Core, Transaction};
 use crate::error::{Error, Loss, TxnState};
+use crate::metrics::{self, Event};
 use crate::store::{Prewrite, Prewritten, Timestamp, TxnStatus};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -151,6 +152,11 @@ impl Core {
             ),
             Err(error) => tracing::debug!(start_ts = self.start_ts, %error, "commit failed"),
         }
+        metrics::count(if state == TxnState::Committed {
+            Event::Committed
+        } else {
+            Event::CommitFailed
+        });
         ending.end(state);
         result
     }

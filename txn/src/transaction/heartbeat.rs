@@ -11,6 +11,7 @@
 
 use super::Core;
 use crate::error::{Error, Loss, TxnState};
+use crate::metrics::{self, Event};
 use crate::store::lock;
 use crate::worker::Bell;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -66,6 +67,7 @@ impl Core {
             return;
         }
         tracing::warn!(start_ts = self.start_ts, %loss, "locks are lost");
+        metrics::count(Event::LocksLost);
         self.pulse.end();
         // A store in this process may resolve them from now on.
         lock(&self.pulse.owner).take();

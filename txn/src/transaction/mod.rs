@@ -53,6 +53,7 @@ pub use statement::StatementView;
 use crate::buffer::{MemBuffer, Memory, Reservation, Savepoint, Stage, Stats};
 use crate::db::Shared;
 use crate::error::{Error, Loss, TxnState};
+use crate::metrics::{self, Event};
 use crate::store::{Store, Timestamp};
 use crate::sync::{Mutex, RwLock};
 use bytes::{Bytes, BytesMut};
@@ -119,6 +120,7 @@ impl Transaction {
             .without_reset()
             .build();
         tracing::debug!(start_ts, label = options.label.as_deref(), "begin");
+        metrics::count(Event::Begun);
         Self {
             core: Arc::new(Core {
                 db,

@@ -5,9 +5,11 @@ use super::to_the_end::ToTheEnd;
 use super::{Core, Transaction};
 use crate::db::Shared;
 use crate::error::{Error, TxnState};
+use crate::metrics::{self, Event};
 use crate::store::{Answer, Timestamp};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tracing::Instrument;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -28,13 +30,13 @@ impl Transaction {
 impl Core {
     pub(crate) async fn roll_back(self: &Arc<Self>) -> Result<(), Error> {
         self.close_for_rollback()?;
-        tracing::debug!(start_ts = self.start_ts, "rollback");
+        let span = tracing::debug_span!("rollback", start_ts = self.start_ts);
         let core = Arc::clone(self);
         let told = async move {
             let answer = core.store().rollback(core.start_ts).await;
             core.rolled_back(answer)
         };
-        ToTheEnd::new(&self.db, told).await
+        ToTheEnd::new(&self.db, told.instrument(span)).await
     }
 
     fn rolled_back(&self, answer: Result<(), Error>) -> Result<(), Error> {
@@ -53,6 +55,7 @@ impl Core {
             self.buffer.close(TxnState::RolledBack, true)?;
             self.register.close();
         }
+        metrics::count(Event::RolledBack);
         self.pulse.end();
         self.store().stop_locking(self.start_ts);
         Ok(())

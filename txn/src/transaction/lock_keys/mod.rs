@@ -30,6 +30,7 @@ use crate::buffer::Reservation;
 use crate::error::Error;
 use crate::flags::KeyFlags;
 use crate::lock::{LockMode, Wait};
+use crate::metrics::{self, Event};
 use crate::store::ForUpdate;
 use bytes::Bytes;
 use call::{Call, Found};
@@ -83,7 +84,15 @@ impl Core {
         };
         // Not before all flags are set and no lock is held: the hook is the user's code.
         self.buffer.report_memory();
-        let outcomes = outcomes.map_err(|error| self.as_of_now(error))?;
+        let outcomes = match outcomes {
+            Ok(outcomes) => outcomes,
+            Err(error) => {
+                metrics::count(Event::LockCallFailed);
+                return Err(self.as_of_now(error));
+            }
+        };
+        let is_taken = |outcome: &&LockOutcome| outcome.locked && !outcome.already_locked;
+        metrics::keys_locked(outcomes.iter().filter(is_taken).count());
         Ok(ordered.as_given(outcomes))
     }
 
@@ -144,6 +153,7 @@ impl Core {
         let locked = self.lock_claimed(&mut call, options, &budget, mode).await;
         if let Err(Error::Deadlock { cycle, .. }) = &locked {
             tracing::info!(start_ts = self.start_ts, of = cycle.len(), "deadlock");
+            metrics::count(Event::Deadlock);
             // The victim of a deadlock is told once it is out of the others' way.
             let withdrawn = call.withdraw();
             self.give_back_now(withdrawn).await;

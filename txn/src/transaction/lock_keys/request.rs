@@ -9,6 +9,7 @@ use super::super::register::{Announced, Hold, Known, Slot, Withdrawn};
 use super::Asking;
 use super::call::Call;
 use crate::error::Error;
+use crate::metrics::lock_waited;
 use crate::store::{Answer, LockAnswers, LockKey, LockTerms, Locked};
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -114,6 +115,9 @@ impl<'a> Request<'a> {
             let (slot, key) = (self.slots[at], &self.keys[at]);
             match answer {
                 Ok(locked) => {
+                    if !locked.waited.is_zero() {
+                        lock_waited(locked.waited);
+                    }
                     let hold = locked.locked.then(|| hold(key, asking, &locked));
                     match hold {
                         Some(hold) => granted.push((slot, hold)),
