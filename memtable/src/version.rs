@@ -151,6 +151,7 @@ impl<'g> VersionRef<'g> {
 
     #[inline]
     pub(crate) fn stamp_word(&self) -> &'g StampWord {
+        self.check();
         // SAFETY: alive for `'g`; the word is atomic.
         unsafe { &(*self.version.as_ptr()).stamp }
     }
