@@ -39,6 +39,9 @@ fn must_fail(choose: fn(&mut StdRng, u8) -> Op) {
         verdict.wrong, verdict.rounds
     );
     println!("{:?}", verdict.expect_violation());
+    let thread = std::thread::current();
+    let (test, checked) = (thread.name().unwrap_or_default(), verdict.rounds);
+    println!("HISTORIES peer_{test} threads=3 operations=40 checked={checked} as_expected=true");
 }
 
 #[test]

@@ -11,11 +11,15 @@
 //! ```
 //!
 //! It is `RUSTFLAGS="--cfg untorn_loom" CARGO_TARGET_DIR=target/loom cargo test --release -p untorn-loom-tests`, whose
-//! output is compared with the committed list `MODELS`. Without the flag this crate is empty, and its one test is
+//! output is compared with the committed list `MODELS`. Without the flag there are no models, and one test is
 //! ignored and says so: zero models prove nothing.
 //!
 //! A model that passes says little before it was seen to fail. `MUTANTS` names bugs that the model build can plant
 //! in the real code, and for each a model that has to fail under it.
+//!
+//! What these models and all other checks add up to is made into a document by [`verification`].
+
+pub mod verification;
 
 #[cfg(untorn_loom)]
 mod model;

@@ -297,10 +297,14 @@ fn check(rounds: usize, ops: usize, op: fn(&mut StdRng) -> Op, first: fn(&mut St
     };
     let verdict = Trials::new(rounds).run::<_, Subject>(&Table, plan);
     verdict.assert_linearizable();
-    println!(
-        "{} histories of 3 x {ops} operations are linearizable",
-        verdict.rounds
-    );
+    evidence(ops, verdict.rounds);
+}
+
+/// One line for `docs/VERIFICATION.md`, under the name of the test.
+fn evidence(ops: usize, checked: usize) {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or_default();
+    println!("HISTORIES {test} threads=3 operations={ops} checked={checked} as_expected=true");
 }
 
 #[test]
@@ -380,4 +384,5 @@ fn what_fails_in_crossbeam_skiplist_passes_here() {
     };
     let verdict = Trials::new(ROUNDS).run::<_, Subject>(&OrderedMap, plan);
     verdict.assert_linearizable();
+    evidence(40, verdict.rounds);
 }

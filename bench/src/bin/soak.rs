@@ -80,7 +80,10 @@ fn main() -> ExitCode {
     );
     match done {
         Ok(progress) => {
-            println!("SOAK clean seed={} {progress}", plan.seed);
+            println!(
+                "SOAK everything threads={} seed={} {progress} clean=true",
+                plan.threads, plan.seed
+            );
             ExitCode::SUCCESS
         }
         Err(failure) => {

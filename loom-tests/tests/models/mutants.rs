@@ -15,7 +15,7 @@ fn every_mutant_is_caught() {
         match run_planted(mutant, test) {
             Outcome::Caught(how) => {
                 caught += 1;
-                println!("MUTANT {mutant} test={test} caught: {how}");
+                println!("MUTANT {mutant} test={test} caught=true: {how}");
             }
             Outcome::Survived(why) => println!("MUTANT {mutant} test={test} SURVIVED: {why}"),
         }

@@ -31,7 +31,7 @@ fn s22_room_for_one_of_two() {
 /// S22. What a delete frees is given to others when it is deleted, and not before.
 #[test]
 fn s22_room_that_a_delete_frees() {
-    model("buffer_s22_room_that_a_delete_frees", 3, 600, || {
+    model("buffer_s22_room_that_a_delete_frees", 4, 400, || {
         let buffer = bounded(5);
         buffer.set("a", "123").unwrap();
         let there = buffer.clone();

@@ -1,4 +1,4 @@
-//! S1, S2: counters read while keys appear.
+//! S1, S2, S21: counters read while keys appear and disappear.
 
 use loom::sync::Arc;
 use untorn_loom_tests::{model, spawn};
@@ -109,4 +109,28 @@ fn s1_two_writers_of_one_key() {
             },
         );
     });
+}
+
+/// S21. A key comes in one stripe and goes in another: the counters are never below nothing, and exact in the end.
+#[test]
+fn s21_insert_and_remove_in_two_stripes_with_stats() {
+    model(
+        "s21_insert_and_remove_in_two_stripes_with_stats",
+        2,
+        1000,
+        || {
+            let table = table(&[]);
+            let there = Arc::clone(&table);
+            let remover = spawn(move || there.remove("k").unwrap().is_some());
+            table.insert("k", "v").unwrap();
+            let seen = table.stats();
+            assert!(
+                seen == Stats::default() || seen == Stats { len: 1, size: 2 },
+                "{seen:?}"
+            );
+            let removed = remover.join().unwrap();
+            let left: &[_] = if removed { &[] } else { &[("k", "v")] };
+            assert_exact(&table, left);
+        },
+    );
 }

@@ -7,6 +7,7 @@
 mod batches;
 mod counters;
 mod freezes;
+mod guards;
 mod merges;
 mod one_key;
 mod removal;

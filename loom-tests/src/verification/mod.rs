@@ -1,0 +1,93 @@
+//! `docs/VERIFICATION.md`: what was checked, by which tool, within which bounds, how much of it; made of what the runs print.
+//!
+//! Each check prints its evidence, one [`Record`] a line: `MODEL name threads=2 preemptions=3 iterations=715 complete=true`. The
+//! records of the last complete runs are committed as `docs/verification.records`, and the document is [rendered](document) from them.
+//! Two runs never explore or count exactly the same, so a [check](Disagreement) compares names and bounds, not counts.
+
+pub mod document;
+mod properties;
+mod record;
+mod scenarios;
+
+pub use record::{Kind, Record, Records};
+
+use std::fmt;
+
+/// A way in which a run and the committed records differ.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Disagreement {
+    /// The run did it, the records do not know it.
+    Unlisted(String),
+    /// The records list it, the run did other things of its kind.
+    Missing(String),
+}
+
+impl fmt::Display for Disagreement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Disagreement::Unlisted(what) => write!(f, "was run and is not listed: {what}"),
+            Disagreement::Missing(what) => write!(f, "is listed and was not run: {what}"),
+        }
+    }
+}
+
+/// Compares names and bounds, for the kinds of which the run has any.
+pub fn compare(listed: &Records, run: &Records) -> Vec<Disagreement> {
+    let mut all = Vec::new();
+    for kind in Kind::ALL {
+        let (listed, run) = (listed.bounds(kind), run.bounds(kind));
+        if !run.is_empty() {
+            all.extend(run.difference(&listed).cloned().map(Disagreement::Unlisted));
+            all.extend(listed.difference(&run).cloned().map(Disagreement::Missing));
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records(text: &str) -> Records {
+        Records::read(text)
+    }
+
+    #[test]
+    fn counts_may_differ_and_bounds_may_not() {
+        let listed = records("MODEL s1 threads=2 preemptions=3 iterations=10 complete=true");
+        let more = records("MODEL s1 threads=2 preemptions=3 iterations=11 complete=true");
+        let shallower = records("MODEL s1 threads=2 preemptions=2 iterations=10 complete=true");
+        assert_eq!(compare(&listed, &more), []);
+        assert_eq!(compare(&listed, &shallower).len(), 2);
+    }
+
+    #[test]
+    fn what_is_missing_or_not_listed_is_told_for_the_kinds_that_ran() {
+        let listed = records(
+            "MODEL s1 threads=2 preemptions=3 iterations=10 complete=true\n\
+             MODEL s2 threads=2 preemptions=3 iterations=10 complete=true\n\
+             SANITIZER address tests=7 reports=0",
+        );
+        let run = records("MODEL s3 threads=2 preemptions=3 iterations=10 complete=true");
+        let told: Vec<_> = compare(&listed, &run)
+            .iter()
+            .map(|one| one.to_string())
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "was run and is not listed: MODEL s3 threads=2 preemptions=3",
+                "is listed and was not run: MODEL s1 threads=2 preemptions=3",
+                "is listed and was not run: MODEL s2 threads=2 preemptions=3",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_run_that_was_not_complete_is_no_evidence() {
+        let cut = records("MODEL s1 threads=2 preemptions=3 iterations=10 complete=false");
+        assert!(cut.bounds(Kind::Model).is_empty());
+        let survived = records("MUTANT m test=s1 SURVIVED: the model passed");
+        assert!(survived.bounds(Kind::Mutant).is_empty());
+    }
+}
