@@ -202,8 +202,8 @@ impl Core {
                 self.decide(options, &prewrite).await
             }
             Err(error) => {
-                let may_be_committed =
-                    ending.is_decided_elsewhere && matches!(error, Error::Store { .. });
+                // Also where this one was refused: a copy of it may come late, and be taken.
+                let may_be_committed = ending.is_decided_elsewhere;
                 self.take_back(error, &prewrite, may_be_committed).await
             }
         };

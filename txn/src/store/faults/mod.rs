@@ -286,6 +286,10 @@ impl Store for FaultyStore {
         )
     }
 
+    fn decides_in_prewrite(&self) -> bool {
+        self.inner.decides_in_prewrite()
+    }
+
     fn commit(&self, start: Timestamp) -> Answer<'_, Timestamp> {
         self.send(
             Request::Commit,

@@ -335,11 +335,13 @@ impl Store for TikvStore {
     ) -> Answer<'a, LockAnswers> {
         Answer::waiting(async move {
             let open = self.core.registry.open(start)?;
+            // What this attempt holds already was told: a copy that is dropped takes nothing from it.
+            let locks = open.known(|known| known.not_held_by_attempt(keys));
             self.core.ask_for(&open, keys, terms)?;
             let mut call = Call {
                 store: self,
                 open: Arc::clone(&open),
-                keys,
+                locks,
             };
             let (core, asking, keys, terms) = (
                 Arc::clone(&self.core),
@@ -352,7 +354,7 @@ impl Store for TikvStore {
                 .spawn(async move { core.lock_noted(&asking, keys, terms).await });
             tokio::select! {
                 answers = task => {
-                    call.keys = &[];
+                    call.locks.clear();
                     answers.unwrap_or_else(|_| Err(TikvError::ShutDown.into()))
                 }
                 () = open.until(|known| known.is_closed.then_some(())) => Err(End::RolledBack.closed()),
@@ -450,19 +452,15 @@ impl Store for TikvStore {
 struct Call<'a> {
     store: &'a TikvStore,
     open: Arc<Open>,
-    keys: &'a [LockKey],
+    locks: Vec<(Bytes, u64)>,
 }
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        if self.keys.is_empty() {
+        let locks = std::mem::take(&mut self.locks);
+        if locks.is_empty() {
             return;
         }
-        let locks: Vec<(Bytes, u64)> = self
-            .keys
-            .iter()
-            .map(|key| (key.key.clone(), key.attempt))
-            .collect();
         self.open.known(|known| {
             locks
                 .iter()

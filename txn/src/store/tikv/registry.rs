@@ -16,7 +16,7 @@
 use super::ended::{End, Ended};
 use crate::error::Error;
 use crate::lock::LockMode;
-use crate::store::{COUNTER_BITS, Timestamp, TxnStatus, lock};
+use crate::store::{COUNTER_BITS, LockKey, Timestamp, TxnStatus, lock};
 use bytes::Bytes;
 use dashmap::DashMap;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -170,6 +170,16 @@ impl Known {
     /// Notes that an attempt was given back.
     pub(super) fn give_back(&mut self, attempt: u64) {
         self.given_back.insert(attempt);
+    }
+
+    /// Keys with their attempts, but for those that the same attempt holds.
+    pub(super) fn not_held_by_attempt(&self, keys: &[LockKey]) -> Vec<(Bytes, u64)> {
+        let is_held = |key: &&LockKey| {
+            let held = self.held.get(&key.key);
+            held.is_some_and(|held| held.attempt == key.attempt)
+        };
+        let keys = keys.iter().filter(|key| !is_held(key));
+        keys.map(|key| (key.key.clone(), key.attempt)).collect()
     }
 
     pub(super) fn is_given_back(&self, attempt: u64) -> bool {
