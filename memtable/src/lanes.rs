@@ -8,6 +8,7 @@
 use crate::cells::{Cell, Cells};
 use crate::chain::{self, Hint, Level, Side};
 use crate::fence::Fence;
+use crate::mutant::planted;
 use crate::prefetch::prefetch;
 use crate::reclaim::Guard;
 use crate::run::{RunRef, Slot};
@@ -176,14 +177,20 @@ impl Lanes {
                 ..from
             };
         };
+        // Before the search: an item that is added meanwhile need not be above the key (E4).
+        let bounds = run.slots();
         let next = match (side, run.search(key)) {
             (Side::Last, _) => run.len(),
             (Side::At, Ok(at)) => at + 1,
             (_, Ok(at) | Err(at)) => at,
         };
         let slots = run.slots();
+        let bounds = match planted("bound-added-meanwhile") {
+            true => slots,
+            false => bounds,
+        };
         Place {
-            bound: slots.get(next).map_or(run.range().high, |slot| slot.fence),
+            bound: bounds.get(next).map_or(run.range().high, |slot| slot.fence),
             below: match next.checked_sub(1) {
                 Some(at) => Some(slots[at].below),
                 None => lane.last_item_before(run, guard),

@@ -17,6 +17,9 @@
 //!   into the leaf as it is by then. So nobody waits for anybody.
 //! * E3: the claim expects the length that the key was searched at, and a length never comes back: so the key is still absent, and
 //!   greater than all. A run that is no longer in its cell was sealed before it was replaced, so nothing is added to it.
+//! * E4: who reads the length twice may find more the second time. A place that a search found is one in every later picture, but
+//!   the slot that is there *then* may have come meanwhile, and be below the key or the key's own: what the key is below has to be
+//!   read in a picture from before the search.
 
 use super::{Kind, RunRef, Slot, head};
 use crate::mutant::planted;

@@ -123,3 +123,20 @@ fn s25_append_with_remove() {
         assert_exact(&table, &[("a", "1"), ("b", "2"), ("d", "4")]);
     });
 }
+
+/// A leaf is listed behind all others of its lane while somebody descends there, to a key that went with it.
+#[test]
+fn s25_listing_with_get() {
+    model("s25_listing_with_get", 3, 220, || {
+        let keys = ["a", "b", "c", "d", "e", "f", "g", "i"];
+        let all = keys.map(|key| (key, key));
+        let table = table(&all);
+        let there = Arc::clone(&table);
+        let writer = spawn(move || {
+            there.insert("h", "h").unwrap();
+        });
+        assert_eq!(table.get("i").as_deref(), Some(&b"i"[..]));
+        writer.join().unwrap();
+        assert_eq!(forward(&table).len(), 9);
+    });
+}
