@@ -143,6 +143,12 @@ impl Cluster {
         self.state.data(|data| data.engine.locks())
     }
 
+    /// How many requests the stores are carrying out. What they have received they carry out to the end, also if the
+    /// client has given up.
+    pub fn requests(&self) -> usize {
+        self.state.served.load(Ordering::Acquire)
+    }
+
     /// How many lock requests wait.
     pub fn waiting(&self) -> usize {
         self.state.data(|data| data.waits.count())

@@ -6,7 +6,7 @@ use crate::topology::Topology;
 use crate::waits::Waits;
 use bytes::Bytes;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use untorn_txn::store::{COUNTER_BITS, Timestamp};
@@ -30,6 +30,8 @@ pub(crate) struct State {
     newest: AtomicU64,
     safe_point: AtomicU64,
     pd_is_lost: AtomicBool,
+    /// Requests to stores that are being carried out.
+    pub(crate) served: AtomicUsize,
     /// PD's, then those of the stores.
     addresses: OnceLock<Vec<SocketAddr>>,
 }
@@ -44,6 +46,7 @@ impl State {
             newest: AtomicU64::new(0),
             safe_point: AtomicU64::new(0),
             pd_is_lost: AtomicBool::new(false),
+            served: AtomicUsize::new(0),
             addresses: OnceLock::new(),
         }
     }

@@ -35,14 +35,16 @@ pub(crate) struct Place {
 }
 
 impl Waits {
-    /// Takes a place, or tells of the circle that would be closed by it.
+    /// Takes a place, or tells of the circle that would be closed by it; not for the first lock of a transaction, which
+    /// closes none.
     pub(crate) fn enter(
         &mut self,
         start: Timestamp,
         key: &Bytes,
         holders: Vec<Timestamp>,
+        is_first_lock: bool,
     ) -> Result<Place, KeyError> {
-        for &holder in &holders {
+        for &holder in holders.iter().filter(|_| !is_first_lock) {
             if let Some(mut wait_chain) = self.path(holder, start, &mut Vec::new()) {
                 wait_chain.push(edge(start, holder, key));
                 return Err(KeyError {

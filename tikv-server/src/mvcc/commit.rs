@@ -59,30 +59,24 @@ impl Engine {
         Ok(())
     }
 
-    /// Does to locks of a transaction what was decided; those that are not there stay away.
+    /// Does to locks of a transaction what was decided: to those on these keys or, where none is named, to all.
     pub(crate) fn resolve(
         &mut self,
         keys: &[Bytes],
         start: Timestamp,
         at: Timestamp,
     ) -> Result<(), KeyError> {
-        let held: Vec<Bytes> = if keys.is_empty() {
+        let all: Vec<Bytes> = if keys.is_empty() {
             let holds = |(_, key): &(&Bytes, &Key)| key.lock_of(start).is_some();
-            self.keys
-                .iter()
-                .filter(holds)
-                .map(|(name, _)| name.clone())
-                .collect()
+            let held = self.keys.iter().filter(holds);
+            held.map(|(name, _)| name.clone()).collect()
         } else {
-            keys.iter()
-                .filter(|name| self.key(name).lock_of(start).is_some())
-                .cloned()
-                .collect()
+            keys.to_vec()
         };
         if at == 0 {
-            self.roll_back(&held, start)
+            self.roll_back(&all, start)
         } else {
-            self.commit(&held, start, at)
+            self.commit(&all, start, at)
         }
     }
 }

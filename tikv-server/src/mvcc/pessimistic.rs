@@ -96,7 +96,9 @@ impl Engine {
         }
         let conflict_ts = newer.map_or(0, |(at, _)| at);
         let value = key.value_at(Timestamp::MAX).cloned();
-        if value.is_some() && mutation.assertion == Assertion::NotExist as i32 {
+        // What a transaction holds already is not checked again, and what is locked over a conflict is not yet.
+        let is_to_check = conflict_ts == 0 && key.lock_of(start).is_none();
+        if is_to_check && value.is_some() && mutation.assertion == Assertion::NotExist as i32 {
             return Err(KeyError {
                 already_exist: Some(AlreadyExist {
                     key: mutation.key.clone(),

@@ -11,8 +11,10 @@ use untorn_txn::store::tikv::proto::kvrpcpb::{
 /// What a mutation comes to.
 enum Checked {
     Write,
-    /// It was put down before.
+    /// It was put down before, by async commit at this timestamp at least; else zero.
     Done(Timestamp),
+    /// All of it was committed before.
+    Committed(Timestamp),
     /// Only a check.
     Nothing,
 }
@@ -25,6 +27,7 @@ impl Engine {
         for (at, mutation) in request.mutations.iter().enumerate() {
             let key = self.key(&mutation.key);
             match check(key, request, at, mutation, &mut failed_assertion) {
+                Ok(Checked::Committed(at)) => return self.was_committed(request, at),
                 Ok(outcome) => checked.push(outcome),
                 Err(error) => {
                     let is_locked = error.locked.is_some();
@@ -50,14 +53,16 @@ impl Engine {
             .max(request.start_version + 1)
             .max(request.for_update_ts + 1)
             .max(request.min_commit_ts);
-        if request.try_one_pc && self.decides {
+        let is_down = |checked: &Checked| matches!(checked, Checked::Done(_));
+        if request.try_one_pc && self.decides && !checked.iter().any(is_down) {
             return self.commit_at_once(request, checked, drawn);
         }
-        let is_async = request.use_async_commit && self.decides;
+        let is_declined = |checked: &Checked| matches!(checked, Checked::Done(0));
+        let is_async = request.use_async_commit && self.decides && !checked.iter().any(is_declined);
         let mut min_commit_ts = 0;
         for (mutation, checked) in request.mutations.iter().zip(checked) {
             match checked {
-                Checked::Nothing => {}
+                Checked::Nothing | Checked::Committed(_) => {}
                 Checked::Done(at) => min_commit_ts = min_commit_ts.max(at),
                 Checked::Write => {
                     let mut lock = lock_of(request, mutation);
@@ -81,16 +86,21 @@ impl Engine {
         }
     }
 
+    /// The answer to a copy that comes after the commit.
+    fn was_committed(&self, request: &PrewriteRequest, at: Timestamp) -> PrewriteResponse {
+        PrewriteResponse {
+            min_commit_ts: if request.use_async_commit { at } else { 0 },
+            one_pc_commit_ts: if request.try_one_pc { at } else { 0 },
+            ..PrewriteResponse::default()
+        }
+    }
+
     fn commit_at_once(
         &mut self,
         request: &PrewriteRequest,
         checked: Vec<Checked>,
         at: Timestamp,
     ) -> PrewriteResponse {
-        let before = checked.iter().find_map(|checked| match checked {
-            Checked::Done(at) => Some(*at),
-            _ => None,
-        });
         for (mutation, checked) in request.mutations.iter().zip(checked) {
             let key = self.key(&mutation.key);
             if let Checked::Write = checked {
@@ -101,7 +111,7 @@ impl Engine {
             }
         }
         PrewriteResponse {
-            one_pc_commit_ts: before.unwrap_or(at),
+            one_pc_commit_ts: at,
             ..PrewriteResponse::default()
         }
     }
@@ -118,6 +128,14 @@ fn check(
     let is_pessimistic = request.for_update_ts != 0;
     let action = request.pessimistic_actions.get(at).copied().unwrap_or(0);
     let must_be_locked = is_pessimistic && action == PessimisticAction::DoPessimisticCheck as i32;
+    let is_retry = request
+        .context
+        .as_ref()
+        .is_some_and(|context| context.is_retry_request);
+    // Taken without a look at what was committed: even at what this transaction has, so such a request must not come twice
+    // without saying so.
+    let is_unchecked =
+        is_pessimistic && action == PessimisticAction::SkipPessimisticCheck as i32 && !is_retry;
     let is_shared = mutation.op == Op::SharedLock as i32;
     let lost = |why: &str| {
         aborted(format!(
@@ -126,7 +144,8 @@ fn check(
     };
     if let Some(own) = key.lock_of(start) {
         if own.kind != Kind::Pessimistic {
-            return Ok(Checked::Done(own.min_commit_ts));
+            let is_async = own.secondaries.is_some();
+            return Ok(Checked::Done(if is_async { own.min_commit_ts } else { 0 }));
         }
         let expected = request
             .for_update_ts_constraints
@@ -138,8 +157,8 @@ fn check(
         if must_be_locked {
             return Ok(Checked::Write);
         }
-    } else if let Some(committed) = key.commit_of(start) {
-        return Ok(Checked::Done(committed));
+    } else if let Some(committed) = key.commit_of(start).filter(|_| !is_unchecked) {
+        return Ok(Checked::Committed(committed));
     } else if must_be_locked {
         if key.in_the_way(start, is_shared).next().is_some() {
             return Err(lost("somebody else holds the key"));
@@ -151,7 +170,11 @@ fn check(
             .then_some(Checked::Write)
             .ok_or_else(|| lost("the key was written since"));
     }
-    if let Some(error) = locked(&mutation.key, key.in_the_way(start, is_shared)) {
+    if let Some(mut error) = locked(&mutation.key, key.in_the_way(start, is_shared)) {
+        if let (true, Some(lock)) = (is_pessimistic, &mut error.locked) {
+            // TiKV tells a pessimistic transaction nothing of how long the lock lives.
+            lock.lock_ttl = 0;
+        }
         return Err(error);
     }
     if key.rollbacks.contains(&start) {
@@ -163,8 +186,7 @@ fn check(
             Reason::SelfRolledBack,
         ));
     }
-    let is_checked = !is_pessimistic || action == PessimisticAction::DoConstraintCheck as i32;
-    if is_checked && let Some((at, write)) = key.newest().filter(|(at, _)| *at > start) {
+    if !is_unchecked && let Some((at, write)) = key.newest().filter(|(at, _)| *at > start) {
         return Err(conflict(
             request,
             mutation,

@@ -28,7 +28,8 @@ impl Engine {
         } else {
             (&request.start_key, &request.end_key)
         };
-        if !upper.is_empty() && lower >= upper {
+        // From the back, TiKV takes an upper border that is empty for the first key of all.
+        if (request.reverse || !upper.is_empty()) && lower >= upper {
             return Vec::new();
         }
         let end = if upper.is_empty() {

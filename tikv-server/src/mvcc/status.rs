@@ -1,6 +1,6 @@
 //! How far a transaction has come, and signs of life.
 
-use super::{Engine, Kind, aborted};
+use super::{Engine, Kind, Lock, aborted};
 use bytes::Bytes;
 use untorn_txn::store::COUNTER_BITS;
 use untorn_txn::store::tikv::proto::kvrpcpb::{
@@ -21,8 +21,17 @@ impl Engine {
             ..CheckTxnStatusResponse::default()
         };
         let key = self.key(primary);
+        let names_another = |lock: &Lock| request.verify_is_primary && lock.primary != *primary;
+        if !request.resolving_pessimistic_lock
+            && key
+                .lock_of(start)
+                .is_some_and(|lock| lock.kind == Kind::Pessimistic && names_another(lock))
+        {
+            // A lock that was written names its primary rightly, so this one is left over.
+            key.remove_lock(start);
+        }
         if let Some(lock) = key.lock_of_mut(start) {
-            if request.verify_is_primary && lock.primary != *primary {
+            if names_another(lock) {
                 return CheckTxnStatusResponse {
                     error: Some(KeyError {
                         primary_mismatch: Some(PrimaryMismatch {

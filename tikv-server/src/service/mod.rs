@@ -57,6 +57,7 @@ struct Unary<F>(F);
 
 impl<Q, A, F, Running> Service<tonic::Request<Q>> for Unary<F>
 where
+    A: Send + 'static,
     F: FnOnce(Q) -> Running + Clone,
     Running: Future<Output = Result<A, Status>> + Send + 'static,
 {
@@ -69,8 +70,14 @@ where
     }
 
     fn call(&mut self, request: tonic::Request<Q>) -> Self::Future {
-        let running = (self.0.clone())(request.into_inner());
-        Box::pin(async move { running.await.map(tonic::Response::new) })
+        // What was received is carried out, also if the caller is gone.
+        let running = tokio::spawn((self.0.clone())(request.into_inner()));
+        Box::pin(async move {
+            let ran = running
+                .await
+                .unwrap_or_else(|error| Err(Status::internal(error.to_string())));
+            ran.map(tonic::Response::new)
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use crate::state::{Data, State};
 use bytes::Bytes;
 use http::{Request, Response};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
 use tonic::Status;
@@ -54,6 +55,23 @@ pub(super) async fn serve(state: Arc<State>, store: u64, request: Request<Body>)
     }
 }
 
+/// A request that is being carried out.
+struct Served(Arc<State>);
+
+impl Served {
+    fn new(state: &Arc<State>) -> Self {
+        // Only a count, for who looks at it.
+        state.served.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(state))
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.0.served.fetch_sub(1, Ordering::Release);
+    }
+}
+
 fn lost() -> Status {
     Status::unavailable("the connection failed, as planned")
 }
@@ -92,6 +110,7 @@ async fn answer<R: Serve>(
     store: u64,
     mut request: R,
 ) -> Result<R::Response, Status> {
+    let _served = Served::new(&state);
     let keys = request.keys();
     let fault = match befall(&state, store, &mut request, &keys).await? {
         Ok(fault) => fault,
@@ -116,6 +135,7 @@ async fn answer_lock(
     store: u64,
     mut request: PessimisticLockRequest,
 ) -> Result<PessimisticLockResponse, Status> {
+    let _served = Served::new(&state);
     let keys: Vec<Bytes> = request
         .mutations
         .iter()
@@ -140,6 +160,7 @@ async fn lock(state: &Arc<State>, request: &PessimisticLockRequest) -> Pessimist
         millis => Duration::from_millis(u64::try_from(millis).unwrap_or(0)),
     };
     let end = Instant::now() + wait;
+    let start = request.start_version;
     let failed = |error| PessimisticLockResponse {
         errors: vec![error],
         ..PessimisticLockResponse::default()
@@ -157,7 +178,7 @@ async fn lock(state: &Arc<State>, request: &PessimisticLockRequest) -> Pessimist
             } => {
                 let place = data
                     .waits
-                    .enter(request.start_version, &key, holders.clone());
+                    .enter(start, &key, holders.clone(), request.is_first_lock);
                 place.map(|place| (place, holders, error)).map_err(failed)
             }
         });

@@ -86,11 +86,22 @@ impl Cluster {
     /// answers, each with the items that it is about.
     pub(super) async fn spread<I: Keyed, R: RegionRequest>(
         self: &Arc<Self>,
-        mut items: Vec<I>,
+        items: Vec<I>,
         make: impl Fn(&[I]) -> R,
         wait: Duration,
     ) -> Result<Vec<(Vec<I>, R::Response)>, TikvError> {
         let mut retry = Retry::new(self.options.patience + wait);
+        self.spread_by(&mut retry, items, make, wait).await
+    }
+
+    /// As [`spread`](Self::spread), by attempts of the caller.
+    pub(super) async fn spread_by<I: Keyed, R: RegionRequest>(
+        self: &Arc<Self>,
+        retry: &mut Retry,
+        mut items: Vec<I>,
+        make: impl Fn(&[I]) -> R,
+        wait: Duration,
+    ) -> Result<Vec<(Vec<I>, R::Response)>, TikvError> {
         let mut answers = Vec::new();
         while !items.is_empty() {
             let mut missed = None;
@@ -121,7 +132,7 @@ impl Cluster {
                 let key = items
                     .first()
                     .map_or_else(Bytes::new, |item| item.key().clone());
-                missed.pause(&mut retry, &key).await?;
+                missed.pause(retry, &key).await?;
             }
         }
         Ok(answers)

@@ -73,7 +73,7 @@ impl TikvCore {
             match answer.error {
                 None => {
                     return Ok(End::Committed {
-                        at,
+                        at: self.committed_at(open, primary, at).await?,
                         by_prewrite: None,
                     });
                 }
@@ -92,12 +92,33 @@ impl TikvCore {
                             by_prewrite: None,
                         }),
                         Standing::RolledBack | Standing::Unknown => Ok(End::RolledBack),
-                        Standing::Locked { .. } => {
+                        Standing::Locked { .. } | Standing::Elsewhere => {
                             Err(super::resolve::refused("a commit", error).into())
                         }
                     };
                 }
             }
+        }
+    }
+
+    /// When a transaction was committed whose commit at a timestamp succeeded: earlier, if a copy of its prewrite did it.
+    async fn committed_at(
+        &self,
+        open: &Open,
+        primary: Bytes,
+        at: Timestamp,
+    ) -> Result<Timestamp, Error> {
+        if !open.known(|known| known.may_be_one_phase) {
+            return Ok(at);
+        }
+        let inquiry = Inquiry {
+            primary,
+            start: open.start,
+            ..Inquiry::default()
+        };
+        match self.cluster.inquire(&inquiry).await? {
+            Standing::Committed(at) => Ok(at),
+            _ => Ok(at),
         }
     }
 

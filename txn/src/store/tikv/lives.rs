@@ -3,8 +3,8 @@
 use super::TikvCore;
 use super::ended::End;
 use super::proto::kvrpcpb::TxnHeartBeatRequest;
-use super::registry::Open;
-use super::resolve::{Inquiry, Standing, refused};
+use super::registry::{Decision, Open};
+use super::resolve::{Inquiry, Standing, refused, strayed};
 use crate::error::Error;
 use crate::store::{Timestamp, TxnStatus};
 use bytes::Bytes;
@@ -69,12 +69,18 @@ impl TikvCore {
             }
             None => given,
         };
+        // None while it is about to be decided.
+        let decision = open.as_ref().map(|open| open.decision.try_lock());
+        let is_busy = matches!(decision, Some(Err(_)));
+        // A prewrite that may decide and was not answered may still come, unless its primary is rolled back.
+        let may_be_decided =
+            |open: &Arc<Open>| open.known(|known| known.may_be_decided) && !is_busy;
         let now = self.now().await?;
         let inquiry = Inquiry {
             primary,
             start,
             now,
-            rolls_back_unknown: open.is_none(),
+            rolls_back_unknown: open.as_ref().is_none_or(may_be_decided),
             ..Inquiry::default()
         };
         let standing = match self.cluster.inquire(&inquiry).await? {
@@ -91,23 +97,22 @@ impl TikvCore {
         };
         let end = match standing {
             Standing::Locked { .. } => return Ok(TxnStatus::Open),
+            Standing::Unknown if is_busy => return Ok(TxnStatus::Open),
             Standing::Committed(at) => End::Committed {
                 at,
                 by_prewrite: None,
             },
             Standing::RolledBack | Standing::Unknown => End::RolledBack,
+            Standing::Elsewhere => return Err(strayed(&inquiry).into()),
         };
-        if let Some(open) = open {
-            self.ended_elsewhere(&open, end);
+        if let (Some(open), Some(Ok(mut decision))) = (&open, decision) {
+            self.ended_elsewhere(open, &mut decision, end);
         }
         Ok(end.into())
     }
 
-    /// Notes an end that the cluster knows of, unless somebody is about to find it out.
-    fn ended_elsewhere(self: &Arc<Self>, open: &Arc<Open>, end: End) {
-        let Ok(mut decision) = open.decision.try_lock() else {
-            return;
-        };
+    /// Notes an end that the cluster knows of.
+    fn ended_elsewhere(self: &Arc<Self>, open: &Arc<Open>, decision: &mut Decision, end: End) {
         if decision.end.is_some() {
             return;
         }

@@ -356,7 +356,7 @@ fn lock_request(
     at: Timestamp,
     wait_timeout: i64,
 ) -> PessimisticLockRequest {
-    let mutations = open.known(|known| {
+    let (mutations, is_first_lock) = open.known(|known| {
         let mutation = |key: &LockKey| {
             let held = known.held.get(&key.key).map(|held| held.mode);
             let op = match terms.mode {
@@ -375,7 +375,10 @@ fn lock_request(
                 },
             }
         };
-        keys.iter().map(mutation).collect()
+        (
+            keys.iter().map(mutation).collect(),
+            known.surely_holds_nothing(),
+        )
     });
     let wake_up_mode = if terms.force {
         PessimisticLockWakeUpMode::WakeUpModeForceLock
@@ -389,7 +392,8 @@ fn lock_request(
         start_version: open.start,
         lock_ttl: open.ttl_ms(terms.ttl),
         for_update_ts: at,
-        is_first_lock: keys.iter().any(|key| key.key == terms.primary),
+        // Then TiKV looks for no deadlock.
+        is_first_lock: is_first_lock && keys.iter().any(|key| key.key == terms.primary),
         wait_timeout,
         return_values: terms.value || terms.only_if_exists,
         min_commit_ts: at + 1,

@@ -83,10 +83,11 @@ impl TikvCore {
             return answer_again(end);
         }
         let items = items(open, request)?;
-        let is_pessimistic = items
+        let is_trusting = items
             .iter()
-            .any(|item| item.held.is_some() || item.mutation.guard != Guard::Checked);
-        let for_update_ts = open.known(|known| {
+            .any(|item| item.mutation.guard == Guard::Trusted);
+        let has_locked = |item: &Item| item.held.is_some() || item.mutation.guard == Guard::Locked;
+        let (is_pessimistic, for_update_ts) = open.known(|known| {
             known.primary = Some(request.primary.clone());
             let put_down = items
                 .iter()
@@ -94,10 +95,10 @@ impl TikvCore {
             known
                 .put_down
                 .extend(put_down.map(|item| item.key().clone()));
-            known
-                .for_update_ts
-                .max(request.for_update_ts)
-                .max(open.start)
+            let is_pessimistic =
+                is_trusting || items.iter().any(has_locked) || !known.returning.is_empty();
+            let newest = known.for_update_ts.max(request.for_update_ts);
+            (is_pessimistic, newest.max(open.start))
         });
         let is_shared = items
             .iter()
@@ -108,28 +109,42 @@ impl TikvCore {
             && self.cluster.options.async_commit
             && items.len() <= ASYNC_KEYS
             && key_bytes <= ASYNC_BYTES;
-        let one_phase = may_decide && self.cluster.options.one_phase;
+        // A copy of one that trusts, and comes after the commit, would commit once more.
+        let one_phase = may_decide && self.cluster.options.one_phase && !is_trusting;
         let floor = if is_async || one_phase {
             self.now().await?
         } else {
             0
         };
+        // One that comes again asks for the same: whoever meets the locks takes the largest of their timestamps.
+        let (mut is_again, min_commit_ts) = open.known(|known| {
+            let before = known.prewritten_from;
+            let from = before.unwrap_or(for_update_ts.max(floor) + 1);
+            known.prewritten_from = Some(from);
+            (before.is_some(), from)
+        });
         let others = items.iter().filter(|item| *item.key() != request.primary);
         let others = others.filter(|item| item.mutation.op != MutationOp::CheckNotExists);
         let plan = Plan {
             open,
             request,
             for_update_ts: if is_pessimistic { for_update_ts } else { 0 },
-            min_commit_ts: for_update_ts.max(floor) + 1,
+            min_commit_ts,
             count: items.len(),
             secondaries: is_async.then(|| others.map(|item| item.key().clone()).collect()),
             one_phase,
         };
         open.known(|known| known.may_be_decided |= is_async || one_phase);
-        let decided = self.send_prewrite(&plan, items).await;
-        if !matches!(decided, Err(Error::Store { .. })) {
-            open.known(|known| known.may_be_decided = false);
-        }
+        let decided = self.send_prewrite(&plan, items, &mut is_again).await;
+        open.known(|known| {
+            known.may_be_one_phase |= one_phase && is_again;
+            // A copy may come late, and be taken, where this one was refused.
+            known.may_be_decided &= match decided {
+                Ok(_) => false,
+                Err(Error::Store { .. }) => true,
+                Err(_) => is_again,
+            };
+        });
         match decided? {
             None => Ok(Prewritten::Undecided),
             Some((at, is_one_phase)) => {
@@ -148,11 +163,13 @@ impl TikvCore {
     }
 
     /// Sends all mutations until they are put down, within the budget for locks of others. Gives the commit
-    /// timestamp, and whether it is one of one phase, where that was decided along with it.
+    /// timestamp, and whether it is one of one phase, where that was decided along with it; and notes whether there may be
+    /// copies.
     async fn send_prewrite(
         self: &Arc<Self>,
         plan: &Plan<'_>,
         items: Vec<Item>,
+        is_again: &mut bool,
     ) -> Result<Option<(Timestamp, bool)>, Error> {
         let began = Instant::now();
         let mut pause = FIRST_PAUSE;
@@ -161,7 +178,16 @@ impl TikvCore {
         let mut one_phase = None;
         loop {
             let make = |batch: &[Item]| plan.request_of(batch);
-            let answers = self.cluster.spread(left, make, Duration::ZERO).await?;
+            let mut retry = self.cluster.retry();
+            if *is_again {
+                retry = retry.again();
+            }
+            let sent = self
+                .cluster
+                .spread_by(&mut retry, left, make, Duration::ZERO);
+            let answers = sent.await;
+            *is_again |= retry.is_retried();
+            let answers = answers?;
             left = Vec::new();
             let mut failures = Vec::new();
             let mut locks = Vec::new();

@@ -111,7 +111,12 @@ impl Cluster {
             };
             let limit = PAGE.min(request.limit - pairs.len());
             let (start_key, end_key) = if request.reverse {
-                (end.clone(), begin.clone())
+                (
+                    Some(end.clone())
+                        .filter(|end| !end.is_empty())
+                        .unwrap_or_else(behind_all),
+                    begin.clone(),
+                )
             } else {
                 (begin.clone(), end.clone())
             };
@@ -204,6 +209,12 @@ impl Passed {
             ..Context::default()
         }
     }
+}
+
+/// Behind every key: from the back, an empty border would be before them all. TiKV takes no key of so many bytes.
+fn behind_all() -> Bytes {
+    const LONGEST_KEY: usize = 8 << 10;
+    vec![0xff; LONGEST_KEY].into()
 }
 
 fn first_of(bound: &Bound<Bytes>) -> Bytes {

@@ -214,6 +214,14 @@ impl RegionCache {
                 return None;
             }
             errorpb::Error {
+                store_not_match: Some(_),
+                ..
+            } => {
+                // Somebody else has its address now.
+                self.stores.remove(&region.leader.store_id);
+                None
+            }
+            errorpb::Error {
                 server_is_busy: Some(busy),
                 ..
             } => return Some(Duration::from_millis(busy.backoff_ms)),

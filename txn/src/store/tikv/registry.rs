@@ -58,8 +58,12 @@ pub(super) struct Known {
     /// The largest timestamp as of which any key was asked for.
     pub(super) for_update_ts: Timestamp,
     pub(super) put_down: BTreeSet<Bytes>,
-    /// A prewrite that may have decided was not answered.
+    /// A prewrite was sent, and this is the least commit timestamp that it asked for.
+    pub(super) prewritten_from: Option<Timestamp>,
+    /// A copy of a prewrite that may decide was not answered.
     pub(super) may_be_decided: bool,
+    /// It may have been committed by a copy of a prewrite of one phase, though a later one was not of one phase.
+    pub(super) may_be_one_phase: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -236,6 +240,14 @@ impl Known {
             self.returning.insert(key.clone(), held);
         }
         goes_back
+    }
+
+    /// Whether the cluster surely holds no lock for it.
+    pub(super) fn surely_holds_nothing(&self) -> bool {
+        self.held.is_empty()
+            && self.returning.is_empty()
+            && self.suspect.is_empty()
+            && self.put_down.is_empty()
     }
 
     /// Whether the cluster may hold a lock on the primary.

@@ -11,7 +11,11 @@
 //! How a transaction ended never changes, so it is remembered for its other locks.
 //!
 //! A lock whose primary is nowhere to be found may have been sent before its primary was: it is rolled back only
-//! when its own time to live is over.
+//! when its own time to live is over. To a pessimistic prewrite TiKV does not tell that time: the primary then gets
+//! a moment to come.
+//!
+//! A pessimistic lock may be left over from before its transaction chose another primary. The key that it names tells so, and
+//! only that lock is released.
 
 use super::TikvError;
 use super::cluster::Cluster;
@@ -19,11 +23,15 @@ use super::proto::kvrpcpb::{
     Action, CheckSecondaryLocksRequest, CheckTxnStatusRequest, CheckTxnStatusResponse, LockInfo,
     Op, PessimisticRollbackRequest, ResolveLockRequest,
 };
+use crate::DisplayKey;
 use crate::store::{COUNTER_BITS, Timestamp, lock};
 use bytes::Bytes;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+/// For how long a primary may come after the other locks of a prewrite, where nothing else is known.
+const UNTIL_IT_COMES: Duration = Duration::from_millis(300);
 
 /// How a lock that was in the way stands now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +104,8 @@ pub(super) enum Standing {
     },
     /// Nothing was ever heard of it, and nothing was done.
     Unknown,
+    /// The key that was asked is locked, and not its primary.
+    Elsewhere,
 }
 
 /// A question about a transaction.
@@ -164,6 +174,9 @@ impl Cluster {
             if !left.is_zero() {
                 return Ok(Found::Alive { left });
             }
+            if lock.lock_ttl == 0 {
+                tokio::time::sleep(UNTIL_IT_COMES).await;
+            }
             standing = self
                 .inquire(&Inquiry {
                     rolls_back_unknown: true,
@@ -174,6 +187,9 @@ impl Cluster {
         let decided = match standing {
             Standing::Committed(at) => at,
             Standing::RolledBack | Standing::Unknown => 0,
+            // Left over from before the transaction chose another primary. One that was written names the right one.
+            Standing::Elsewhere if is_pessimistic(lock) => 0,
+            Standing::Elsewhere => return Err(strayed(&inquiry)),
             Standing::Locked {
                 primary: Some(primary),
                 ..
@@ -213,7 +229,7 @@ impl Cluster {
             rollback_if_not_exist: inquiry.rolls_back_unknown,
             force_sync_commit: inquiry.forces_sync,
             resolving_pessimistic_lock: inquiry.of_pessimistic_lock,
-            verify_is_primary: false,
+            verify_is_primary: true,
         };
         let answer = self
             .at_key(&inquiry.primary, &request, Duration::ZERO)
@@ -309,9 +325,8 @@ fn standing_of(answer: CheckTxnStatusResponse, inquiry: &Inquiry) -> Result<Stan
         if error.txn_not_found.is_some() {
             return Ok(Standing::Unknown);
         }
-        // The lock does not name its transaction's primary (any more): it is as if the primary were nowhere.
         if error.primary_mismatch.is_some() {
-            return Ok(Standing::Unknown);
+            return Ok(Standing::Elsewhere);
         }
         return Err(refused("a transaction's status", error));
     }
@@ -326,6 +341,17 @@ fn standing_of(answer: CheckTxnStatusResponse, inquiry: &Inquiry) -> Result<Stan
         ttl: left_of(inquiry.start, answer.lock_ttl, inquiry.now),
         primary: answer.lock_info.map(Box::new),
     })
+}
+
+/// The error of a primary that says that it is none.
+pub(super) fn strayed(inquiry: &Inquiry) -> TikvError {
+    let primary = DisplayKey(&inquiry.primary);
+    TikvError::Protocol {
+        what: format!(
+            "{primary} is not the primary of transaction {}",
+            inquiry.start
+        ),
+    }
 }
 
 pub(super) fn refused(what: &str, error: super::proto::kvrpcpb::KeyError) -> TikvError {

@@ -26,12 +26,20 @@ impl Retry {
         }
     }
 
+    /// Of a request that was sent before.
+    pub(super) fn again(self) -> Self {
+        Self {
+            is_retried: true,
+            ..self
+        }
+    }
+
     /// For how long it has been tried.
     pub(super) fn waited(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// Whether this is not the first attempt.
+    /// Whether this is not the first attempt, or there was another.
     pub(super) fn is_retried(&self) -> bool {
         self.is_retried
     }

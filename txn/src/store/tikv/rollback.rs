@@ -8,7 +8,7 @@ use super::TikvCore;
 use super::ended::End;
 use super::proto::kvrpcpb::BatchRollbackRequest;
 use super::registry::Open;
-use super::resolve::{Inquiry, Standing, refused};
+use super::resolve::{Inquiry, Standing, refused, strayed};
 use crate::error::Error;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -95,6 +95,7 @@ impl TikvCore {
                 by_prewrite: None,
             }),
             Standing::RolledBack | Standing::Unknown | Standing::Locked { .. } => None,
+            Standing::Elsewhere => return Err(strayed(&inquiry).into()),
         })
     }
 

@@ -1,0 +1,305 @@
+//! Rules of TiKV that a client is easily wrong about: what is asked in vain, what comes twice, what comes late.
+#![allow(clippy::unwrap_used)]
+
+use bytes::Bytes;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+use untorn_tikv_server::{Cluster, Fault};
+use untorn_txn::store::tikv::{TikvOptions, TikvStore};
+use untorn_txn::store::{
+    Begin, Guard, LockKey, LockTerms, Mutation, MutationOp, Prewrite, Prewritten, ScanRequest,
+    Store, Timestamp, TxnStatus,
+};
+use untorn_txn::{BeginOptions, Db, Error, LockOptions};
+
+/// More than any wait here should take.
+const IN_TIME: Duration = Duration::from_secs(20);
+const IMPATIENT: Duration = Duration::from_millis(200);
+/// More requests than anybody sends here.
+const MANY: usize = 10_000;
+
+/// Two regions, cut at "m".
+fn two_regions(options: TikvOptions) -> (Cluster, Arc<TikvStore>) {
+    let cluster = Cluster::start(2).unwrap();
+    assert!(cluster.split("m"));
+    let store = TikvStore::connect_blocking([cluster.pd_endpoint()], options).unwrap();
+    (cluster, Arc::new(store))
+}
+
+fn another(cluster: &Cluster) -> Arc<TikvStore> {
+    let options = TikvOptions::default();
+    Arc::new(TikvStore::connect_blocking([cluster.pd_endpoint()], options).unwrap())
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+}
+
+fn inject_many(cluster: &Cluster, method: &str, fault: Fault) {
+    (0..MANY).for_each(|_| cluster.inject(method, fault));
+}
+
+fn put(key: &'static str) -> Mutation {
+    Mutation::new(key.into(), MutationOp::Put("v".into()))
+}
+
+fn trusted(key: &'static str) -> Mutation {
+    Mutation {
+        guard: Guard::Trusted,
+        ..put(key)
+    }
+}
+
+fn prewrite_of(mutations: Vec<Mutation>) -> Prewrite {
+    Prewrite::new(mutations)
+}
+
+async fn value(store: &TikvStore, key: &str, at: Timestamp) -> Option<Bytes> {
+    store.get(key.as_bytes(), at).await.unwrap()
+}
+
+async fn newest(store: &TikvStore, key: &str) -> Option<Bytes> {
+    let now = store.timestamp().await.unwrap();
+    value(store, key, now).await
+}
+
+/// Every copy of every request that was sent has been carried out.
+#[track_caller]
+fn all_has_come(cluster: &Cluster) {
+    let until = Instant::now() + IN_TIME;
+    while cluster.requests() > 0 {
+        assert!(Instant::now() < until, "{} requests", cluster.requests());
+        std::thread::yield_now();
+    }
+}
+
+/// TiKV takes an upper border that is empty for the first key of all, where a scan goes backwards.
+#[test]
+fn a_scan_from_the_back_begins_with_the_last_key_of_all() {
+    let (_cluster, store) = two_regions(TikvOptions::default());
+    let db = Db::new(store.clone());
+    let txn = db.blocking().begin(BeginOptions::optimistic()).unwrap();
+    for key in [&b"a"[..], b"z", &[0xff; 40]] {
+        txn.put(key, "v").unwrap();
+    }
+    txn.blocking().commit().unwrap();
+    let seen = runtime().block_on(async {
+        let everything = ScanRequest {
+            lower: Bound::Unbounded,
+            upper: Bound::Unbounded,
+            at: store.timestamp().await.unwrap(),
+            limit: 10,
+            reverse: true,
+        };
+        store.scan(&everything).await.unwrap()
+    });
+    let keys: Vec<&[u8]> = seen.iter().map(|(key, _)| &key[..]).collect();
+    assert_eq!(keys, [&[0xff; 40][..], b"z", b"a"]);
+}
+
+/// TiKV does not look again at a key that the transaction holds already: it only tells whether there is a value.
+#[test]
+fn a_key_that_is_held_and_then_presumed_absent_is_found_to_exist() {
+    let (_cluster, store) = two_regions(TikvOptions::default());
+    let db = Db::new(store);
+    let before = db.blocking().begin(BeginOptions::default()).unwrap();
+    before.put("k", "there").unwrap();
+    before.blocking().commit().unwrap();
+    let txn = db.blocking().begin(BeginOptions::default()).unwrap();
+    txn.blocking()
+        .lock_keys(["k"], LockOptions::default())
+        .unwrap();
+    txn.insert("k", "again").unwrap();
+    let refused = txn.blocking().lock_keys(["k"], LockOptions::default());
+    assert!(
+        matches!(refused, Err(Error::KeyExists { .. })),
+        "{refused:?}"
+    );
+}
+
+/// A lock that was left over names a key as its primary that is none any more: it tells nothing of the transaction.
+#[test]
+fn a_lock_that_names_a_former_primary_is_resolved_without_harm_to_that() {
+    let (cluster, store) = two_regions(TikvOptions::default());
+    let db = Db::new(another(&cluster));
+    runtime().block_on(async {
+        let start = store.begin(Begin::default()).await.unwrap();
+        let brief = Duration::from_millis(1);
+        let lock = |primary: &'static str, key: &'static str, attempt, ttl| {
+            let terms = LockTerms {
+                ttl,
+                ..LockTerms::new(primary.into())
+            };
+            (LockKey::new(key.into(), attempt), terms)
+        };
+        // "left over" names "was", "was" names "is".
+        let (key, terms) = lock("was", "was", 1, brief);
+        store.lock(start, &[key], &terms).await.unwrap();
+        let (key, terms) = lock("was", "left over", 2, brief);
+        store.lock(start, &[key], &terms).await.unwrap();
+        store.unlock(start, vec![("was".into(), 1)]).await.unwrap();
+        for (name, attempt, ttl) in [("is", 3, IN_TIME), ("was", 4, brief)] {
+            let (key, terms) = lock("is", name, attempt, ttl);
+            store.lock(start, &[key], &terms).await.unwrap();
+        }
+        let other = db.blocking().begin(BeginOptions::default()).unwrap();
+        other.blocking().get_for_update("left over").unwrap();
+        let held = cluster.locks();
+        let is_held = |name: &str| {
+            held.iter()
+                .any(|lock| lock.key == name && lock.lock_version == start)
+        };
+        assert!(is_held("is") && is_held("was"), "{held:?}");
+    });
+}
+
+/// Whoever meets the locks of an async commit takes the largest of their timestamps: the client has to take the same,
+/// however often it has asked.
+#[test]
+fn a_prewrite_that_comes_again_commits_at_what_its_locks_say() {
+    let options = TikvOptions::default().patience(IMPATIENT).one_phase(false);
+    let (cluster, store) = two_regions(options);
+    inject_many(&cluster, "KvPrewrite", Fault::LostAnswer);
+    inject_many(&cluster, "KvCommit", Fault::LostRequest);
+    runtime().block_on(async {
+        let start = store.begin(Begin::default()).await.unwrap();
+        let request = prewrite_of(vec![put("a"), put("z")]);
+        let unknown = store.prewrite(start, &request).await;
+        assert!(matches!(unknown, Err(Error::Store { .. })), "{unknown:?}");
+        cluster.heal();
+        inject_many(&cluster, "KvCommit", Fault::LostRequest);
+        let decided = store.prewrite(start, &request).await.unwrap();
+        let Prewritten::Committed { at, .. } = decided else {
+            panic!("both regions take part: {decided:?}");
+        };
+        let told = cluster.locks().iter().map(|lock| lock.min_commit_ts).max();
+        assert_eq!(told, Some(at));
+    });
+}
+
+/// TiKV takes a write that is not to be checked whatever was committed, if it is not told that the request comes again.
+#[test]
+fn a_write_that_is_not_checked_is_committed_once() {
+    for one_phase in [true, false] {
+        let options = TikvOptions::default()
+            .patience(IMPATIENT)
+            .one_phase(one_phase);
+        let (cluster, store) = two_regions(options);
+        runtime().block_on(async {
+            let start = store.begin(Begin::default()).await.unwrap();
+            let brief = Prewrite {
+                ttl: Duration::from_millis(1),
+                ..prewrite_of(vec![trusted("a"), trusted("b")])
+            };
+            inject_many(&cluster, "KvPrewrite", Fault::LostAnswer);
+            let unknown = store.prewrite(start, &brief).await;
+            assert!(matches!(unknown, Err(Error::Store { .. })), "{unknown:?}");
+            cluster.heal();
+            // Somebody takes it for dead, and finds it committed.
+            let other = another(&cluster);
+            assert!(newest(&other, "a").await.is_some() && newest(&other, "b").await.is_some());
+            let at = match store.prewrite(start, &brief).await.unwrap() {
+                Prewritten::Committed { at, .. } => at,
+                _ => store.commit(start).await.unwrap(),
+            };
+            for key in ["a", "b"] {
+                assert!(value(&other, key, at).await.is_some());
+                assert_eq!(
+                    value(&other, key, at - 1).await,
+                    None,
+                    "{key} has one version"
+                );
+            }
+        });
+    }
+}
+
+/// A commit in one request that was carried out, unanswered, and whose region was cut before it was sent again.
+#[test]
+fn a_commit_of_one_request_whose_region_was_cut_is_told_as_it_was() {
+    let options = TikvOptions::default().async_commit(false);
+    let (cluster, store) = two_regions(options);
+    cluster.inject("KvPrewrite", Fault::LostAnswer);
+    inject_many(&cluster, "KvPrewrite", Fault::Busy);
+    let db = Db::new(store.clone());
+    let txn = db.blocking().begin(BeginOptions::optimistic()).unwrap();
+    txn.put("a", "v").unwrap();
+    txn.put("c", "v").unwrap();
+    let info = std::thread::scope(|scope| {
+        let committing = scope.spawn(|| txn.blocking().commit().unwrap());
+        let until = Instant::now() + IN_TIME;
+        while cluster.faults() < 2 {
+            assert!(Instant::now() < until, "it is sent again");
+            std::thread::yield_now();
+        }
+        cluster.split("b");
+        cluster.heal();
+        committing.join().unwrap()
+    });
+    let at = info.commit_ts.unwrap();
+    runtime().block_on(async {
+        assert!(value(&store, "a", at).await.is_some());
+        assert_eq!(value(&store, "a", at - 1).await, None);
+        assert_eq!(value(&store, "c", at - 1).await, None);
+    });
+}
+
+/// What was told to be rolled back stays so, whatever comes late.
+#[test]
+fn a_prewrite_that_comes_after_the_status_was_told_is_refused() {
+    let options = TikvOptions::default()
+        .patience(IMPATIENT)
+        .call_timeout(IMPATIENT / 2);
+    let (cluster, store) = two_regions(options);
+    inject_many(&cluster, "KvPrewrite", Fault::Delay(3 * IMPATIENT));
+    inject_many(&cluster, "KvBatchRollback", Fault::LostRequest);
+    runtime().block_on(async {
+        let start = store.begin(Begin::default()).await.unwrap();
+        let request = prewrite_of(vec![put("a")]);
+        let unknown = store.prewrite(start, &request).await;
+        assert!(matches!(unknown, Err(Error::Store { .. })), "{unknown:?}");
+        let status = store.status(start, "a".into()).await.unwrap();
+        all_has_come(&cluster);
+        let other = another(&cluster);
+        let is_there = newest(&other, "a").await.is_some();
+        match status {
+            TxnStatus::Committed(_) => assert!(is_there),
+            TxnStatus::RolledBack => assert!(!is_there),
+            other => panic!("nothing is under way that could tell: {other:?}"),
+        }
+    });
+}
+
+/// TiKV tells a pessimistic transaction nothing of how long the lock lives that its prewrite meets.
+#[test]
+fn a_live_transaction_is_not_ended_by_a_pessimistic_prewrite() {
+    let options = TikvOptions::default().async_commit(false).one_phase(false);
+    let (_cluster, store) = two_regions(options);
+    runtime().block_on(async {
+        let live = store.begin(Begin::default()).await.unwrap();
+        let request = prewrite_of(vec![put("a"), put("z")]);
+        store.prewrite(live, &request).await.unwrap();
+        let start = store.begin(Begin::default()).await.unwrap();
+        let terms = LockTerms::new("b".into());
+        let keys = [LockKey::new("b".into(), 1)];
+        store.lock(start, &keys, &terms).await.unwrap();
+        let held = Mutation {
+            guard: Guard::Locked,
+            ..put("b")
+        };
+        let refused = store
+            .prewrite(start, &prewrite_of(vec![held, put("z")]))
+            .await;
+        assert!(
+            matches!(refused, Err(Error::LockNotAvailable { .. })),
+            "{refused:?}"
+        );
+        store.rollback(start).await.unwrap();
+        let at = store.commit(live).await.unwrap();
+        assert!(value(&store, "z", at).await.is_some());
+    });
+}
