@@ -344,9 +344,21 @@ impl Core {
     /// Locks what a prewrite writes and the transaction does not hold yet, one key after another.
     pub(super) async fn lock_all(&self, open: &Arc<Open>, request: &Prewrite) -> Result<(), Error> {
         let owner = open.held.at;
+        let began = Instant::now();
         let until = match request.wait {
-            Wait::For(budget) => Instant::now().checked_add(budget),
+            Wait::For(budget) => began.checked_add(budget),
             Wait::Forever | Wait::NoWait => None,
+        };
+        // A budget that the keys before have used up is a timeout.
+        let in_all = |error| match error {
+            Error::LockNotAvailable { key, holders } if !no_wait(request.wait) => {
+                Error::LockWaitTimeout {
+                    key,
+                    holders,
+                    waited: began.elapsed(),
+                }
+            }
+            other => other,
         };
         for mutation in &request.mutations {
             let held = self.locks.mode_of(owner, &mutation.key);
@@ -371,11 +383,11 @@ impl Core {
             };
             let queued = match self.ask_to_write(open, &mutation.key, &terms) {
                 Err(Error::LockNotAvailable { holders, .. }) if self.resolve(&holders) => {
-                    self.ask_to_write(open, &mutation.key, &terms)?
+                    self.ask_to_write(open, &mutation.key, &terms)
                 }
-                queued => queued?,
+                queued => queued,
             };
-            if let Some(acquire) = queued {
+            if let Some(acquire) = queued.map_err(in_all)? {
                 self.wait(owner, &mutation.key, acquire).await?;
             }
         }
