@@ -5,7 +5,6 @@ use crate::service::{Role, Server};
 use crate::state::State;
 use bytes::Bytes;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::TcpListener;
@@ -14,16 +13,18 @@ use tonic::transport::server::TcpIncoming;
 use untorn_txn::store::Timestamp;
 use untorn_txn::store::tikv::proto::kvrpcpb::LockInfo;
 
+/// One that leads, and one that may.
+const PD_MEMBERS: usize = 2;
+
 /// A running cluster. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Cluster {
     state: Arc<State>,
-    pd: SocketAddr,
     runtime: Option<Runtime>,
 }
 
 impl Cluster {
-    /// Starts PD and so many stores, with one region that holds everything.
+    /// Starts two members of PD and so many stores, with one region that holds everything.
     ///
     /// # Errors
     ///
@@ -40,21 +41,18 @@ impl Cluster {
             .thread_name("untorn-tikv-server")
             .enable_all()
             .build()?;
-        let mut addresses = Vec::new();
-        let mut listeners = Vec::new();
-        for _ in 0..=stores {
+        let mut roles: Vec<Role> = (0..PD_MEMBERS).map(Role::Pd).collect();
+        roles.extend((1..=stores).map(Role::Store));
+        let mut listeners = Vec::with_capacity(roles.len());
+        let mut addresses = Vec::with_capacity(roles.len());
+        for _ in &roles {
             let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
             addresses.push(listener.local_addr()?);
             listeners.push(listener);
         }
-        let pd = addresses[0];
-        state.listens_at(addresses);
-        for (at, listener) in listeners.into_iter().enumerate() {
-            let role = if at == 0 {
-                Role::Pd
-            } else {
-                Role::Store(at as u64)
-            };
+        let store_addresses = addresses.split_off(PD_MEMBERS);
+        state.listens_at(addresses, store_addresses);
+        for (role, listener) in roles.into_iter().zip(listeners) {
             let server = Server {
                 state: Arc::clone(&state),
                 role,
@@ -70,14 +68,24 @@ impl Cluster {
         }
         Ok(Self {
             state,
-            pd,
             runtime: Some(runtime),
         })
     }
 
-    /// Where PD listens: `127.0.0.1:port`.
+    /// Where one member of PD listens, the first leader: `127.0.0.1:port`. It tells where the others are.
     pub fn pd_endpoint(&self) -> String {
-        self.pd.to_string()
+        self.pd_endpoints().swap_remove(0)
+    }
+
+    /// Where the members of PD listen.
+    pub fn pd_endpoints(&self) -> Vec<String> {
+        let members = self.state.members().iter();
+        members.map(ToString::to_string).collect()
+    }
+
+    /// Has the other member of PD lead: the one before answers no more than who leads now.
+    pub fn transfer_pd_leader(&self) {
+        self.state.transfer_pd_leader();
     }
 
     /// The number of the cluster.

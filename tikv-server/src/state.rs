@@ -32,8 +32,10 @@ pub(crate) struct State {
     pd_is_lost: AtomicBool,
     /// Requests to stores that are being carried out.
     pub(crate) served: AtomicUsize,
-    /// PD's, then those of the stores.
-    addresses: OnceLock<Vec<SocketAddr>>,
+    /// Of PD's members and of the stores.
+    addresses: OnceLock<(Vec<SocketAddr>, Vec<SocketAddr>)>,
+    /// Which member of PD leads.
+    leader: AtomicUsize,
 }
 
 impl State {
@@ -48,24 +50,35 @@ impl State {
             pd_is_lost: AtomicBool::new(false),
             served: AtomicUsize::new(0),
             addresses: OnceLock::new(),
+            leader: AtomicUsize::new(0),
         }
     }
 
-    pub(crate) fn listens_at(&self, addresses: Vec<SocketAddr>) {
-        self.addresses.get_or_init(|| addresses);
+    pub(crate) fn listens_at(&self, members: Vec<SocketAddr>, stores: Vec<SocketAddr>) {
+        self.addresses.get_or_init(|| (members, stores));
     }
 
-    fn address(&self, index: usize) -> Option<SocketAddr> {
-        self.addresses.get()?.get(index).copied()
-    }
-
-    pub(crate) fn pd_address(&self) -> SocketAddr {
-        self.address(0).expect("set before anything is served")
+    pub(crate) fn members(&self) -> &[SocketAddr] {
+        let addresses = self.addresses.get();
+        addresses.map_or(&[], |(members, _)| members)
     }
 
     pub(crate) fn store_address(&self, id: u64) -> Option<SocketAddr> {
-        let index = usize::try_from(id).ok().filter(|&index| index > 0)?;
-        self.address(index)
+        let index = usize::try_from(id).ok()?.checked_sub(1)?;
+        self.addresses.get()?.1.get(index).copied()
+    }
+
+    pub(crate) fn leader(&self) -> usize {
+        self.leader.load(Ordering::Acquire)
+    }
+
+    /// Has the next member of PD lead.
+    pub(crate) fn transfer_pd_leader(&self) {
+        let members = self.members().len();
+        let next = |leader| Some((leader + 1) % members);
+        let _ = self
+            .leader
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
     }
 
     /// The physical part and the last logical one of so many timestamps that follow each other.

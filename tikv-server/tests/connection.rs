@@ -99,6 +99,24 @@ fn a_lost_pd_is_told_in_time_and_found_again() {
 }
 
 #[test]
+fn another_leader_of_pd_is_found_and_its_timestamps_go_on() {
+    let cluster = Cluster::start(1).unwrap();
+    let store = TikvStore::connect_blocking([cluster.pd_endpoint()], TikvOptions::default());
+    let db = Db::new(Arc::new(store.unwrap()));
+    let mut newest = 0;
+    for round in 0..4 {
+        let txn = db.blocking().begin(BeginOptions::default()).unwrap();
+        assert!(txn.start_ts() > newest);
+        cluster.transfer_pd_leader();
+        txn.put("k", format!("{round}")).unwrap();
+        newest = txn.blocking().commit().unwrap().commit_ts.unwrap();
+        cluster.split(format!("k{round}"));
+    }
+    let view = db.blocking().snapshot().unwrap();
+    assert_eq!(view.get_blocking("k").unwrap().as_deref(), Some(&b"3"[..]));
+}
+
+#[test]
 fn a_cluster_that_is_gone_is_told_in_time() {
     let cluster = Cluster::start(2).unwrap();
     let store = TikvStore::connect_blocking([cluster.pd_endpoint()], impatient()).unwrap();

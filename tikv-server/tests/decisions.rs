@@ -158,6 +158,34 @@ fn a_commit_that_nobody_answers_is_undetermined_and_looked_up_later() {
     reads(&other, &["a"], true);
 }
 
+#[test]
+fn a_store_that_is_dropped_finishes_what_it_has_decided() {
+    let (cluster, db) = two_regions(TikvOptions::default());
+    for _ in 0..2 {
+        cluster.inject("KvCommit", Fault::Delay(Duration::from_millis(100)));
+    }
+    committed(&db, &["a", "z"]);
+    assert!(!cluster.locks().is_empty());
+    drop(db);
+    no_locks_are_left(&cluster);
+}
+
+#[test]
+fn a_process_that_is_about_to_end_waits_for_what_was_decided() {
+    let cluster = Cluster::start(2).unwrap();
+    assert!(cluster.split("m"));
+    let options = TikvOptions::default();
+    let store = Arc::new(TikvStore::connect_blocking([cluster.pd_endpoint()], options).unwrap());
+    let db = Db::new(store.clone());
+    for _ in 0..2 {
+        cluster.inject("KvCommit", Fault::Delay(Duration::from_millis(100)));
+    }
+    committed(&db, &["a", "z"]);
+    assert!(!store.settle_blocking(Instant::now()), "it is under way");
+    assert!(store.settle_blocking(Instant::now() + IN_TIME));
+    assert!(cluster.locks().is_empty());
+}
+
 /// The client is gone between its prewrite and the end: whoever comes tells from the other locks.
 #[test]
 fn what_a_dead_client_has_decided_is_found_out_by_its_locks() {
@@ -227,6 +255,37 @@ fn a_forced_lock_is_granted_over_a_conflict_and_its_transaction_commits() {
         Some(&b"second"[..])
     );
     no_locks_are_left(&cluster);
+}
+
+/// Fair locking gives up a primary that was chosen in an attempt before: signs of life go to the new one.
+#[test]
+fn a_primary_of_a_second_attempt_is_kept_alive() {
+    let (cluster, db) = two_regions(TikvOptions::default());
+    let options = BeginOptions {
+        lock_ttl: Duration::from_millis(200),
+        ..BeginOptions::default()
+    };
+    let txn = db.blocking().begin(options).unwrap();
+    let lock = |key: &str| txn.blocking().lock_keys([key], LockOptions::default());
+    txn.fair_begin().unwrap();
+    lock("a").unwrap();
+    txn.fair_retry().unwrap();
+    lock("z").unwrap();
+    txn.fair_done().unwrap();
+    let lives_for = || {
+        let locks = cluster.locks();
+        let lock = locks.iter().find(|lock| lock.key == "z");
+        lock.map(|lock| lock.lock_ttl)
+    };
+    let first = lives_for();
+    let until = Instant::now() + IN_TIME;
+    while lives_for() == first {
+        assert!(Instant::now() < until, "a sign of life prolongs it");
+        lock("z").unwrap();
+    }
+    txn.put("z", "v").unwrap();
+    txn.blocking().commit().unwrap();
+    reads(&db, &["z"], true);
 }
 
 #[test]

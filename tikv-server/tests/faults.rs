@@ -39,6 +39,7 @@ struct Transfer {
     from: usize,
     to: usize,
     txn: Transaction,
+    failure: Option<Error>,
 }
 
 fn balance(value: Option<bytes::Bytes>) -> i64 {
@@ -91,6 +92,7 @@ fn attempt(
         from,
         to,
         txn,
+        failure: result.err(),
     })
 }
 
@@ -215,7 +217,14 @@ fn and_once_more(db: &Db, mut transfers: Vec<Transfer>) {
         transfers.len(),
         ended(TxnState::Undetermined)
     );
-    assert!(committed > ACCOUNTS, "some of them went through");
+    let failures: Vec<&Error> = transfers
+        .iter()
+        .filter_map(|one| one.failure.as_ref())
+        .collect();
+    assert!(
+        committed > ACCOUNTS,
+        "some of them went through: {failures:?}"
+    );
 }
 
 fn on_a_bad_wire(options: TikvOptions, seed: u64) {

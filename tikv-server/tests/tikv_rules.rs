@@ -181,41 +181,51 @@ fn a_prewrite_that_comes_again_commits_at_what_its_locks_say() {
     });
 }
 
-/// TiKV takes a write that is not to be checked whatever was committed, if it is not told that the request comes again.
+/// TiKV checks a write that is to be trusted where its request comes again.
 #[test]
-fn a_write_that_is_not_checked_is_committed_once() {
-    for one_phase in [true, false] {
-        let options = TikvOptions::default()
-            .patience(IMPATIENT)
-            .one_phase(one_phase);
-        let (cluster, store) = two_regions(options);
-        runtime().block_on(async {
-            let start = store.begin(Begin::default()).await.unwrap();
-            let brief = Prewrite {
-                ttl: Duration::from_millis(1),
-                ..prewrite_of(vec![trusted("a"), trusted("b")])
-            };
-            inject_many(&cluster, "KvPrewrite", Fault::LostAnswer);
-            let unknown = store.prewrite(start, &brief).await;
-            assert!(matches!(unknown, Err(Error::Store { .. })), "{unknown:?}");
-            cluster.heal();
-            // Somebody takes it for dead, and finds it committed.
-            let other = another(&cluster);
-            assert!(newest(&other, "a").await.is_some() && newest(&other, "b").await.is_some());
-            let at = match store.prewrite(start, &brief).await.unwrap() {
-                Prewritten::Committed { at, .. } => at,
-                _ => store.commit(start).await.unwrap(),
-            };
-            for key in ["a", "b"] {
-                assert!(value(&other, key, at).await.is_some());
-                assert_eq!(
-                    value(&other, key, at - 1).await,
-                    None,
-                    "{key} has one version"
-                );
-            }
-        });
-    }
+fn a_trusted_write_that_is_sent_again_is_no_conflict() {
+    let (cluster, store) = two_regions(TikvOptions::default());
+    let db = Db::new(another(&cluster));
+    runtime().block_on(async {
+        let start = store.begin(Begin::default()).await.unwrap();
+        let rival = db.blocking().begin(BeginOptions::default()).unwrap();
+        rival.put("a", "rival").unwrap();
+        rival.blocking().commit().unwrap();
+        cluster.inject("KvPrewrite", Fault::LostRequest);
+        let request = prewrite_of(vec![trusted("a"), trusted("b")]);
+        let prewritten = store.prewrite(start, &request).await.unwrap();
+        assert_eq!(prewritten, Prewritten::Undecided);
+        let at = store.commit(start).await.unwrap();
+        for (key, before) in [("a", Some(Bytes::from("rival"))), ("b", None)] {
+            assert_eq!(value(&store, key, at).await.as_deref(), Some(&b"v"[..]));
+            assert_eq!(value(&store, key, at - 1).await, before);
+        }
+    });
+}
+
+/// Else what is not checked would be put down over its own end.
+#[test]
+fn a_trusted_write_that_was_taken_for_dead_stays_rolled_back() {
+    let (cluster, store) = two_regions(TikvOptions::default().patience(IMPATIENT));
+    runtime().block_on(async {
+        let start = store.begin(Begin::default()).await.unwrap();
+        let brief = Prewrite {
+            ttl: Duration::from_millis(1),
+            ..prewrite_of(vec![trusted("a"), trusted("b")])
+        };
+        inject_many(&cluster, "KvPrewrite", Fault::LostAnswer);
+        let unknown = store.prewrite(start, &brief).await;
+        assert!(matches!(unknown, Err(Error::Store { .. })), "{unknown:?}");
+        cluster.heal();
+        let other = another(&cluster);
+        assert_eq!(newest(&other, "a").await, None);
+        let ended = store.prewrite(start, &brief).await;
+        assert!(
+            matches!(ended, Err(Error::TransactionClosed { .. })),
+            "{ended:?}"
+        );
+        assert_eq!(newest(&other, "b").await, None);
+    });
 }
 
 /// A commit in one request that was carried out, unanswered, and whose region was cut before it was sent again.

@@ -27,7 +27,8 @@ pub(crate) struct Server {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Role {
-    Pd,
+    /// A member of PD.
+    Pd(usize),
     Store(u64),
 }
 
@@ -45,7 +46,7 @@ impl Service<Request<Body>> for Server {
         let role = self.role;
         Box::pin(async move {
             Ok(match role {
-                Role::Pd => pd::serve(state, request).await,
+                Role::Pd(member) => pd::serve(state, member, request).await,
                 Role::Store(id) => tikv::serve(state, id, request).await,
             })
         })

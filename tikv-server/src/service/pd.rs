@@ -24,9 +24,16 @@ use untorn_txn::store::tikv::proto::pdpb::{
 
 type Asked<A> = Result<A, Status>;
 
-pub(super) async fn serve(state: Arc<State>, request: Request<Body>) -> Response<Body> {
-    if state.is_pd_lost() {
-        return Status::unavailable("this PD is lost").into_http();
+pub(super) async fn serve(
+    state: Arc<State>,
+    member: usize,
+    request: Request<Body>,
+) -> Response<Body> {
+    let asks_who_leads = request.uri().path() == GetMembersRequest::PATH;
+    if let Err(refused) = leads(&state, member)
+        && (state.is_pd_lost() || !asks_who_leads)
+    {
+        return refused.into_http();
     }
     match request.uri().path() {
         GetMembersRequest::PATH => {
@@ -63,9 +70,22 @@ pub(super) async fn serve(state: Arc<State>, request: Request<Body>) -> Response
         }
         TsoRequest::PATH => {
             let codec = ProstCodec::<TsoResponse, TsoRequest>::default();
-            Grpc::new(codec).streaming(Tso(state), request).await
+            Grpc::new(codec)
+                .streaming(Tso(state, member), request)
+                .await
         }
         _ => unknown(&request),
+    }
+}
+
+/// Whether a member is there, and leads.
+fn leads(state: &State, member: usize) -> Asked<()> {
+    if state.is_pd_lost() {
+        Err(Status::unavailable("this PD is lost"))
+    } else if state.leader() != member {
+        Err(Status::unavailable("not leader"))
+    } else {
+        Ok(())
     }
 }
 
@@ -86,15 +106,16 @@ fn header(state: &State, asked: Option<&RequestHeader>) -> Asked<Option<Response
 
 /// Every member answers this, whatever cluster is named.
 fn members(state: &State, _: GetMembersRequest) -> Asked<GetMembersResponse> {
-    let member = Member {
-        name: "pd".to_owned(),
-        member_id: 1,
-        client_urls: vec![format!("http://{}", state.pd_address())],
-    };
+    let members = (1..).zip(state.members()).map(|(number, address)| Member {
+        name: format!("pd-{number}"),
+        member_id: number,
+        client_urls: vec![format!("http://{address}")],
+    });
+    let members: Vec<Member> = members.collect();
     Ok(GetMembersResponse {
         header: header(state, None)?,
-        members: vec![member.clone()],
-        leader: Some(member),
+        leader: members.get(state.leader()).cloned(),
+        members,
     })
 }
 
@@ -136,7 +157,7 @@ fn safe_point(state: &State, request: GetGcSafePointRequest) -> Asked<GetGcSafeP
 }
 
 /// The stream of timestamps.
-struct Tso(Arc<State>);
+struct Tso(Arc<State>, usize);
 
 impl Service<tonic::Request<Streaming<TsoRequest>>> for Tso {
     type Response = tonic::Response<ReceiverStream<Asked<TsoResponse>>>;
@@ -148,17 +169,13 @@ impl Service<tonic::Request<Streaming<TsoRequest>>> for Tso {
     }
 
     fn call(&mut self, request: tonic::Request<Streaming<TsoRequest>>) -> Self::Future {
-        let state = Arc::clone(&self.0);
+        let (state, member) = (Arc::clone(&self.0), self.1);
         let mut requests = request.into_inner();
         Box::pin(async move {
             let (answers, stream) = mpsc::channel(16);
             tokio::spawn(async move {
                 while let Ok(Some(request)) = next(&mut requests).await {
-                    let answer = if state.is_pd_lost() {
-                        Err(Status::unavailable("this PD is lost"))
-                    } else {
-                        timestamps(&state, &request)
-                    };
+                    let answer = leads(&state, member).and_then(|()| timestamps(&state, &request));
                     let ends = answer.is_err();
                     if answers.send(answer).await.is_err() || ends {
                         return;

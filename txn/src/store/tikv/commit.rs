@@ -131,7 +131,7 @@ impl TikvCore {
     ) {
         let core = Arc::clone(self);
         let open = Arc::clone(open);
-        tokio::spawn(async move {
+        self.background.spawn(async move {
             let keys: Vec<Bytes> = open.known(|known| {
                 let is_due = |key: &&Bytes| with_primary || known.primary.as_ref() != Some(*key);
                 known.put_down.iter().filter(is_due).cloned().collect()

@@ -94,7 +94,7 @@ impl TikvCore {
         mut back: Vec<(Bytes, Held)>,
     ) {
         let (core, open) = (Arc::clone(self), Arc::clone(open));
-        tokio::spawn(async move {
+        self.background.spawn(async move {
             tokio::time::sleep(LOOK_AFTER + MARGIN).await;
             open.known(|known| {
                 back.retain(|(key, _)| {

@@ -136,11 +136,8 @@ impl TikvCore {
                     return Err(UPGRADE);
                 }
             }
-            known.primary.get_or_insert_with(|| terms.primary.clone());
-            if known.held.is_empty() && known.put_down.is_empty() {
-                // The one before was given up.
-                known.primary = Some(terms.primary.clone());
-            }
+            // If it is another one, the one before was given up.
+            known.primary = Some(terms.primary.clone());
             keys.iter()
                 .for_each(|key| known.asks(&key.key, key.attempt));
             Ok(())
@@ -215,7 +212,7 @@ impl TikvCore {
         Ok(answered.collect())
     }
 
-    async fn lock_keys(
+    pub(super) async fn lock_keys(
         self: &Arc<Self>,
         open: &Arc<Open>,
         keys: &[LockKey],

@@ -55,13 +55,15 @@
 //! # Runtime
 //!
 //! tonic needs tokio, so the store owns a small runtime of its own. Its answers may be awaited anywhere, also without a runtime, and
-//! the store may be dropped anywhere, also inside of one; requests that are under way then end with [`TikvError::ShutDown`], and what was to be done in the background
-//! (the locks of a commit that is decided) is left to who meets it.
+//! the store may be dropped anywhere, also inside of one. The runtime ends with it or, where something is still to be done in the background
+//! (the second phase of a commit that is decided), when that is done, [`patience`](TikvOptions::patience) later at the latest. A process that is about
+//! to end waits for it with [`settle`](TikvStore::settle); what is left over, whoever meets it clears away.
 //!
 //! # What is not there
 //!
 //! Encrypted connections, API version 2 (keyspaces), and reads from followers.
 
+mod background;
 mod call;
 mod cluster;
 pub mod codec;
@@ -91,6 +93,7 @@ use super::{
     SafePoint, ScanRequest, Store, Timestamp, TxnStatus,
 };
 use crate::error::Error;
+use background::Background;
 use bytes::Bytes;
 use call::Channels;
 use cluster::Cluster;
@@ -102,7 +105,7 @@ use registry::{Open, Registry};
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
@@ -119,6 +122,7 @@ pub struct TikvStore {
 struct TikvCore {
     cluster: Arc<Cluster>,
     registry: Registry,
+    background: Background,
     /// The newest timestamp that was seen here: nothing up to it lies in the future.
     newest: AtomicU64,
 }
@@ -158,6 +162,7 @@ impl TikvStore {
             core: Arc::new(TikvCore {
                 cluster: Arc::new(cluster),
                 registry: Registry::default(),
+                background: Background::new(handle.clone()),
                 newest: AtomicU64::new(0),
             }),
             handle,
@@ -187,14 +192,30 @@ impl TikvStore {
         self.core.registry.count()
     }
 
+    /// Waits until what was begun in the background is done: the second phase of commits that are decided, locks that are
+    /// given back. Says whether it was by the deadline. A process that ends before leaves locks, which others have to wait for until
+    /// their time to live is over.
+    pub async fn settle(&self, deadline: Instant) -> bool {
+        let idle = self.core.background.idle();
+        let waited = self
+            .handle
+            .spawn(async move { tokio::time::timeout_at(deadline.into(), idle).await });
+        matches!(waited.await, Ok(Ok(())))
+    }
+
+    /// As [`settle`](Self::settle), parking the thread.
+    pub fn settle_blocking(&self, deadline: Instant) -> bool {
+        crate::transaction::block_on(self.settle(deadline))
+    }
+
     /// Runs to its end, also if the answer is dropped once it was polled.
     fn to_the_end<'a, T: Send + 'static>(
         &self,
         run: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Answer<'a, T> {
-        let handle = self.handle.clone();
+        let core = Arc::clone(&self.core);
         Answer::waiting(async move {
-            handle
+            core.background
                 .spawn(run)
                 .await
                 .unwrap_or_else(|_| Err(TikvError::ShutDown.into()))
@@ -350,7 +371,8 @@ impl Store for TikvStore {
                 terms.clone(),
             );
             let task = self
-                .handle
+                .core
+                .background
                 .spawn(async move { core.lock_noted(&asking, keys, terms).await });
             tokio::select! {
                 answers = task => {
@@ -467,7 +489,7 @@ impl Drop for Call<'_> {
                 .for_each(|(_, attempt)| known.give_back(*attempt))
         });
         let (core, open) = (Arc::clone(&self.store.core), Arc::clone(&self.open));
-        self.store.handle.spawn(async move {
+        self.store.core.background.spawn(async move {
             if let Err(error) = core.give_back(&open, locks).await {
                 tracing::warn!(start_ts = open.start, %error, "a dropped lock is not given back");
             }
@@ -497,7 +519,17 @@ impl Drop for Shutting {
 
 impl Drop for TikvStore {
     fn drop(&mut self) {
-        drop(Shutting(self.runtime.take()));
+        let runtime = Shutting(self.runtime.take());
+        if self.core.background.is_idle() {
+            return;
+        }
+        let idle = self.core.background.idle();
+        let patience = self.core.cluster.options.patience;
+        // What is left over by then, whoever meets it clears away.
+        self.handle.spawn(async move {
+            let _runtime = runtime;
+            drop(tokio::time::timeout(patience, idle).await);
+        });
     }
 }
 

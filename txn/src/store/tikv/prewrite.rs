@@ -10,6 +10,10 @@
 //!
 //! A region may decline either; then it is an ordinary prewrite. The least timestamp that is asked for is drawn before the
 //! request is sent, so the commit stands above everything that was committed before the call.
+//!
+//! A write that is trusted is not checked by TiKV, unless its request comes again, as it may have been committed or rolled back by
+//! others meanwhile. Then a commit that is no conflict to who trusts is one, and the key is locked before it is put
+//! down.
 
 use super::TikvCore;
 use super::cluster::Keyed;
@@ -23,7 +27,10 @@ use super::resolve::{Found, each, refused};
 use crate::error::{ConflictReason, Error, Loss};
 use crate::flags::Assertion;
 use crate::lock::{LockMode, Wait};
-use crate::store::{AssertionLevel, Guard, Mutation, MutationOp, Prewrite, Prewritten, Timestamp};
+use crate::store::{
+    AssertionLevel, Guard, LockKey, LockTerms, Mutation, MutationOp, Prewrite, Prewritten,
+    Timestamp,
+};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -61,7 +68,7 @@ impl Keyed for Item {
 
 /// What is the same in all requests of one prewrite.
 struct Plan<'a> {
-    open: &'a Open,
+    open: &'a Arc<Open>,
     request: &'a Prewrite,
     /// Zero for an optimistic one.
     for_update_ts: Timestamp,
@@ -103,14 +110,15 @@ impl TikvCore {
         let is_shared = items
             .iter()
             .any(|item| item.held.is_some_and(|held| held.mode == LockMode::Shared));
-        let may_decide = request.may_decide && request.leaves_something() && !is_shared;
+        // What is trusted may have been committed by others up to now, above the least timestamp that is asked for.
+        let may_decide =
+            request.may_decide && request.leaves_something() && !is_shared && !is_trusting;
         let key_bytes: usize = items.iter().map(|item| item.key().len()).sum();
         let is_async = may_decide
             && self.cluster.options.async_commit
             && items.len() <= ASYNC_KEYS
             && key_bytes <= ASYNC_BYTES;
-        // A copy of one that trusts, and comes after the commit, would commit once more.
-        let one_phase = may_decide && self.cluster.options.one_phase && !is_trusting;
+        let one_phase = may_decide && self.cluster.options.one_phase;
         let floor = if is_async || one_phase {
             self.now().await?
         } else {
@@ -210,6 +218,13 @@ impl TikvCore {
                 }
                 left.extend(batch);
             }
+            if *is_again {
+                let conflicts = plan.conflicts_to_trust(&failures, &left);
+                if !conflicts.is_empty() && conflicts.len() == failures.len() {
+                    self.lock_trusted(plan, &conflicts, &mut left).await?;
+                    continue;
+                }
+            }
             if let Some(failure) = failures.into_iter().min_by_key(rank) {
                 return Err(failure);
             }
@@ -233,7 +248,49 @@ impl TikvCore {
     }
 }
 
+impl TikvCore {
+    /// Locks keys of which a copy of the prewrite was refused for commits that are trusted, so that the next asks for no trust.
+    async fn lock_trusted(
+        self: &Arc<Self>,
+        plan: &Plan<'_>,
+        keys: &[LockKey],
+        items: &mut [Item],
+    ) -> Result<(), Error> {
+        let request = plan.request;
+        let terms = LockTerms {
+            wait: request.wait,
+            deadline: request.deadline,
+            ttl: request.ttl,
+            ..LockTerms::new(request.primary.clone())
+        };
+        let locked = self.lock_keys(plan.open, keys, &terms).await?;
+        for item in items.iter_mut() {
+            match locked.get(item.key()) {
+                None => {}
+                Some(Ok(_)) => item.mutation.guard = Guard::Locked,
+                Some(Err(error)) => return Err(error.clone()),
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Plan<'_> {
+    /// The keys of conflicts that are none to who trusts.
+    fn conflicts_to_trust(&self, failures: &[Error], items: &[Item]) -> Vec<LockKey> {
+        let is_trusted = |key: &Bytes| {
+            let item = items.iter().find(|item| item.key() == key);
+            item.is_some_and(|item| item.mutation.guard == Guard::Trusted)
+        };
+        let conflict = |failure: &Error| match failure {
+            Error::WriteConflict { key, .. } if is_trusted(key) => {
+                Some(LockKey::new(key.clone(), 0))
+            }
+            _ => None,
+        };
+        failures.iter().filter_map(conflict).collect()
+    }
+
     fn request_of(&self, batch: &[Item]) -> PrewriteRequest {
         let is_pessimistic = self.for_update_ts != 0;
         let has_primary = batch.iter().any(|item| *item.key() == self.request.primary);

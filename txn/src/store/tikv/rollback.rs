@@ -124,7 +124,7 @@ impl TikvCore {
 
     pub(super) fn release_in_background(self: &Arc<Self>, open: &Arc<Open>) {
         let (core, open) = (Arc::clone(self), Arc::clone(open));
-        tokio::spawn(async move {
+        self.background.spawn(async move {
             let released = async {
                 core.roll_back_for_good(&open).await?;
                 core.release_rest(&open).await
