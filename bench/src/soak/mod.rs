@@ -9,6 +9,7 @@
 //! and the garbage reclaimed, no more than at rest.
 
 mod buffer;
+mod memory;
 mod payload;
 mod set;
 mod stages;
@@ -20,10 +21,12 @@ use rand::{RngExt, SeedableRng};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use untorn_memtable::{Memtable, garbage_bytes, reclaim_garbage};
+use untorn_memtable::Memtable;
 use untorn_txn::MemBuffer;
+
+pub use memory::Ceiling;
 
 /// What a round is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,15 +113,6 @@ impl Round {
                 .collect()
         })
     }
-}
-
-/// How much the process may hold, in bytes of live allocations.
-#[derive(Debug, Clone, Copy)]
-pub struct Ceiling {
-    /// During a round.
-    pub busy: usize,
-    /// After one.
-    pub rest: usize,
 }
 
 /// A run of rounds.
@@ -227,7 +221,7 @@ impl Plan {
                 threads: self.threads,
                 steps: self.steps,
             };
-            let (operations, peak) = watched(&allocated, || {
+            let (operations, peak) = memory::watched(&allocated, self.ceiling.busy, || {
                 catch_unwind(AssertUnwindSafe(|| scenario.play(&round)))
             });
             let (seed, round) = (self.seed, number);
@@ -236,7 +230,7 @@ impl Plan {
                 round,
                 scenario,
             })?;
-            let rest = at_rest(&allocated, self.ceiling.rest);
+            let rest = memory::at_rest(&allocated, self.ceiling.rest);
             let over = |when, held, allowed| Failure::Memory {
                 seed,
                 round,
@@ -264,39 +258,6 @@ impl Plan {
             }
         }
         Ok(progress)
-    }
-}
-
-/// Runs the work while another thread looks at what is allocated, every few milliseconds; answers the most that it saw.
-fn watched<T>(allocated: &(impl Fn() -> usize + Sync), work: impl FnOnce() -> T) -> (T, usize) {
-    const EVERY: Duration = Duration::from_millis(5);
-    let (peak, at_work) = (AtomicU64::new(0), AtomicBool::new(true));
-    std::thread::scope(|scope| {
-        let watcher = scope.spawn(|| {
-            while at_work.load(Ordering::Relaxed) {
-                peak.fetch_max(allocated() as u64, Ordering::Relaxed);
-                std::thread::park_timeout(EVERY);
-            }
-        });
-        let done = work();
-        at_work.store(false, Ordering::Relaxed);
-        watcher.thread().unpark();
-        drop(watcher.join());
-        (done, peak.load(Ordering::Relaxed) as usize)
-    })
-}
-
-/// What is allocated once garbage was reclaimed. Asks again for a while: threads that end may not have given back all.
-fn at_rest(allocated: &impl Fn() -> usize, allowed: usize) -> usize {
-    const PATIENCE: Duration = Duration::from_secs(5);
-    let since = Instant::now();
-    loop {
-        (0..64).for_each(|_| reclaim_garbage());
-        let held = allocated();
-        if (held <= allowed && garbage_bytes() == 0) || since.elapsed() > PATIENCE {
-            return held;
-        }
-        std::thread::yield_now();
     }
 }
 
