@@ -4,7 +4,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
-use untorn_txn::store::tikv::proto::errorpb::{self, RegionNotFound, ServerIsBusy, StaleCommand};
+use untorn_txn::store::tikv::proto::errorpb::{
+    self, RaftEntryTooLarge, RegionNotFound, ServerIsBusy, StaleCommand,
+};
 
 /// What happens to one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub enum Fault {
     RegionNotFound,
     /// The region says that the request is stale.
     StaleCommand,
+    /// The log of the region does not take so much at once.
+    TooLarge,
 }
 
 impl Fault {
@@ -55,6 +59,13 @@ impl Fault {
             }),
             Fault::StaleCommand => Some(errorpb::Error {
                 stale_command: Some(StaleCommand {}),
+                ..errorpb::Error::default()
+            }),
+            Fault::TooLarge => Some(errorpb::Error {
+                raft_entry_too_large: Some(RaftEntryTooLarge {
+                    region_id: 1,
+                    entry_size: 9 << 20,
+                }),
                 ..errorpb::Error::default()
             }),
             _ => None,

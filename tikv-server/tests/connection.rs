@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use untorn_tikv_server::{Cluster, Fault};
 use untorn_txn::store::tikv::{TikvError, TikvOptions, TikvStore};
-use untorn_txn::{BeginOptions, Db, Error};
+use untorn_txn::{BeginOptions, Db, Error, TxnState};
 
 const PATIENCE: Duration = Duration::from_millis(600);
 /// Far below any limit of gRPC or the system, far above the patience.
@@ -135,6 +135,22 @@ fn a_cluster_that_is_gone_is_told_in_time() {
         "{failed:?}"
     );
     assert!(began.elapsed() < 3 * IN_TIME);
+}
+
+#[test]
+fn what_a_region_does_not_take_is_not_sent_again() {
+    let cluster = Cluster::start(1).unwrap();
+    let store = TikvStore::connect_blocking([cluster.pd_endpoint()], TikvOptions::default());
+    let db = Db::new(Arc::new(store.unwrap()));
+    cluster.inject("KvPrewrite", Fault::TooLarge);
+    let txn = db.blocking().begin(BeginOptions::default()).unwrap();
+    txn.put("k", "v").unwrap();
+    let error = told(txn.blocking().commit());
+    assert!(
+        matches!(error, TikvError::TooLarge { region: 1, .. }),
+        "{error}"
+    );
+    assert_eq!(txn.state(), TxnState::RolledBack);
 }
 
 #[test]

@@ -192,6 +192,12 @@ impl Cluster {
         let Some(refusal) = answer.region_error_mut().take() else {
             return Ok(answer);
         };
+        if let Some(entry) = &refusal.raft_entry_too_large {
+            return Err(missed(TikvError::TooLarge {
+                region: entry.region_id,
+                size: entry.entry_size,
+            }));
+        }
         let error = TikvError::Rpc {
             method: R::PATH,
             address,

@@ -65,6 +65,14 @@ pub enum TikvError {
         /// The last failure.
         last: String,
     },
+    /// A value that the log of its region does not take.
+    #[error("{size} bytes are more than region {region} takes at once")]
+    TooLarge {
+        /// The number of the region.
+        region: u64,
+        /// What was to be written.
+        size: u64,
+    },
     /// A gRPC call failed.
     #[error("{method} at {address}: {status}")]
     Rpc {
@@ -93,6 +101,7 @@ impl TikvError {
             self,
             TikvError::BadEndpoint { .. }
                 | TikvError::WrongCluster { .. }
+                | TikvError::TooLarge { .. }
                 | TikvError::Protocol { .. }
                 | TikvError::ShutDown
         )

@@ -32,7 +32,11 @@ impl Region {
     fn new(region: metapb::Region, leader: Option<Peer>) -> Result<Self, TikvError> {
         let leader = leader.filter(|leader| leader.store_id != 0);
         let leader = leader
-            .or_else(|| region.peers.first().cloned())
+            // One that learns never leads.
+            .or_else(|| {
+                let votes = |peer: &&Peer| peer.role != metapb::PeerRole::Learner as i32;
+                region.peers.iter().find(votes).cloned()
+            })
             .ok_or_else(|| TikvError::Pd {
                 message: format!("region {} has no peers", region.id),
             })?;
