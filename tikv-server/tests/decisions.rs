@@ -1,6 +1,7 @@
 //! How commits are decided: in two phases, by the prewrite, in one request; and what becomes of them if answers are lost.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use untorn_tikv_server::{Cluster, Fault};
@@ -257,32 +258,63 @@ fn a_forced_lock_is_granted_over_a_conflict_and_its_transaction_commits() {
     no_locks_are_left(&cluster);
 }
 
+/// The times to live that a lock on a key was seen with, until there are so many: signs of life prolong them.
+#[track_caller]
+fn is_prolonged(cluster: &Cluster, key: &str, times: usize) {
+    let mut seen = BTreeSet::new();
+    let until = Instant::now() + IN_TIME;
+    while seen.len() <= times {
+        assert!(Instant::now() < until, "{key} lives for {seen:?}");
+        let locks = cluster.locks();
+        let lock = locks.iter().find(|lock| lock.key == key);
+        seen.extend(lock.map(|lock| lock.lock_ttl));
+        std::thread::yield_now();
+    }
+}
+
+fn short_lived() -> BeginOptions {
+    BeginOptions {
+        lock_ttl: Duration::from_millis(800),
+        ..BeginOptions::default()
+    }
+}
+
 /// Fair locking gives up a primary that was chosen in an attempt before: signs of life go to the new one.
 #[test]
 fn a_primary_of_a_second_attempt_is_kept_alive() {
     let (cluster, db) = two_regions(TikvOptions::default());
-    let options = BeginOptions {
-        lock_ttl: Duration::from_millis(200),
-        ..BeginOptions::default()
-    };
-    let txn = db.blocking().begin(options).unwrap();
+    let txn = db.blocking().begin(short_lived()).unwrap();
     let lock = |key: &str| txn.blocking().lock_keys([key], LockOptions::default());
     txn.fair_begin().unwrap();
     lock("a").unwrap();
     txn.fair_retry().unwrap();
     lock("z").unwrap();
     txn.fair_done().unwrap();
-    let lives_for = || {
-        let locks = cluster.locks();
-        let lock = locks.iter().find(|lock| lock.key == "z");
-        lock.map(|lock| lock.lock_ttl)
-    };
-    let first = lives_for();
-    let until = Instant::now() + IN_TIME;
-    while lives_for() == first {
-        assert!(Instant::now() < until, "a sign of life prolongs it");
-        lock("z").unwrap();
-    }
+    is_prolonged(&cluster, "z", 2);
+    txn.put("z", "v").unwrap();
+    txn.blocking().commit().unwrap();
+    reads(&db, &["z"], true);
+}
+
+/// A transaction is not taken for dead while its new primary is waited for.
+#[test]
+fn a_primary_of_a_second_attempt_may_be_waited_for() {
+    let (cluster, db) = two_regions(TikvOptions::default());
+    let holder = db.blocking().begin(short_lived()).unwrap();
+    holder.blocking().get_for_update("z").unwrap();
+    let txn = db.blocking().begin(short_lived()).unwrap();
+    let lock = |key: &str| txn.blocking().lock_keys([key], LockOptions::default());
+    txn.fair_begin().unwrap();
+    lock("a").unwrap();
+    txn.fair_retry().unwrap();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| lock("z"));
+        // For longer than a sign of life is due.
+        is_prolonged(&cluster, "z", 3);
+        holder.blocking().rollback().unwrap();
+        waiting.join().unwrap().unwrap();
+    });
+    txn.fair_done().unwrap();
     txn.put("z", "v").unwrap();
     txn.blocking().commit().unwrap();
     reads(&db, &["z"], true);

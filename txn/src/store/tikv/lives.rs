@@ -15,16 +15,11 @@ impl TikvCore {
     pub(super) async fn heartbeat(
         self: &Arc<Self>,
         open: &Arc<Open>,
-        primary: Bytes,
         ttl: Duration,
     ) -> Result<(), Error> {
-        let (primary, is_anything_sent) = open.known(|known| {
-            let primary = known.primary.clone().unwrap_or(primary);
-            (primary, known.is_anything_sent())
-        });
-        if !is_anything_sent {
+        let Some(primary) = open.known(|known| known.standing_primary()) else {
             return Ok(());
-        }
+        };
         let request = TxnHeartBeatRequest {
             context: None,
             primary_lock: primary.clone(),
@@ -60,13 +55,10 @@ impl TikvCore {
         }
         let open = self.registry.open(start).ok();
         let primary = match &open {
-            Some(open) => {
-                let sent = open.known(|known| (known.is_anything_sent(), known.primary.clone()));
-                match sent {
-                    (false, _) => return Ok(TxnStatus::Open),
-                    (true, primary) => primary.unwrap_or(given),
-                }
-            }
+            Some(open) => match open.known(|known| known.standing_primary()) {
+                Some(primary) => primary,
+                None => return Ok(TxnStatus::Open),
+            },
             None => given,
         };
         // None while it is about to be decided.

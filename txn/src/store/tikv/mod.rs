@@ -402,11 +402,11 @@ impl Store for TikvStore {
         }
     }
 
-    fn heartbeat(&self, start: Timestamp, primary: Bytes, ttl: Duration) -> Answer<'_, ()> {
+    fn heartbeat(&self, start: Timestamp, _: Bytes, ttl: Duration) -> Answer<'_, ()> {
         let core = Arc::clone(&self.core);
         self.as_long_as_wanted(async move {
             let open = core.registry.open(start)?;
-            core.heartbeat(&open, primary, ttl).await
+            core.heartbeat(&open, ttl).await
         })
     }
 

@@ -250,9 +250,11 @@ impl Known {
             && self.put_down.is_empty()
     }
 
-    /// Whether the cluster may hold a lock on the primary.
-    pub(super) fn is_anything_sent(&self) -> bool {
-        !self.held.is_empty() || !self.put_down.is_empty()
+    /// The primary, if it was granted or put down. One that is only asked for, after another was given up, tells nothing yet.
+    pub(super) fn standing_primary(&self) -> Option<Bytes> {
+        let stands =
+            |primary: &&Bytes| self.held.contains_key(*primary) || self.put_down.contains(*primary);
+        self.primary.as_ref().filter(stands).cloned()
     }
 }
 
