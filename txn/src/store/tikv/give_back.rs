@@ -1,7 +1,7 @@
 //! Locks that are given back.
 
 use super::TikvCore;
-use super::lock::LOOK_AFTER;
+use super::patience::LOOK_AFTER;
 use super::proto::kvrpcpb::PessimisticRollbackRequest;
 use super::registry::{Held, Open};
 use super::resolve::refused;

@@ -18,6 +18,7 @@
 use super::TikvCore;
 use super::cluster::Keyed;
 use super::ended::End;
+use super::patience::Patience;
 use super::proto::kvrpcpb::{
     Assertion, KeyError, Mutation, Op, PessimisticLockKeyResultType, PessimisticLockRequest,
     PessimisticLockResponse, PessimisticLockWakeUpMode,
@@ -25,15 +26,13 @@ use super::proto::kvrpcpb::{
 use super::registry::{Held, Known, Open};
 use super::resolve::{Found, each, refused};
 use crate::error::{ConflictReason, Error};
-use crate::lock::{LockMode, Wait, WaitEdge};
+use crate::lock::{LockMode, WaitEdge};
 use crate::store::{ForUpdate, LockAnswers, LockKey, LockTerms, Locked, Timestamp};
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a request stands in TiKV's queue before the holder is looked at.
-pub(super) const LOOK_AFTER: Duration = Duration::from_secs(1);
 /// A region that answers earlier than that has not let the request wait.
 const SHORTEST_LOOK: Duration = Duration::from_millis(10);
 const NO_WAIT: i64 = -1;
@@ -48,57 +47,6 @@ const NO_SHARED_LOCKS: Error = Error::OptionConflict {
 impl Keyed for LockKey {
     fn key(&self) -> &Bytes {
         &self.key
-    }
-}
-
-/// How long a call may wait.
-struct Patience {
-    began: Instant,
-    until: Option<Instant>,
-    deadline: Option<Instant>,
-}
-
-impl Patience {
-    fn new(terms: &LockTerms) -> Self {
-        let began = Instant::now();
-        let until = match terms.wait {
-            Wait::Forever => None,
-            Wait::NoWait => Some(began),
-            Wait::For(budget) => began.checked_add(budget),
-        };
-        Self {
-            began,
-            until,
-            deadline: terms.deadline,
-        }
-    }
-
-    /// What is left, and at most until the holder is to be looked at. None if nothing is.
-    fn left(&self) -> Option<Duration> {
-        let now = Instant::now();
-        let ends = [self.until, self.deadline].into_iter().flatten().min();
-        let left = ends.map_or(LOOK_AFTER, |end| end.saturating_duration_since(now));
-        Some(left.min(LOOK_AFTER)).filter(|left| !left.is_zero())
-    }
-
-    fn waits(&self) -> bool {
-        self.until != Some(self.began)
-    }
-
-    /// The error of a call that waits no longer for a key.
-    fn over(&self, key: Bytes, holders: Vec<Timestamp>) -> Error {
-        if !self.waits() {
-            return Error::LockNotAvailable { key, holders };
-        }
-        let is_first = |deadline: Instant| self.until.is_none_or(|until| deadline < until);
-        if self.deadline.is_some_and(is_first) {
-            return Error::DeadlineExceeded;
-        }
-        Error::LockWaitTimeout {
-            key,
-            holders,
-            waited: self.began.elapsed(),
-        }
     }
 }
 

@@ -18,20 +18,12 @@
 use super::TikvCore;
 use super::cluster::Keyed;
 use super::ended::End;
-use super::proto::kvrpcpb::{
-    self, AssertionLevel as Level, ForUpdateTsConstraint, KeyError, Op, PessimisticAction,
-    PrewriteRequest,
-};
-use super::registry::{Held, Open};
-use super::resolve::{Found, each, refused};
-use crate::error::{ConflictReason, Error, Loss};
-use crate::flags::Assertion;
-use crate::lock::{LockMode, Wait};
-use crate::store::{
-    AssertionLevel, Guard, LockKey, LockTerms, Mutation, MutationOp, Prewrite, Prewritten,
-    Timestamp,
-};
-use bytes::Bytes;
+use super::plan::{self, Item, Plan};
+use super::registry::Open;
+use super::resolve::{Found, each};
+use crate::error::Error;
+use crate::lock::LockMode;
+use crate::store::{Guard, LockKey, LockTerms, MutationOp, Prewrite, Prewritten, Timestamp};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,44 +32,6 @@ const ASYNC_KEYS: usize = 256;
 const ASYNC_BYTES: usize = 4 << 10;
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
-
-const UPGRADE: Error = Error::OptionConflict {
-    reason: "the transaction holds the key shared, and locks are not upgraded",
-};
-
-/// A mutation with what the transaction holds of its key.
-#[derive(Debug, Clone)]
-struct Item {
-    mutation: Mutation,
-    held: Option<Held>,
-}
-
-impl Keyed for Item {
-    fn key(&self) -> &Bytes {
-        &self.mutation.key
-    }
-
-    fn size(&self) -> usize {
-        let value = match &self.mutation.op {
-            MutationOp::Put(value) | MutationOp::Insert(value) => value.len(),
-            MutationOp::Delete | MutationOp::Lock | MutationOp::CheckNotExists => 0,
-        };
-        self.mutation.key.len() + value
-    }
-}
-
-/// What is the same in all requests of one prewrite.
-struct Plan<'a> {
-    open: &'a Arc<Open>,
-    request: &'a Prewrite,
-    /// Zero for an optimistic one.
-    for_update_ts: Timestamp,
-    min_commit_ts: Timestamp,
-    count: usize,
-    /// The keys besides the primary, for async commit.
-    secondaries: Option<Vec<Bytes>>,
-    one_phase: bool,
-}
 
 impl TikvCore {
     pub(super) async fn prewrite(
@@ -89,7 +43,7 @@ impl TikvCore {
         if let Some(end) = decision.end {
             return answer_again(end);
         }
-        let items = items(open, request)?;
+        let items = plan::items(open, request)?;
         let is_trusting = items
             .iter()
             .any(|item| item.mutation.guard == Guard::Trusted);
@@ -218,6 +172,7 @@ impl TikvCore {
                 }
                 left.extend(batch);
             }
+            left.sort_by(|one, other| one.key().cmp(other.key()));
             if *is_again {
                 let conflicts = plan.conflicts_to_trust(&failures, &left);
                 if !conflicts.is_empty() && conflicts.len() == failures.len() {
@@ -233,7 +188,6 @@ impl TikvCore {
                     .map(|at| (at, true))
                     .or(least.map(|at| (at, false))));
             }
-            left.sort_by(|one, other| one.key().cmp(other.key()));
             let mut in_the_way = None;
             for lock in locks {
                 if let Found::Alive { .. } = self.cluster.resolve(&lock, 0).await? {
@@ -246,9 +200,7 @@ impl TikvCore {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
-}
 
-impl TikvCore {
     /// Locks keys of which a copy of the prewrite was refused for commits that are trusted, so that the next asks for no trust.
     async fn lock_trusted(
         self: &Arc<Self>,
@@ -273,204 +225,6 @@ impl TikvCore {
         }
         Ok(())
     }
-}
-
-impl Plan<'_> {
-    /// The keys of conflicts that are none to who trusts.
-    fn conflicts_to_trust(&self, failures: &[Error], items: &[Item]) -> Vec<LockKey> {
-        let is_trusted = |key: &Bytes| {
-            let item = items.iter().find(|item| item.key() == key);
-            item.is_some_and(|item| item.mutation.guard == Guard::Trusted)
-        };
-        let conflict = |failure: &Error| match failure {
-            Error::WriteConflict { key, .. } if is_trusted(key) => {
-                Some(LockKey::new(key.clone(), 0))
-            }
-            _ => None,
-        };
-        failures.iter().filter_map(conflict).collect()
-    }
-
-    fn request_of(&self, batch: &[Item]) -> PrewriteRequest {
-        let is_pessimistic = self.for_update_ts != 0;
-        let has_primary = batch.iter().any(|item| *item.key() == self.request.primary);
-        let constraints = batch.iter().enumerate().filter_map(|(index, item)| {
-            let held = item.held.filter(|held| held.is_forced)?;
-            Some(ForUpdateTsConstraint {
-                index: index as u32,
-                expected_for_update_ts: held.for_update_ts,
-            })
-        });
-        PrewriteRequest {
-            context: None,
-            mutations: batch.iter().map(Item::message).collect(),
-            primary_lock: self.request.primary.clone(),
-            start_version: self.open.start,
-            lock_ttl: self.open.ttl_ms(self.request.ttl),
-            pessimistic_actions: if is_pessimistic {
-                batch.iter().map(Item::action).collect()
-            } else {
-                Vec::new()
-            },
-            txn_size: batch.len() as u64,
-            for_update_ts: self.for_update_ts,
-            min_commit_ts: self.min_commit_ts,
-            use_async_commit: self.secondaries.is_some(),
-            secondaries: self
-                .secondaries
-                .clone()
-                .filter(|_| has_primary)
-                .unwrap_or_default(),
-            // All or nothing: a part of a transaction is not committed alone.
-            try_one_pc: self.one_phase && batch.len() == self.count,
-            assertion_level: match self.request.assertions {
-                AssertionLevel::Strict => Level::Strict as i32,
-                AssertionLevel::Off | AssertionLevel::Fast => Level::Off as i32,
-            },
-            for_update_ts_constraints: constraints.collect(),
-        }
-    }
-
-    fn left(&self, began: Instant) -> Duration {
-        let wait = match self.request.wait {
-            Wait::Forever => Duration::MAX,
-            Wait::NoWait => Duration::ZERO,
-            Wait::For(budget) => budget.saturating_sub(began.elapsed()),
-        };
-        let deadline = self.request.deadline;
-        deadline.map_or(wait, |deadline| {
-            wait.min(deadline.saturating_duration_since(Instant::now()))
-        })
-    }
-
-    /// An error where a lock may not be waited for any longer.
-    fn may_wait(&self, lock: &kvrpcpb::LockInfo, began: Instant) -> Result<(), Error> {
-        if !self.left(began).is_zero() {
-            return Ok(());
-        }
-        let (key, holders) = (lock.key.clone(), vec![lock.lock_version]);
-        if self
-            .request
-            .deadline
-            .is_some_and(|deadline| deadline <= Instant::now())
-        {
-            return Err(Error::DeadlineExceeded);
-        }
-        Err(match self.request.wait {
-            Wait::For(budget) if !budget.is_zero() => Error::LockWaitTimeout {
-                key,
-                holders,
-                waited: began.elapsed(),
-            },
-            _ => Error::LockNotAvailable { key, holders },
-        })
-    }
-
-    fn failure(&self, error: KeyError) -> Error {
-        let start_ts = self.open.start;
-        if let Some(conflict) = error.conflict {
-            if conflict.reason == kvrpcpb::Reason::SelfRolledBack as i32 {
-                return End::RolledBack.closed();
-            }
-            return Error::WriteConflict {
-                key: conflict.key,
-                start_ts,
-                read_ts: start_ts,
-                conflict_start_ts: conflict.conflict_ts,
-                conflict_commit_ts: conflict.conflict_commit_ts,
-                reason: ConflictReason::Commit,
-            };
-        }
-        if let Some(exists) = error.already_exist {
-            return Error::KeyExists { key: exists.key };
-        }
-        if let Some(failed) = error.assertion_failed {
-            let assertion = match kvrpcpb::Assertion::try_from(failed.assertion) {
-                Ok(kvrpcpb::Assertion::Exist) => Assertion::Exist,
-                Ok(kvrpcpb::Assertion::NotExist) => Assertion::NotExist,
-                _ => Assertion::None,
-            };
-            return Error::AssertionFailed {
-                key: failed.key,
-                start_ts,
-                assertion,
-            };
-        }
-        if [&error.abort, &error.retryable]
-            .iter()
-            .any(|words| words.contains("PessimisticLockNotFound"))
-        {
-            return self.lost();
-        }
-        refused("a prewrite", error).into()
-    }
-
-    fn lost(&self) -> Error {
-        lost(self.open.start, self.request)
-    }
-}
-
-fn lost(start_ts: Timestamp, request: &Prewrite) -> Error {
-    Error::LockLost {
-        start_ts,
-        primary: Some(request.primary.clone()),
-        loss: Loss::Refused,
-    }
-}
-
-impl Item {
-    fn message(&self) -> kvrpcpb::Mutation {
-        let is_shared = self.held.is_some_and(|held| held.mode == LockMode::Shared);
-        let (op, value) = match &self.mutation.op {
-            MutationOp::Put(value) => (Op::Put, value.clone()),
-            MutationOp::Insert(value) => (Op::Insert, value.clone()),
-            MutationOp::Delete => (Op::Del, Bytes::new()),
-            MutationOp::Lock if is_shared => (Op::SharedLock, Bytes::new()),
-            MutationOp::Lock => (Op::Lock, Bytes::new()),
-            MutationOp::CheckNotExists => (Op::CheckNotExists, Bytes::new()),
-        };
-        let assertion = match self.mutation.assertion {
-            Assertion::Exist => kvrpcpb::Assertion::Exist,
-            Assertion::NotExist => kvrpcpb::Assertion::NotExist,
-            _ => kvrpcpb::Assertion::None,
-        };
-        kvrpcpb::Mutation {
-            op: op as i32,
-            key: self.mutation.key.clone(),
-            value,
-            assertion: assertion as i32,
-        }
-    }
-
-    fn action(&self) -> i32 {
-        let action = match self.mutation.guard {
-            Guard::Locked => PessimisticAction::DoPessimisticCheck,
-            Guard::Checked => PessimisticAction::DoConstraintCheck,
-            Guard::Trusted => PessimisticAction::SkipPessimisticCheck,
-        };
-        action as i32
-    }
-}
-
-/// The mutations, checked against what the transaction holds.
-fn items(open: &Open, request: &Prewrite) -> Result<Vec<Item>, Error> {
-    open.known(|known| {
-        let item = |mutation: &Mutation| {
-            let held = known.held.get(&mutation.key).copied();
-            let is_shared = held.is_some_and(|held| held.mode == LockMode::Shared);
-            // Put down by an earlier request of this prewrite, it may be gone from those that are held.
-            let is_down = known.put_down.contains(&mutation.key);
-            match mutation.guard {
-                Guard::Locked if held.is_none() && !is_down => Err(lost(open.start, request)),
-                _ if is_shared && mutation.op != MutationOp::Lock => Err(UPGRADE),
-                _ => Ok(Item {
-                    mutation: mutation.clone(),
-                    held,
-                }),
-            }
-        };
-        request.mutations.iter().map(item).collect()
-    })
 }
 
 /// The answer of a prewrite that has decided, as often as it comes.
