@@ -22,7 +22,14 @@ fn two_regions(options: TikvOptions) -> (Cluster, Db) {
 }
 
 fn written(db: &Db, keys: &[&str]) -> Transaction {
-    let txn = db.blocking().begin(BeginOptions::optimistic()).unwrap();
+    let until = Instant::now() + IN_TIME;
+    // A store may have hardly the patience for a timestamp.
+    let txn = loop {
+        match db.blocking().begin(BeginOptions::optimistic()) {
+            Err(Error::Store { .. }) if Instant::now() < until => {}
+            begun => break begun.unwrap(),
+        }
+    };
     for key in keys {
         txn.put(key, "v").unwrap();
     }

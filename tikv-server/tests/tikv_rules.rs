@@ -58,6 +58,17 @@ fn prewrite_of(mutations: Vec<Mutation>) -> Prewrite {
     Prewrite::new(mutations)
 }
 
+/// The answer of a store that has hardly the patience for any.
+async fn told<T>(ask: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
+    let until = Instant::now() + IN_TIME;
+    loop {
+        match ask().await {
+            Err(Error::Store { .. }) if Instant::now() < until => {}
+            answer => return answer,
+        }
+    }
+}
+
 async fn value(store: &TikvStore, key: &str, at: Timestamp) -> Option<Bytes> {
     store.get(key.as_bytes(), at).await.unwrap()
 }
@@ -166,13 +177,17 @@ fn a_prewrite_that_comes_again_commits_at_what_its_locks_say() {
     inject_many(&cluster, "KvPrewrite", Fault::LostAnswer);
     inject_many(&cluster, "KvCommit", Fault::LostRequest);
     runtime().block_on(async {
-        let start = store.begin(Begin::default()).await.unwrap();
+        let start = told(async || store.begin(Begin::default()).await)
+            .await
+            .unwrap();
         let request = prewrite_of(vec![put("a"), put("z")]);
         let unknown = store.prewrite(start, &request).await;
         assert!(matches!(unknown, Err(Error::Store { .. })), "{unknown:?}");
         cluster.heal();
         inject_many(&cluster, "KvCommit", Fault::LostRequest);
-        let decided = store.prewrite(start, &request).await.unwrap();
+        let decided = told(async || store.prewrite(start, &request).await)
+            .await
+            .unwrap();
         let Prewritten::Committed { at, .. } = decided else {
             panic!("both regions take part: {decided:?}");
         };
@@ -208,7 +223,9 @@ fn a_trusted_write_that_is_sent_again_is_no_conflict() {
 fn a_trusted_write_that_was_taken_for_dead_stays_rolled_back() {
     let (cluster, store) = two_regions(TikvOptions::default().patience(IMPATIENT));
     runtime().block_on(async {
-        let start = store.begin(Begin::default()).await.unwrap();
+        let start = told(async || store.begin(Begin::default()).await)
+            .await
+            .unwrap();
         let brief = Prewrite {
             ttl: Duration::from_millis(1),
             ..prewrite_of(vec![trusted("a"), trusted("b")])
@@ -219,7 +236,7 @@ fn a_trusted_write_that_was_taken_for_dead_stays_rolled_back() {
         cluster.heal();
         let other = another(&cluster);
         assert_eq!(newest(&other, "a").await, None);
-        let ended = store.prewrite(start, &brief).await;
+        let ended = told(async || store.prewrite(start, &brief).await).await;
         assert!(
             matches!(ended, Err(Error::TransactionClosed { .. })),
             "{ended:?}"
@@ -268,11 +285,15 @@ fn a_prewrite_that_comes_after_the_status_was_told_is_refused() {
     inject_many(&cluster, "KvPrewrite", Fault::Delay(3 * IMPATIENT));
     inject_many(&cluster, "KvBatchRollback", Fault::LostRequest);
     runtime().block_on(async {
-        let start = store.begin(Begin::default()).await.unwrap();
+        let start = told(async || store.begin(Begin::default()).await)
+            .await
+            .unwrap();
         let request = prewrite_of(vec![put("a")]);
         let unknown = store.prewrite(start, &request).await;
         assert!(matches!(unknown, Err(Error::Store { .. })), "{unknown:?}");
-        let status = store.status(start, "a".into()).await.unwrap();
+        let status = told(async || store.status(start, "a".into()).await)
+            .await
+            .unwrap();
         all_has_come(&cluster);
         let other = another(&cluster);
         let is_there = newest(&other, "a").await.is_some();
