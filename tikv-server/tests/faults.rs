@@ -1,10 +1,11 @@
 //! Under faults every outcome of a commit is committed, rolled back or undetermined, and the data agree (rules 49, 55):
-//! faults of the wire, between the store and its cluster, and faults above the store.
+//! faults of the wire, between the store and its cluster, whose regions split and change their leaders meanwhile, and faults above the store.
 #![allow(clippy::unwrap_used)]
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use untorn_tikv_server::Cluster;
 use untorn_txn::lock::Wait;
@@ -17,6 +18,8 @@ const ACCOUNTS: usize = 8;
 const INITIAL: i64 = 1_000;
 const THREADS: usize = 4;
 const ROUNDS: usize = 25;
+/// One cut or one new leader every so often.
+const PACE: Duration = Duration::from_millis(5);
 const IMPATIENT: Wait = Wait::For(Duration::from_millis(100));
 const PATIENT: Wait = Wait::For(Duration::from_secs(60));
 
@@ -227,13 +230,33 @@ fn and_once_more(db: &Db, mut transfers: Vec<Transfer>) {
     );
 }
 
+/// Regions are cut between the accounts, and they and PD change their leaders.
+fn disturb(cluster: &Cluster, seed: u64, is_done: &AtomicBool) {
+    let mut rng = StdRng::seed_from_u64(!seed);
+    while !is_done.load(Ordering::Acquire) {
+        let key = account(rng.random_range(0..ACCOUNTS));
+        match rng.random_range(0..10) {
+            0 => drop(cluster.split(key)),
+            1 => cluster.transfer_pd_leader(),
+            _ => drop(cluster.transfer_leader(key)),
+        }
+        std::thread::sleep(PACE);
+    }
+}
+
 fn on_a_bad_wire(options: TikvOptions, seed: u64) {
     for mode in [Mode::Pessimistic, Mode::Optimistic] {
         let cluster = Cluster::start(3).unwrap();
         drop(bank(&cluster, TikvOptions::default()));
         let db = Db::new(Arc::new(connected(&cluster, &options)));
         cluster.harm(seed, 0.05);
-        let transfers = transfers(&db, mode, seed);
+        let is_done = AtomicBool::new(false);
+        let transfers = std::thread::scope(|scope| {
+            scope.spawn(|| disturb(&cluster, seed, &is_done));
+            let transfers = transfers(&db, mode, seed);
+            is_done.store(true, Ordering::Release);
+            transfers
+        });
         assert!(cluster.faults() > 0);
         cluster.heal();
         // Another client looks, which has the patience.

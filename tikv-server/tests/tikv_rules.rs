@@ -305,6 +305,45 @@ fn a_prewrite_that_comes_after_the_status_was_told_is_refused() {
     });
 }
 
+/// One region declines async commit after the other has taken it: it is a commit of two phases, also to who meets the locks.
+#[test]
+fn a_region_that_declines_alone_leaves_the_decision_to_the_primary() {
+    for is_committed in [true, false] {
+        let (cluster, store) = two_regions(TikvOptions::default().one_phase(false));
+        cluster.inject("KvPrewrite", Fault::Spared);
+        cluster.inject("KvPrewrite", Fault::Delay(IMPATIENT));
+        let start = runtime().block_on(store.begin(Begin::default())).unwrap();
+        let brief = Prewrite {
+            ttl: Duration::from_millis(1),
+            ..prewrite_of(vec![put("a"), put("z")])
+        };
+        std::thread::scope(|scope| {
+            let prewritten = scope.spawn(|| runtime().block_on(store.prewrite(start, &brief)));
+            let until = Instant::now() + IN_TIME;
+            while cluster.locks().is_empty() {
+                assert!(Instant::now() < until, "one region is not delayed");
+                std::thread::yield_now();
+            }
+            cluster.decide_in_prewrite(false);
+            assert_eq!(prewritten.join().unwrap().unwrap(), Prewritten::Undecided);
+        });
+        let asynchronous = cluster.locks();
+        let asynchronous = asynchronous.iter().filter(|lock| lock.use_async_commit);
+        assert_eq!(asynchronous.count(), 1);
+        let other = another(&cluster);
+        runtime().block_on(async {
+            if is_committed {
+                store.commit(start).await.unwrap();
+            }
+            for key in ["z", "a"] {
+                assert_eq!(newest(&other, key).await.is_some(), is_committed, "{key}");
+            }
+            let again = store.commit(start).await;
+            assert_eq!(again.is_ok(), is_committed, "{again:?}");
+        });
+    }
+}
+
 /// TiKV tells a pessimistic transaction nothing of how long the lock lives that its prewrite meets.
 #[test]
 fn a_live_transaction_is_not_ended_by_a_pessimistic_prewrite() {
