@@ -328,6 +328,26 @@ fn a_primary_of_a_second_attempt_may_be_waited_for() {
 }
 
 #[test]
+fn a_transaction_whose_signs_of_life_are_lost_loses_its_locks_and_commits_nothing() {
+    let (cluster, db) = two_regions(TikvOptions::default());
+    let silent = db.blocking().begin(short_lived()).unwrap();
+    silent.blocking().get_for_update("k").unwrap();
+    silent.put("k", "late").unwrap();
+    for _ in 0..10_000 {
+        cluster.inject("KvTxnHeartBeat", Fault::LostRequest);
+    }
+    let other = db.blocking().begin(BeginOptions::default()).unwrap();
+    other.blocking().get_for_update("k").unwrap();
+    other.put("k", "v").unwrap();
+    other.blocking().commit().unwrap();
+    let lost = silent.blocking().commit();
+    assert!(matches!(lost, Err(Error::LockLost { .. })), "{lost:?}");
+    let view = db.blocking().snapshot().unwrap();
+    assert_eq!(view.get_blocking("k").unwrap().as_deref(), Some(&b"v"[..]));
+    no_locks_are_left(&cluster);
+}
+
+#[test]
 fn a_read_below_the_collectors_safe_point_is_refused() {
     let (cluster, db) = two_regions(TikvOptions::default());
     let old = db.blocking().begin(BeginOptions::optimistic()).unwrap();

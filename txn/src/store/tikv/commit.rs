@@ -116,10 +116,10 @@ impl TikvCore {
             start: open.start,
             ..Inquiry::default()
         };
-        match self.cluster.inquire(&inquiry).await? {
-            Standing::Committed(at) => Ok(at),
-            _ => Ok(at),
-        }
+        Ok(match self.cluster.inquire(&inquiry).await? {
+            Standing::Committed(earlier) => earlier,
+            _ => at,
+        })
     }
 
     /// Turns the locks that were put down into data, those of the primary too where the prewrite has decided.

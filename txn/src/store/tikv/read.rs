@@ -111,12 +111,12 @@ impl Cluster {
             };
             let limit = PAGE.min(request.limit - pairs.len());
             let (start_key, end_key) = if request.reverse {
-                (
-                    Some(end.clone())
-                        .filter(|end| !end.is_empty())
-                        .unwrap_or_else(behind_all),
-                    begin.clone(),
-                )
+                let behind = if end.is_empty() {
+                    behind_all()
+                } else {
+                    end.clone()
+                };
+                (behind, begin.clone())
             } else {
                 (begin.clone(), end.clone())
             };
