@@ -19,6 +19,7 @@ use std::alloc::Layout;
 
 #[cfg(not(untorn_loom))]
 mod epoch;
+pub(crate) mod inbox;
 #[cfg(untorn_loom)]
 pub(crate) mod oracle;
 #[cfg(all(test, not(untorn_loom)))]

@@ -50,7 +50,8 @@ impl Memtable {
         let mut lower = Bound::Unbounded;
         let (mut entries, mut seen) = (0, 0);
         for leaf in leaves {
-            (entries, seen) = (entries + leaf.len(), seen + leaf.len());
+            let here = leaf.len();
+            (entries, seen) = (entries + here, seen + here);
             // The shard ends where its share of the whole is reached; the last one at the end.
             let Some(high) = leaf.high() else { break };
             if entries > 0 && seen * at_most >= total * (shards.len() + 1) && seen < total {

@@ -8,6 +8,8 @@ mod collector;
 #[cfg(untorn_loom)]
 mod harness;
 #[cfg(untorn_loom)]
+mod inbox;
+#[cfg(untorn_loom)]
 mod locks;
 #[cfg(untorn_loom)]
 mod memtable;

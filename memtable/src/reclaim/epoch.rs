@@ -10,11 +10,9 @@
 //! Handing a batch over later than its objects were retired is sound: the epoch at that moment is the same or a
 //! later one, and the guards that had to be waited for were pinned in the same or an earlier one.
 //!
-//! A batch comes back to the thread that retired it and is freed there ([`inbox`]). What a thread holds back is below one batch, and
+//! A batch comes back to the thread that retired it and is freed there ([`inbox`](super::inbox)). What a thread holds back is below one batch, and
 //! those few that came back since. [`Guard::flush`] lets go of all of it at once, and so does the thread's end. The counters are
 //! touched once per batch, not per object.
-
-mod inbox;
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -25,8 +23,8 @@ use std::time::{Duration, Instant};
 use crossbeam_epoch::{Collector, LocalHandle};
 
 use super::Retired;
+use super::inbox::Inbox;
 use crate::mutant::planted;
-use inbox::Inbox;
 
 /// A batch is handed over once it holds this many bytes.
 const BATCH_BYTES: usize = 32 << 10;
@@ -54,7 +52,7 @@ thread_local! {
 struct Participant {
     handle: LocalHandle,
     batch: Cell<Batch>,
-    inbox: Arc<Inbox>,
+    inbox: Arc<Inbox<Batch>>,
 }
 
 impl Participant {
@@ -105,7 +103,7 @@ impl Batch {
 
     /// Defers the freeing of the whole batch, by the thread with this inbox if that is not too full, and lets the collector work.
     #[cold]
-    fn hand_over(self, guard: &crossbeam_epoch::Guard, home: Option<Arc<Inbox>>) {
+    fn hand_over(self, guard: &crossbeam_epoch::Guard, home: Option<Arc<Inbox<Batch>>>) {
         // Ordered before the bag that carries the batch is sealed, and so before any `FREED` that counts it.
         RETIRED.fetch_add(self.bytes as u64, Ordering::Release);
         let handed_over = moment();
@@ -136,7 +134,7 @@ impl Batch {
 }
 
 /// Whether the inbox is that of the current thread.
-fn is_here(inbox: &Arc<Inbox>) -> bool {
+fn is_here(inbox: &Arc<Inbox<Batch>>) -> bool {
     PARTICIPANT
         .try_with(|participant| Arc::ptr_eq(&participant.inbox, inbox))
         .unwrap_or_default()
