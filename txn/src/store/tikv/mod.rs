@@ -73,6 +73,7 @@ mod error;
 mod give_back;
 mod lives;
 mod lock;
+mod lock_request;
 mod options;
 mod oracle;
 mod patience;
