@@ -165,9 +165,8 @@ fn row(property: &Property, records: &Records) -> String {
 }
 
 fn evidence(scenario: &Scenario, records: &Records) -> String {
-    let own = ["", "buffer_", "txn_"].map(|of| format!("{of}s{}_", scenario.number));
-    let own = own.each_ref().map(|name| &name[..]);
-    let names = [&own[..], scenario.others].concat();
+    let own = ["", "buffer_", "txn_", "lock_"].map(|of| format!("{of}s{}_", scenario.number));
+    let names = own.each_ref().map(|name| &name[..]);
     let models = records
         .of(Kind::Model)
         .filter(|model| belongs(model, &names));

@@ -90,6 +90,7 @@ pub const PROPERTIES: &[Property] = &[
             "two_writers_and_a_reader_of_one_pointer",
             "stack_hands",
             "nothing_is_reachable",
+            "inbox_",
         ],
         "an oracle stands for crossbeam-epoch here",
     ),
@@ -100,7 +101,7 @@ pub const PROPERTIES: &[Property] = &[
     ),
     modelled(
         "Row locks: handed to exactly one waiter, in order; one victim for a deadlock; none lost to who cancels",
-        &["lock_", "s29_", "s30_"],
+        &["lock_"],
         "rings above three",
     ),
     modelled(

@@ -127,6 +127,14 @@ impl Record {
         words.collect::<Vec<_>>().join(" ")
     }
 
+    /// What is run as a whole or not at all: all of a kind, but one sanitizer goes without the other.
+    pub(super) fn run(&self) -> (Kind, &str) {
+        match self.kind {
+            Kind::Sanitizer | Kind::Planted => (self.kind, &self.name),
+            kind => (kind, ""),
+        }
+    }
+
     /// Kind, name and bounds.
     fn bound(&self) -> String {
         let bounds = self.kind.bounds().iter();
@@ -160,15 +168,21 @@ impl Records {
         self.0.iter().filter(move |record| record.kind == kind)
     }
 
-    /// Names and bounds of one kind.
-    pub(super) fn bounds(&self, kind: Kind) -> BTreeSet<String> {
-        self.of(kind).map(Record::bound).collect()
+    /// What was run as a whole.
+    pub(super) fn runs(&self) -> BTreeSet<(Kind, &str)> {
+        self.0.iter().map(Record::run).collect()
     }
 
-    /// Takes over the kinds of which the run has any, whole.
+    /// Names and bounds of what was run together.
+    pub(super) fn bounds(&self, run: (Kind, &str)) -> BTreeSet<String> {
+        let of_run = self.0.iter().filter(|record| record.run() == run);
+        of_run.map(Record::bound).collect()
+    }
+
+    /// Takes over what was run, each run as a whole.
     pub fn take_over(&mut self, run: Records) {
-        let ran: BTreeSet<_> = run.0.iter().map(|record| record.kind).collect();
-        self.0.retain(|record| !ran.contains(&record.kind));
+        let ran = run.runs();
+        self.0.retain(|record| !ran.contains(&record.run()));
         self.0.extend(run.0);
         self.0.sort_by_key(|record| (record.kind, record.bound()));
     }

@@ -91,7 +91,7 @@ fn three_owners_take_turns() {
 /// S30, by a drop: the waiter vanishes while it is being granted, and the next one gets the lock.
 #[test]
 fn a_waiter_dropped_while_being_granted_passes_the_lock_on() {
-    model("lock_drop_while_granted", 3, 50, || {
+    model("lock_s30_drop_while_granted", 3, 50, || {
         let table = LockTable::new();
         take(&table, 1, "k", Exclusive);
         let vanishing = table.acquire(2, &key("k"), Exclusive, &FOREVER);
@@ -133,7 +133,7 @@ fn a_timeout_a_cancel_and_a_grant_have_one_outcome() {
 /// The wake-up of a parked thread is never lost, whichever way its wait ends.
 #[test]
 fn a_parked_thread_hears_of_a_cancel() {
-    model("lock_parked_cancel", 8, 5, || {
+    model("lock_s30_parked_cancel", 8, 5, || {
         let table = LockTable::new();
         take(&table, 1, "k", Exclusive);
         let call = table.acquire(2, &key("k"), Shared, &FOREVER);
@@ -148,7 +148,7 @@ fn a_parked_thread_hears_of_a_cancel() {
 /// S29: two owners in a cycle, both searching, while a timeout of one races.
 #[test]
 fn a_deadlock_of_two_has_one_victim_beside_a_timeout() {
-    model("lock_deadlock_two", 2, 50, || {
+    model("lock_s29_deadlock_of_two", 2, 50, || {
         let table = LockTable::new();
         take(&table, 1, "a", Exclusive);
         take(&table, 2, "b", Exclusive);
@@ -184,7 +184,7 @@ fn a_deadlock_of_two_has_one_victim_beside_a_timeout() {
 /// S29 with three: all search at once, and one fails.
 #[test]
 fn a_deadlock_of_three_has_one_victim() {
-    model("lock_deadlock_three", 1, 20, || {
+    model("lock_s29_deadlock_of_three", 1, 20, || {
         let table = LockTable::new();
         for (owner, name) in [(1, "a"), (2, "b"), (3, "c")] {
             take(&table, owner, name, Exclusive);
@@ -254,7 +254,7 @@ fn two_upgrades_that_meet_have_one_victim() {
 /// A release of a failed attempt meets the retry's acquisition (S24, R29).
 #[test]
 fn a_late_release_meets_the_retry() {
-    model("lock_late_release", 8, 2, || {
+    model("lock_s24_late_release", 8, 2, || {
         let table = LockTable::new();
         let request = LockRequest {
             attempt: 1,
