@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
+use tokio_stream::StreamExt;
 use tonic::transport::server::TcpIncoming;
 use untorn_txn::store::Timestamp;
 use untorn_txn::store::tikv::proto::kvrpcpb::LockInfo;
@@ -57,9 +58,11 @@ impl Cluster {
                 state: Arc::clone(&state),
                 role,
             };
+            let taking = Arc::clone(&state);
             runtime.spawn(async move {
                 // An answer is several small writes, which must not wait for each other's acknowledgements.
                 let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+                let incoming = incoming.map(move |stream| stream.map(|stream| taking.take(stream)));
                 let served =
                     tonic::transport::Server::builder().serve_with_incoming(server, incoming);
                 // It ends with the runtime.
@@ -128,6 +131,16 @@ impl Cluster {
     /// How many faults have happened.
     pub fn faults(&self) -> u64 {
         self.state.faults(|faults| faults.happened())
+    }
+
+    /// Breaks every connection to PD and to the stores; new ones are taken.
+    pub fn cut_connections(&self) {
+        self.state.cut_connections();
+    }
+
+    /// How many connections were taken.
+    pub fn connections(&self) -> u64 {
+        self.state.connections()
     }
 
     /// Whether PD answers nothing but that it is not there.

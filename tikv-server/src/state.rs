@@ -1,5 +1,6 @@
 //! What all servers of a cluster share.
 
+use crate::connection::Breakable;
 use crate::faults::{Fault, Faults};
 use crate::mvcc::Engine;
 use crate::topology::Topology;
@@ -9,6 +10,8 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
 use untorn_txn::store::{COUNTER_BITS, Timestamp};
 
 /// How long the next in a queue waits for the first to come back.
@@ -30,6 +33,9 @@ pub(crate) struct State {
     newest: AtomicU64,
     safe_point: AtomicU64,
     pd_is_lost: AtomicBool,
+    /// How often all connections were cut.
+    cuts: watch::Sender<u64>,
+    taken: AtomicU64,
     /// Requests to stores that are being carried out.
     pub(crate) served: AtomicUsize,
     /// Of PD's members and of the stores.
@@ -48,6 +54,8 @@ impl State {
             newest: AtomicU64::new(0),
             safe_point: AtomicU64::new(0),
             pd_is_lost: AtomicBool::new(false),
+            cuts: watch::Sender::new(0),
+            taken: AtomicU64::new(0),
             served: AtomicUsize::new(0),
             addresses: OnceLock::new(),
             leader: AtomicUsize::new(0),
@@ -137,6 +145,20 @@ impl State {
 
     pub(crate) fn lose_pd(&self, is_lost: bool) {
         self.pd_is_lost.store(is_lost, Ordering::Release);
+    }
+
+    pub(crate) fn take(&self, stream: TcpStream) -> Breakable {
+        // Only a count.
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        Breakable::new(stream, self.cuts.subscribe())
+    }
+
+    pub(crate) fn connections(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn cut_connections(&self) {
+        self.cuts.send_modify(|cuts| *cuts += 1);
     }
 
     /// Tells who waits for keys whose locks were given up.

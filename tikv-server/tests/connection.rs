@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use untorn_tikv_server::{Cluster, Fault};
 use untorn_txn::store::tikv::{TikvError, TikvOptions, TikvStore};
@@ -114,6 +115,38 @@ fn another_leader_of_pd_is_found_and_its_timestamps_go_on() {
     }
     let view = db.blocking().snapshot().unwrap();
     assert_eq!(view.get_blocking("k").unwrap().as_deref(), Some(&b"3"[..]));
+}
+
+#[test]
+fn connections_that_break_are_made_again_and_nothing_is_lost() {
+    const COMMITS: usize = 40;
+    let cluster = Cluster::start(2).unwrap();
+    cluster.split("m");
+    let store = TikvStore::connect_blocking([cluster.pd_endpoint()], TikvOptions::default());
+    let db = Db::new(Arc::new(store.unwrap()));
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(Ordering::Acquire) {
+                cluster.cut_connections();
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        for round in 0..COMMITS {
+            let txn = db.blocking().begin(BeginOptions::default()).unwrap();
+            for key in ["a", "z"] {
+                let before = txn.blocking().get_for_update(key).unwrap();
+                let before = before.map(|value| String::from_utf8(value.to_vec()).unwrap());
+                let before: usize = before.map_or(0, |before| before.parse().unwrap());
+                assert_eq!(before, round, "{key}");
+                txn.put(key, (before + 1).to_string()).unwrap();
+            }
+            txn.blocking().commit().unwrap();
+        }
+        is_done.store(true, Ordering::Release);
+    });
+    let taken = cluster.connections();
+    assert!(taken > 10, "{taken} connections: hardly any was cut");
 }
 
 #[test]

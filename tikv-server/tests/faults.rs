@@ -230,7 +230,7 @@ fn and_once_more(db: &Db, mut transfers: Vec<Transfer>) {
     );
 }
 
-/// Regions are cut between the accounts, and they and PD change their leaders.
+/// Regions are cut between the accounts, they and PD change their leaders, and connections break.
 fn disturb(cluster: &Cluster, seed: u64, is_done: &AtomicBool) {
     let mut rng = StdRng::seed_from_u64(!seed);
     while !is_done.load(Ordering::Acquire) {
@@ -238,6 +238,7 @@ fn disturb(cluster: &Cluster, seed: u64, is_done: &AtomicBool) {
         match rng.random_range(0..10) {
             0 => drop(cluster.split(key)),
             1 => cluster.transfer_pd_leader(),
+            2 => cluster.cut_connections(),
             _ => drop(cluster.transfer_leader(key)),
         }
         std::thread::sleep(PACE);
