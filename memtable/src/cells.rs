@@ -126,10 +126,15 @@ impl<S: Slot> Cells<S> {
     /// No guard that begins now can reach the cell, and it is retired once.
     pub(crate) unsafe fn retire(&self, cell: &Cell<S>, guard: &Guard) {
         let named = ptr::from_ref(cell).cast_mut();
-        // Losing means that it names another one.
-        let _ =
-            self.last
-                .compare_exchange(named, ptr::null_mut(), Ordering::AcqRel, Ordering::Relaxed);
+        if !planted("last-leaf-named-after-its-retire") {
+            // Losing means that it names another one.
+            let _ = self.last.compare_exchange(
+                named,
+                ptr::null_mut(),
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            );
+        }
         self.retired.bury(cell, guard);
     }
 }

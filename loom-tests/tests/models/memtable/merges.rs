@@ -110,6 +110,25 @@ fn s9_cell_comes_back_under_a_scan() {
     });
 }
 
+/// S25. The last leaf, to which ascending inserts have a hint, has died, and its cell comes back in a split that may be given up: an
+/// insert by the hint does not end in what was never published.
+#[test]
+fn s25_cell_of_the_last_leaf_comes_back_under_an_append() {
+    let name = "s25_cell_of_the_last_leaf_comes_back_under_an_append";
+    model(name, 3, 12_000, || {
+        let table = table(&ABC);
+        assert!(table.remove("c").unwrap().is_some());
+        let there = Arc::clone(&table);
+        let writer = spawn(move || {
+            there.insert("aa", "5").unwrap();
+        });
+        table.insert("d", "4").unwrap();
+        assert!(table.remove("a").unwrap().is_some());
+        writer.join().unwrap();
+        assert_exact(&table, &[("aa", "5"), ("b", "2"), ("d", "4")]);
+    });
+}
+
 /// S9. A leaf dies under an insert into it and a get from it.
 #[test]
 fn s9_merge_with_insert_and_get_of_three() {
