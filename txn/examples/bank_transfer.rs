@@ -20,11 +20,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rand::RngExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use untorn_txn::store::mem::LogOptions;
-use untorn_txn::{BeginOptions, Cause, Db, Error, MemStore, Transaction};
+use untorn_txn::{BeginOptions, Cause, Db, Error, Transaction};
 
 /// Moves money between accounts and checks that none appears or gets lost.
 #[derive(Debug, Parser)]
@@ -191,7 +190,7 @@ fn auditor(db: &Db, accounts: u32, tally: &Tally) -> Result<(), Failure> {
 
 fn open(options: &Options) -> Result<Db, Failure> {
     let db = match &options.data {
-        Some(path) => Db::new(Arc::new(MemStore::open(path, LogOptions::default())?)),
+        Some(path) => Db::open(path, LogOptions::default())?,
         None => Db::in_memory(),
     };
     let opening = db.blocking().begin(BeginOptions::default())?;

@@ -10,10 +10,12 @@ pub use run::Cause;
 pub use snapshot::DbSnapshot;
 
 use crate::error::Error;
+use crate::store::mem::{LogOptions, OpenError};
 use crate::store::{Begin, MemStore, SafePoint, Store, Timestamp};
 use crate::transaction::{BeginOptions, Transaction, block_on};
 use crate::worker::Worker;
 use registry::Registry;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -51,6 +53,40 @@ impl Db {
     /// A database on an empty embedded store.
     pub fn in_memory() -> Self {
         Self::new(Arc::new(MemStore::new()))
+    }
+
+    /// A database on an embedded store whose commits are in a write-ahead log in the directory `path`, with what was
+    /// committed there before. Short for [`Db::new`] with [`MemStore::open`], which says what is promised and what an
+    /// opening takes.
+    ///
+    /// The directory is free again when the database, its transactions and its snapshots are dropped; work in the
+    /// background may hold it for a moment longer, unless [`close`](Self::close) has ended that.
+    ///
+    /// ```
+    /// use untorn_txn::store::mem::LogOptions;
+    /// use untorn_txn::{BeginOptions, Db};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("accounts");
+    /// let db = Db::open(&path, LogOptions::default())?;
+    /// let txn = db.blocking().begin(BeginOptions::default())?;
+    /// txn.put("alice", "100")?;
+    /// txn.blocking().commit()?;
+    /// drop((txn, db));
+    ///
+    /// let db = Db::open(&path, LogOptions::default())?;
+    /// let alice = db.blocking().snapshot()?.get_blocking("alice")?;
+    /// assert_eq!(alice.as_deref(), Some(&b"100"[..]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`].
+    pub fn open(path: impl AsRef<Path>, options: LogOptions) -> Result<Self, OpenError> {
+        Ok(Self::new(Arc::new(MemStore::open(path, options)?)))
     }
 
     /// A database on `store`.

@@ -100,8 +100,8 @@
 //!
 //! # Durability
 //!
-//! [`Db::in_memory`] and [`MemStore::new`] keep data in memory alone. [`MemStore::open`] keeps them in memory and a
-//! write-ahead log in a directory:
+//! [`Db::in_memory`] and [`MemStore::new`] keep data in memory alone. [`Db::open`] and [`MemStore::open`] keep them in memory
+//! and a write-ahead log in a directory:
 //!
 //! - A commit is on the disk before anybody can see it or is told of it; commits of the same time share a sync. What a
 //!   crash leaves is a prefix of the commits, each whole, with every one that was answered.

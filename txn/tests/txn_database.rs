@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use untorn_txn::store::mem::MemStoreOptions;
+use untorn_txn::store::mem::{LogOptions, MemStoreOptions, OpenError};
 use untorn_txn::{BeginOptions, Db, Error, LockOptions, MemStore, OnDrop, Transaction, TxnState};
 
 fn begin(db: &Db) -> Transaction {
@@ -186,4 +186,28 @@ fn a_statement_view_stays_what_it_was_when_the_outermost_stage_began() {
         view.get_blocking("a"),
         Err(Error::TransactionClosed { .. })
     ));
+}
+
+/// Rule 53.
+#[test]
+fn a_database_opened_again_has_what_was_committed_and_nothing_that_was_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || Db::open(directory.path(), LogOptions::default());
+    let db = open().unwrap();
+    let committed_at = put(&db, "committed", "1");
+    let left_open = begin(&db);
+    let held = left_open.blocking();
+    held.lock_keys(["locked"], LockOptions::default()).unwrap();
+    left_open.put("locked", "2").unwrap();
+    assert!(matches!(open(), Err(OpenError::InUse { .. })));
+    let far = Instant::now() + Duration::from_secs(20);
+    let closed = db.blocking().close(far);
+    assert_eq!((closed.rolled_back, closed.is_idle), (1, true));
+    drop((left_open, db));
+
+    let db = open().unwrap();
+    let snapshot = db.blocking().snapshot().unwrap();
+    let all = snapshot.scan_blocking::<&str>(.., 10, false).unwrap();
+    assert_eq!(all, [("committed".into(), "1".into())]);
+    assert!(put(&db, "locked", "3") > committed_at, "the lock has ended");
 }
