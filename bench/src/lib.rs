@@ -32,6 +32,7 @@ pub mod compare;
 pub mod document;
 pub mod durable;
 pub mod environment;
+pub mod floor;
 pub mod footprint;
 pub mod growth;
 pub mod keys;

@@ -1,6 +1,6 @@
 //! `compare`: the workloads, the peers, a table for people and JSON for programs.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -14,9 +14,11 @@ use untorn_bench::roster::PeerKind;
 use untorn_bench::table;
 use untorn_bench::workload::Workload;
 
-use super::{Failure, write_json, write_text};
+use super::options::{Output, Seed};
+use super::{Failure, write_text};
 
-/// A ratio is the peer's time over Untorn's: above 1, Untorn needs less.
+/// A ratio is the peer's time over Untorn's: above 1, Untorn needs less. The JSON is rewritten after every round. Charts are called
+/// `compare-KEYS-THREADS.svg`, and `scaling-KEYS.svg` for several numbers of threads.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
 pub struct Args {
     /// Keys in a table.
@@ -46,15 +48,10 @@ pub struct Args {
     /// The clock that figures are taken from; `cpu` for a machine that is busy with other things.
     #[arg(long, default_value = "wall")]
     clock: TimeSource,
-    /// Seed of keys and orders.
-    #[arg(long, default_value_t = 42)]
-    seed: u64,
-    /// Where to write the figures for programs; rewritten after every round.
-    #[arg(long)]
-    json: Option<PathBuf>,
-    /// Where to draw charts: `compare-KEYS-THREADS.svg`, and `scaling-KEYS.svg` for several numbers of threads.
-    #[arg(long)]
-    svg: Option<PathBuf>,
+    #[command(flatten)]
+    seed: Seed,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Args {
@@ -84,7 +81,7 @@ impl Args {
             peers,
             cap: Duration::from_secs(self.cap),
             clock: self.clock,
-            seed: self.seed,
+            seed: self.seed.seed,
         }
     }
 
@@ -97,18 +94,15 @@ impl Args {
             environment: environment.clone(),
             results: results.records(plan.n),
         };
-        let write = |results: &Results| match &self.json {
-            Some(path) => write_json(path, &report(results)),
-            None => Ok(()),
-        };
+        let write = |results: &Results| self.output.write(&report(results));
         let mut written = Ok(());
         let results = plan.run(|results| written = write(results));
         let records = results.records(plan.n);
         print!("{}", table::render(&records));
         // The plan may have been all memory, with no round to write after.
         written.and_then(|()| write(&results))?;
-        self.svg
-            .map_or(Ok(()), |folder| draw(&folder, &plan, &records))
+        let folder = self.output.charts();
+        folder.map_or(Ok(()), |folder| draw(folder, &plan, &records))
     }
 }
 

@@ -1,16 +1,16 @@
 //! `latency`: more threads than processors.
 
-use std::path::PathBuf;
-
 use untorn_bench::chart;
 use untorn_bench::environment::Machine;
 use untorn_bench::keys::KeyKind;
 use untorn_bench::latency::{self, Plan};
 use untorn_bench::roster::PeerKind;
 
-use super::{Failure, write_json, write_text};
+use super::options::{Output, Seed};
+use super::{Failure, write_text};
 
-/// Threads get and insert in turn on one table; quantiles of single operations. Not under a real-time scheduler.
+/// Threads get and insert in turn on one table; quantiles of single operations. Not under a real-time scheduler. Charts are called
+/// `latency-KEYS.svg`.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
 pub struct Args {
     /// Keys in the table at the end, half of them at the beginning.
@@ -28,15 +28,10 @@ pub struct Args {
     /// Peers; the usual ones by default.
     #[arg(long, value_delimiter = ',')]
     peers: Vec<PeerKind>,
-    /// Seed of keys and orders.
-    #[arg(long, default_value_t = 42)]
-    seed: u64,
-    /// Where to write the figures for programs.
-    #[arg(long)]
-    json: Option<PathBuf>,
-    /// Where to draw the bars: `latency-KEYS.svg`.
-    #[arg(long)]
-    svg: Option<PathBuf>,
+    #[command(flatten)]
+    seed: Seed,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Args {
@@ -54,14 +49,12 @@ impl Args {
             threads: usize::from(self.threads),
             rounds: usize::from(self.rounds),
             peers,
-            seed: self.seed,
+            seed: self.seed.seed,
         };
         let report = plan.run();
         print!("{}", latency::render(&report));
-        if let Some(path) = self.json {
-            write_json(&path, &report)?;
-        }
-        if let Some(folder) = self.svg {
+        self.output.write(&report)?;
+        if let Some(folder) = self.output.charts() {
             for keys in plan.keys {
                 let name = format!("latency-{}.svg", keys.name());
                 write_text(&folder.join(name), &chart::tails(&report, keys)?)?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use untorn_bench::environment::Machine;
 use untorn_bench::txn::{self, Plan};
 
+use super::options::Seed;
 use super::{Failure, write_json};
 
 /// Whole distributions in nanoseconds. With the feature `rocksdb`, beside RocksDB's `TransactionDB`.
@@ -13,9 +14,8 @@ pub struct Args {
     /// Samples of each figure; of those that take long a tenth as many.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..))]
     samples: u32,
-    /// Seed of what is random.
-    #[arg(long, default_value_t = 42)]
-    seed: u64,
+    #[command(flatten)]
+    seed: Seed,
     /// Where to write the figures for programs.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -27,7 +27,7 @@ impl Args {
         println!("{}", Machine::here());
         let plan = Plan {
             samples: self.samples as usize,
-            seed: self.seed,
+            seed: self.seed.seed,
         };
         let report = plan.run();
         print!("{}", txn::render(&report));

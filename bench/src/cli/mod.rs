@@ -2,9 +2,11 @@
 
 mod commits;
 mod compare;
+mod floor;
 mod growth;
 mod latency;
 mod locks;
+mod options;
 mod report;
 mod scope;
 mod targets;
@@ -34,6 +36,8 @@ enum Command {
     Compare(compare::Args),
     /// What operations cost over the size of the table.
     Growth(growth::Args),
+    /// What memory alone costs, beside what operations cost.
+    Floor(floor::Args),
     /// More threads than processors: quantiles of single operations.
     Latency(latency::Args),
     /// Transactions: stage, lock, commit, hand-off, deadlock.
@@ -87,6 +91,7 @@ impl Cli {
         match self.command.unwrap_or(Command::Compare(self.compare)) {
             Command::Compare(args) => args.run(),
             Command::Growth(args) => args.run(),
+            Command::Floor(args) => args.run(),
             Command::Latency(args) => args.run(),
             Command::Locks(args) => args.run(),
             Command::Commits(args) => args.run(),

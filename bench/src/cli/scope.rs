@@ -2,6 +2,8 @@
 
 use untorn_bench::suite::Suite;
 
+use super::options::{Seed, Sizes};
+
 /// How much is measured.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
 pub struct Scope {
@@ -11,15 +13,13 @@ pub struct Scope {
     /// Rounds.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
-    /// Sizes of growing tables.
-    #[arg(long, value_delimiter = ',', default_value = "10000,100000,1000000,10000000", value_parser = clap::value_parser!(u32).range(100..))]
-    sizes: Vec<u32>,
+    #[command(flatten)]
+    sizes: Sizes,
     /// Samples of what transactions do; of what takes long a tenth as many.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..))]
     samples: u32,
-    /// Seed of everything.
-    #[arg(long, default_value_t = 42)]
-    seed: u64,
+    #[command(flatten)]
+    seed: Seed,
 }
 
 impl Scope {
@@ -28,9 +28,9 @@ impl Scope {
         Suite {
             n: self.n as usize,
             rounds: usize::from(self.rounds),
-            sizes: self.sizes.iter().map(|n| *n as usize).collect(),
+            sizes: self.sizes.ascending(),
             samples: self.samples as usize,
-            seed: self.seed,
+            seed: self.seed.seed,
         }
     }
 }
