@@ -36,6 +36,8 @@ pub trait Peer: Sync + Sized {
     const ORDERED: bool = true;
     /// Set if the table holds keys of this length alone.
     const KEY_LEN: Option<usize> = None;
+    /// It is a table and nothing more. What is more is neither weighed nor timed while it is made and dropped.
+    const IS_TABLE: bool = true;
     /// Memory of overwritten values comes back while the table lives, so a writer may go on without end.
     const RECLAIMS: bool = true;
 

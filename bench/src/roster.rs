@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::keys::{KeyKind, VALUE_LEN};
 use crate::peer::Peer;
+#[cfg(feature = "rocksdb")]
+use crate::peers::RocksPeer;
 use crate::peers::{
     ArenaPeer, ArtPeer, BTreePeer, ClientBufferPeer, DashPeer, MasstreePeer, MemBufferPeer,
     PapayaPeer, SkipMapPeer, TreeIndexPeer, UntornPeer,
@@ -41,6 +43,9 @@ pub enum PeerKind {
     Dashmap,
     /// `papaya::HashMap`: unordered.
     Papaya,
+    /// RocksDB, all of it in the skiplist of its memtable.
+    #[cfg(feature = "rocksdb")]
+    Rocksdb,
     /// Untorn's transaction buffer, `untorn_txn::MemBuffer`.
     MemBuffer,
     /// The buffer of TiKV's client for Rust, made anew: `Mutex<BTreeMap<Vec<u8>, Option<Vec<u8>>>>`.
@@ -78,6 +83,7 @@ struct Traits;
 
 struct TraitsOf {
     ordered: bool,
+    is_table: bool,
     reclaims: bool,
     key_len: Option<usize>,
 }
@@ -87,6 +93,7 @@ impl WithPeer for Traits {
     fn with<P: Peer>(self) -> TraitsOf {
         TraitsOf {
             ordered: P::ORDERED,
+            is_table: P::IS_TABLE,
             reclaims: P::RECLAIMS,
             key_len: P::KEY_LEN,
         }
@@ -122,6 +129,8 @@ impl PeerKind {
             Self::Btree => "btree",
             Self::Dashmap => "dashmap",
             Self::Papaya => "papaya",
+            #[cfg(feature = "rocksdb")]
+            Self::Rocksdb => "rocksdb",
             Self::MemBuffer => "mem-buffer",
             Self::ClientBuffer => "client-buffer",
         }
@@ -144,6 +153,8 @@ impl PeerKind {
             Self::Btree => what.with::<BTreePeer>(),
             Self::Dashmap => what.with::<DashPeer>(),
             Self::Papaya => what.with::<PapayaPeer>(),
+            #[cfg(feature = "rocksdb")]
+            Self::Rocksdb => what.with::<RocksPeer>(),
             Self::MemBuffer => what.with::<MemBufferPeer>(),
             Self::ClientBuffer => what.with::<ClientBufferPeer>(),
         }
@@ -167,6 +178,8 @@ impl PeerKind {
         let traits = self.dispatch(Traits);
         if traits.key_len.is_some() && traits.key_len != keys.key_len() {
             Some("keys of one fixed length only")
+        } else if workload.is_of_whole_tables() && !traits.is_table {
+            Some("more than a table")
         } else if workload.needs_order() && !traits.ordered {
             Some("unordered")
         } else if workload.writes_without_end() && !traits.reclaims {

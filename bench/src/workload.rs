@@ -106,6 +106,11 @@ impl Workload {
         matches!(self, Self::Memory | Self::Empty)
     }
 
+    /// Looks at a table as a whole: its memory, how it is made and dropped.
+    pub fn is_of_whole_tables(self) -> bool {
+        self.is_size() || matches!(self, Self::Drop | Self::Tiny)
+    }
+
     /// Asks for entries in order.
     pub fn needs_order(self) -> bool {
         matches!(self, Self::SeekRandom | Self::ReadSeq)

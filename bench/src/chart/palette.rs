@@ -24,6 +24,8 @@ pub fn color_of(peer: PeerKind) -> RGBColor {
         P::Crossbeam | P::CrossbeamVec | P::CrossbeamArray | P::ClientBuffer => 1,
         P::Artmap | P::ArtmapArray => 2,
         P::ArtmapArena => 7,
+        #[cfg(feature = "rocksdb")]
+        P::Rocksdb => 7,
         P::Masstree => 3,
         P::Scc => 4,
         P::Btree => 5,

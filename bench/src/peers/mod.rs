@@ -8,6 +8,8 @@ mod dashmap;
 mod masstree;
 mod mem_buffer;
 mod papaya;
+#[cfg(feature = "rocksdb")]
+mod rocksdb;
 mod scc;
 mod untorn;
 
@@ -19,5 +21,7 @@ pub use dashmap::DashPeer;
 pub use masstree::MasstreePeer;
 pub use mem_buffer::MemBufferPeer;
 pub use papaya::PapayaPeer;
+#[cfg(feature = "rocksdb")]
+pub use rocksdb::RocksPeer;
 pub use scc::TreeIndexPeer;
 pub use untorn::UntornPeer;
