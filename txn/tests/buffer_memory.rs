@@ -148,6 +148,42 @@ fn a_hook_that_panics_leaves_the_write_done_and_the_buffer_usable() {
     assert_eq!(buffer.len(), 2);
 }
 
+#[test]
+fn a_hook_that_panics_out_of_stage_leaves_no_stage_open() {
+    let buffer = MemBuffer::new();
+    let (own, calls) = (buffer.clone(), AtomicUsize::new(0));
+    buffer.set_memory_hook(move |total| match calls.fetch_add(1, Ordering::Relaxed) {
+        // Not reported by itself, so the next operation reports it.
+        0 => own.set("hook", [0; 10_000]).unwrap(),
+        _ => panic!("over the quota: {total}"),
+    });
+    buffer.set("k", [0; 10_000]).unwrap();
+    assert!(catch_unwind(AssertUnwindSafe(|| buffer.stage())).is_err());
+    assert_eq!(buffer.open_stages(), 0);
+    buffer.stage().release().unwrap();
+    assert_eq!(buffer.len(), 2);
+    buffer.clear_memory_hook();
+}
+
+#[test]
+fn a_hook_that_owns_a_stage_of_its_buffer_can_be_replaced() {
+    let buffer = MemBuffer::new();
+    let (stage, savepoint) = (buffer.stage(), buffer.savepoint());
+    buffer.set("k", "v").unwrap();
+    buffer.set_memory_hook(move |_| {
+        let _owned = (&stage, &savepoint);
+    });
+    let (replaced, is_replaced) = std::sync::mpsc::channel();
+    let other = buffer.clone();
+    std::thread::spawn(move || {
+        other.set_memory_hook(|_| ());
+        replaced.send(()).unwrap();
+    });
+    let waited = is_replaced.recv_timeout(std::time::Duration::from_secs(20));
+    assert!(waited.is_ok(), "it waits for itself");
+    assert_eq!((buffer.open_stages(), buffer.len()), (0, 0));
+}
+
 /// S13.
 #[test]
 fn hooks_are_swapped_while_threads_write() {

@@ -99,12 +99,14 @@ impl MemBuffer {
         let shut = inner.shut();
         let table = inner.table.load();
         table.count_held_bytes();
-        inner.hook.store(Some(Arc::new(Hook {
+        let replaced = inner.hook.swap(Some(Arc::new(Hook {
             call: Box::new(hook),
             reported: AtomicUsize::new(table.held_bytes()),
         })));
         inner.hooked.store(true, Ordering::Relaxed);
         drop(shut);
+        // What it owns may be a stage or savepoint of this buffer.
+        drop(replaced);
     }
 
     /// Takes the hook away.

@@ -120,12 +120,14 @@ impl MemBuffer {
         shut.open.push(opened);
         shut.rules().set_staged(true);
         drop(shut);
-        self.report_memory();
-        Stage {
+        // Before the hook, whose panic drops it.
+        let stage = Stage {
             buffer: self.clone(),
             number,
             closed: false,
-        }
+        };
+        self.report_memory();
+        stage
     }
 
     /// Number of open stages, doomed ones included.
