@@ -373,3 +373,28 @@ fn a_live_transaction_is_not_ended_by_a_pessimistic_prewrite() {
         assert!(value(&store, "z", at).await.is_some());
     });
 }
+
+/// Rule 54: the primary's lock would have to name them all.
+#[test]
+fn more_or_longer_keys_than_a_lock_may_name_are_committed_in_two_phases() {
+    let (_cluster, store) = two_regions(TikvOptions::default());
+    let is_decided = |keys: Vec<String>| {
+        let put = |key: String| Mutation::new(key.into(), MutationOp::Put("v".into()));
+        let request = prewrite_of(keys.into_iter().map(put).collect());
+        runtime().block_on(async {
+            let start = store.begin(Begin::default()).await.unwrap();
+            let prewritten = store.prewrite(start, &request).await.unwrap();
+            store.rollback(start).await.ok();
+            matches!(prewritten, Prewritten::Committed { .. })
+        })
+    };
+    // In both regions, so that one request is never enough.
+    let keys = |name: &str, count: usize, length: usize| -> Vec<String> {
+        let key = |at: usize| format!("{}{name}{at:0>length$}", ["a", "z"][at % 2]);
+        (0..count).map(key).collect()
+    };
+    assert!(is_decided(keys("few", 256, 5)));
+    assert!(!is_decided(keys("many", 257, 5)));
+    assert!(is_decided(keys("s", 2, 2046)));
+    assert!(!is_decided(keys("l", 2, 2047)));
+}

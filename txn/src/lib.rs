@@ -154,7 +154,8 @@
 //!
 //! # What is not there
 //!
-//! A [`Transaction`] writes into a [`MemBuffer`]; the pipelined buffer is there by itself.
+//! A [`Transaction`] writes into a [`MemBuffer`]; the pipelined buffer is there by itself. What was read is not kept: a key
+//! that is read twice is asked for twice, also from a cluster.
 
 pub mod buffer;
 mod db;

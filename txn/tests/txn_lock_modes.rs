@@ -1,4 +1,4 @@
-//! Shared locks, locks on what exists, the primary, and options that do not go together (rules 26, 29, 30, 40, C8, C10).
+//! Shared locks, locks on what exists, the primary, and options that do not go together (rules 26, 29, 30, 40, 43, C8, C10).
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -99,6 +99,45 @@ fn a_shared_lock_is_never_upgraded_and_an_exclusive_one_covers_shared_requests()
         snapshot.get_blocking("there").unwrap().as_deref(),
         Some(&b"1"[..])
     );
+}
+
+/// Rule 43.
+#[test]
+fn shared_requests_queue_behind_an_exclusive_one_and_are_granted_together() {
+    let (store, db) = in_memory();
+    let [first, second, third, late, writer] = ["1", "2", "3", "4", "5"].map(|primary| {
+        let txn = begin(&db);
+        lock(&txn, primary, no_wait()).unwrap();
+        txn
+    });
+    lock(&first, "there", shared()).unwrap();
+    let come_to_wait = |count| {
+        while store.locks().waiting().len() < count {
+            std::thread::yield_now();
+        }
+    };
+    std::thread::scope(|scope| {
+        let writing = scope.spawn(|| lock(&writer, "there", LockOptions::default()));
+        come_to_wait(1);
+        let waiting = LockOptions {
+            wait: None,
+            ..shared()
+        };
+        let readers = [&second, &third].map(|reader| {
+            let waiting = waiting.clone();
+            scope.spawn(move || lock(reader, "there", waiting))
+        });
+        come_to_wait(3);
+        assert!(lock(&late, "there", shared()).is_err());
+        first.blocking().rollback().unwrap();
+        assert!(writing.join().unwrap().unwrap().locked);
+        assert_eq!(store.locks().waiting().len(), 2);
+        writer.blocking().rollback().unwrap();
+        for reader in readers {
+            assert!(reader.join().unwrap().unwrap().locked);
+        }
+    });
+    assert_eq!(store.locks().holders(b"there").len(), 2);
 }
 
 /// Rule 47, of shared locks: an older optimistic writer that did not see the lock conflicts.

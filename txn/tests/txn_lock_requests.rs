@@ -1,9 +1,10 @@
-//! What a lock call sends to its store, and what it gives back when a part of a request fails (rules 30 to 32, 39).
+//! What a lock call sends to its store, and what it gives back when a part of a request fails (rules 26, 30 to 32, 37, 39).
 #![allow(clippy::unwrap_used)]
 
 mod txn_held_store;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use txn_held_store::HeldStore;
 use untorn_txn::lock::Wait;
 use untorn_txn::store::faults::{Fault, FaultPlan, FaultyStore, Request};
@@ -134,4 +135,71 @@ fn a_request_that_does_not_wait_and_fails_in_the_middle_keeps_no_key() {
             .lock_keys(["a", "b", "d"], no_wait())
             .is_ok()
     );
+}
+
+/// Rule 26: the prewrite, which a store may not check locked keys in, is never sent.
+#[test]
+fn a_key_locked_without_a_question_and_then_inserted_is_looked_at_before_the_prewrite() {
+    let held = Arc::new(HeldStore::default());
+    let store = Arc::new(FaultyStore::new(held.clone(), FaultPlan::new(0)));
+    let db = Db::new(store.clone());
+    let inserted = || {
+        let txn = begin(&db);
+        txn.blocking().lock_keys(["k"], no_wait()).unwrap();
+        txn.insert("k", "1").unwrap();
+        txn
+    };
+    assert_eq!(inserted().blocking().commit().unwrap().keys, 1);
+    let again = inserted();
+    store.inject(Request::Prewrite, Fault::LostRequest);
+    let failed = again.blocking().commit();
+    assert!(
+        matches!(&failed, Err(Error::KeyExists { key }) if key == "k"),
+        "{failed:?}"
+    );
+    assert_eq!(store.happened(Fault::LostRequest), 0);
+    assert!(held.inner.locks().is_empty());
+}
+
+/// Rule 37: nobody knows whether the store has the lock. Neither the wait's end nor the deadline changes that.
+#[test]
+fn a_key_whose_give_back_is_not_answered_is_asked_for_again_only_afterwards_and_as_of_then() {
+    let held = Arc::new(HeldStore::default());
+    let silent = FaultPlan::new(1).chance(Fault::LostRequest, 1.0);
+    let silent = silent.only([Request::Unlock]);
+    let store = Arc::new(FaultyStore::new(held.clone(), silent));
+    let db = Db::new(store.clone());
+    let txn = begin(&db);
+    txn.blocking().lock_keys(["0"], no_wait()).unwrap();
+    store.inject(Request::Lock, Fault::LostAnswer);
+    let failed = txn.blocking().lock_keys(["k"], no_wait());
+    assert!(matches!(failed, Err(Error::Store { .. })), "{failed:?}");
+
+    let short = Duration::from_millis(5);
+    let timed = LockOptions {
+        wait: Some(Wait::For(short)),
+        ..LockOptions::default()
+    };
+    let failed = txn.blocking().lock_keys(["k"], timed);
+    assert!(
+        matches!(&failed, Err(Error::LockWaitTimeout { key, .. }) if key == "k"),
+        "{failed:?}"
+    );
+    for wait in [Wait::NoWait, Wait::Forever] {
+        let until = LockOptions {
+            wait: Some(wait),
+            deadline: Some(Instant::now() + short),
+            ..LockOptions::default()
+        };
+        let failed = txn.blocking().lock_keys(["k"], until);
+        assert!(matches!(failed, Err(Error::DeadlineExceeded)), "{failed:?}");
+    }
+    assert_eq!((held.sent("k"), held.given_back("k")), (1, 0));
+
+    let healed_at = db.blocking().timestamp().unwrap();
+    store.heal();
+    let outcomes = txn.blocking().lock_keys(["k"], LockOptions::default());
+    let outcome = &outcomes.unwrap()[0];
+    assert!(outcome.locked && !outcome.already_locked && outcome.for_update_ts > healed_at);
+    assert_eq!((held.sent("k"), held.given_back("k")), (2, 1));
 }

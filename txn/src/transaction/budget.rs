@@ -43,12 +43,12 @@ impl Budget {
         }
     }
 
-    /// When waiting ends at the latest.
+    /// When waiting ends at the latest. A call that does not wait for locks waits for answers all the same: those its
+    /// deadline alone ends.
     pub(super) fn ends(&self) -> Option<Instant> {
         let budget = match self.wait {
             Wait::For(budget) => self.begun.checked_add(budget),
-            Wait::NoWait => Some(self.begun),
-            Wait::Forever => None,
+            Wait::NoWait | Wait::Forever => None,
         };
         [budget, self.deadline].into_iter().flatten().min()
     }

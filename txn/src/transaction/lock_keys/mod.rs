@@ -268,15 +268,15 @@ impl Core {
         Ok(())
     }
 
-    /// Waits for a sibling's request for `key`, within this call's own budget. One that does not wait is here only
-    /// for what is answered without waiting for anybody.
+    /// Waits for a sibling's request for `key`, or for a give-back, within this call's own budget. One that does not
+    /// wait is here only for what is answered without waiting for anybody.
     async fn await_sibling(
         &self,
         key: &Bytes,
         budget: &Budget,
         mut ready: impl FnMut(&Waker) -> Poll<Result<(), Error>>,
     ) -> Result<(), Error> {
-        let end = budget.ends().filter(|_| !budget.is_no_wait());
+        let end = budget.ends();
         let mut bell = None;
         poll_fn(|context| {
             if let Poll::Ready(ready) = ready(context.waker()) {
