@@ -154,8 +154,13 @@
 //!
 //! # What is not there
 //!
-//! A [`Transaction`] writes into a [`MemBuffer`]; the pipelined buffer is there by itself. What was read is not kept: a key
-//! that is read twice is asked for twice, also from a cluster.
+//! No option of [`BeginOptions`] gives a [`Transaction`] a pipelined buffer: it writes into a [`MemBuffer`], and all that it
+//! writes stays in memory until commit. A flush would be a prewrite that replaces what an earlier one put down for the same key,
+//! and a transaction would have to read back what it flushed. [`Store`] has neither: one prewrite carries each key once, and reads
+//! show what is committed. The [pipelined buffer](buffer::pipelined) is for those who bring a
+//! [`FlushTarget`](buffer::FlushTarget) of their own.
+//!
+//! What was read is not kept: a key that is read twice is asked for twice, also from a cluster.
 
 pub mod buffer;
 mod db;
