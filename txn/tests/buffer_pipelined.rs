@@ -245,7 +245,13 @@ fn the_limit_of_the_whole_binds_the_sum_of_all_generations() {
     calls.set("c", "12345").unwrap();
     let refused = calls.set("d", "12");
     assert!(
-        matches!(refused, Err(Error::TxnTooLarge { .. })),
+        matches!(
+            refused,
+            Err(Error::TxnTooLarge {
+                size: 21,
+                limit: 20
+            })
+        ),
         "{refused:?}"
     );
     calls.set("d", "1").unwrap();

@@ -96,6 +96,24 @@ fn three_hundred_nested_stages_close_from_within() {
 }
 
 #[test]
+fn a_thousand_nested_stages_may_be_dropped_from_without() {
+    let buffer = MemBuffer::new();
+    buffer.set("depth", "none").unwrap();
+    let open: Vec<_> = (0..1_000_u32)
+        .map(|depth| {
+            let stage = buffer.stage();
+            buffer.set("depth", depth.to_be_bytes()).unwrap();
+            stage
+        })
+        .collect();
+    assert_eq!(buffer.open_stages(), 1_000);
+    // A vector drops the outermost first: each dooms its stage, and the last takes them all along.
+    drop(open);
+    assert_eq!(buffer.open_stages(), 0);
+    assert_eq!(buffer.get("depth"), Some(Entry::Value("none".into())));
+}
+
+#[test]
 fn closing_out_of_order_gives_the_handle_back_and_changes_nothing() {
     let buffer = MemBuffer::new();
     let outer = buffer.stage();

@@ -30,6 +30,15 @@ pub(super) struct Stages {
     opened: u64,
 }
 
+impl Stages {
+    /// Where in the stack an open stage is.
+    fn place(&self, number: u64) -> Option<usize> {
+        self.open
+            .binary_search_by_key(&number, |stage| stage.number)
+            .ok()
+    }
+}
+
 /// One open stage.
 #[derive(Debug)]
 struct OpenStage {
@@ -170,8 +179,8 @@ impl Stage {
         stages: &'r Stages,
     ) -> Option<&'r StageId> {
         let ours = Arc::ptr_eq(self.buffer.inner(), buffer.inner());
-        let open = stages.open.iter().find(|open| open.number == self.number);
-        open.filter(|_| ours).map(|open| &open.table)
+        let place = stages.place(self.number).filter(|_| ours)?;
+        Some(&stages.open[place].table)
     }
 
     fn close(mut self, end: End) -> Result<(), StageOrder> {
@@ -208,8 +217,7 @@ impl Inner {
     /// Cleans the stage up if it is the innermost open one, else dooms it.
     fn drop_stage(&self, number: u64) {
         let mut shut = self.shut();
-        let mut open = shut.open.iter();
-        let Some(place) = open.position(|stage| stage.number == number) else {
+        let Some(place) = shut.place(number) else {
             return;
         };
         if place + 1 == shut.open.len() {

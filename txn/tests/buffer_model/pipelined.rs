@@ -61,6 +61,18 @@ impl Parts {
         parts
     }
 
+    /// A write in the active part; what is refused is refused for the sum of all parts.
+    fn write(&mut self, key: usize, content: Content, ops: Vec<FlagOp>) -> Result<(), Error> {
+        let written = self.active.write(key, content, ops);
+        written.map_err(|error| match error {
+            Error::TxnTooLarge { size, .. } => Error::TxnTooLarge {
+                size: self.frozen.1 + size,
+                limit: self.limit,
+            },
+            other => other,
+        })
+    }
+
     fn flush_if_due(&mut self) {
         let (len, size) = (self.active.contents().len(), self.active.size());
         if len >= MIN_KEYS && size >= MIN_BYTES || size >= FORCE_BYTES {
@@ -140,7 +152,7 @@ fn run(ops: Vec<Op>, limit: Option<usize>) {
                     Content::Keep => calls.update_flags(KEYS[key], &ops),
                 };
                 parts.flush_if_due();
-                let expected = parts.active.write(key, content, ops);
+                let expected = parts.write(key, content, ops);
                 if expected.is_ok() {
                     parts.flush_if_due();
                 }

@@ -75,9 +75,16 @@ impl Pipeline {
             while let Begun::Behind(flight) = self.begin_due() {
                 flight.landed().await?;
             }
-            let written = write(&self.parts.load().active);
-            match written {
+            let parts = self.parts.load_full();
+            match write(&parts.active) {
                 Err(Error::TransactionClosed { .. }) => self.await_turn(),
+                // The part knows what is left of the limit; the caller set one for the whole.
+                Err(Error::TxnTooLarge { size, .. }) => {
+                    return Err(Error::TxnTooLarge {
+                        size: parts.frozen.size + size,
+                        limit: self.limits().buffer,
+                    });
+                }
                 Err(error) => return Err(error),
                 Ok(()) => {
                     // Should another be under way, the next write waits for it.
