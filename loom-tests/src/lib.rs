@@ -10,8 +10,9 @@
 //! loom-tests/run
 //! ```
 //!
-//! It is `RUSTFLAGS="--cfg untorn_loom" CARGO_TARGET_DIR=target/loom cargo test --release -p untorn-loom-tests`, whose
-//! output is compared with the committed list `MODELS`. Without the flag there are no models, and one test is
+//! It is `RUSTFLAGS="--cfg untorn_loom" CARGO_TARGET_DIR=target/loom cargo test --release -p untorn-loom-tests`, and the same with
+//! `--cfg crossbeam_loom` for what is asked of the real collector (`tests/epoch.rs`); the output is compared with the committed
+//! list `MODELS`. Without the flag there are no models, and one test is
 //! ignored and says so: zero models prove nothing.
 //!
 //! A model that passes says little before it was seen to fail. `MUTANTS` names bugs that the model build can plant

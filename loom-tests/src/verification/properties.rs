@@ -95,6 +95,11 @@ pub const PROPERTIES: &[Property] = &[
         "an oracle stands for crossbeam-epoch here",
     ),
     modelled(
+        "What is retired is kept for the guards of that time, by the real crossbeam-epoch",
+        &["epoch_"],
+        "more than two threads; threads that end",
+    ),
+    modelled(
         "The buffer: its gate, limits, hook, dirty mark and stages",
         &["buffer_", "gate_"],
         "three writers at once",
