@@ -25,7 +25,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 /// Segments that a checkpoint is written for, however small they are: each opening of the store begins one.
-const SEGMENTS: usize = 16;
+pub(super) const SEGMENTS: usize = 16;
 
 pub(super) struct Writer {
     core: Arc<Core>,
