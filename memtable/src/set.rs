@@ -210,24 +210,29 @@ impl MemtableSet {
         true
     }
 
-    fn freeze(&self, tables: &Arc<Tables>) {
+    fn freeze(&self, tables: &Tables) {
         let Ok(_) = Frozen::new(tables.active.clone()) else {
             unreachable!("a set opens no stages")
         };
         self.succeed(tables);
     }
 
-    /// Puts a new table in front of those, whose active one is frozen; or finds that somebody else did.
-    fn succeed(&self, tables: &Arc<Tables>) {
-        let frozen = std::iter::once(&tables.active).chain(&tables.frozen);
-        let next = Tables {
-            number: tables.number + 1,
-            active: Member::new(self.budget.clone()),
-            frozen: frozen.cloned().collect(),
-        };
-        let before = self.tables.compare_and_swap(tables, Arc::new(next));
-        if Arc::ptr_eq(&before, tables) {
-            self.budget.notify();
+    /// Puts a new table in front of the active one of those, which is frozen; or finds that somebody else did. A flush that
+    /// completes may change the list meanwhile.
+    fn succeed(&self, tables: &Tables) {
+        let mut before = self.tables.load();
+        while before.active == tables.active {
+            let frozen = std::iter::once(&before.active).chain(&before.frozen);
+            let next = Tables {
+                number: before.number + 1,
+                active: Member::new(self.budget.clone()),
+                frozen: frozen.cloned().collect(),
+            };
+            let found = self.tables.compare_and_swap(&before, Arc::new(next));
+            if Arc::ptr_eq(&found, &before) {
+                return self.budget.notify();
+            }
+            before = found;
         }
     }
 

@@ -232,6 +232,33 @@ fn rotation_under_writers_loses_nothing_and_tears_no_snapshot() {
     assert_eq!(set.reserved_bytes(), 0);
 }
 
+#[test]
+fn a_rotation_is_not_lost_to_a_flush_that_completes_meanwhile() {
+    let set = MemtableSet::new(Limits::default());
+    let writing = AtomicBool::new(true);
+    thread::scope(|scope| {
+        let flusher = scope.spawn(|| {
+            loop {
+                let last = !writing.load(Ordering::Acquire);
+                match set.next_flush() {
+                    Some(flush) => flush.complete(),
+                    None if last => return,
+                    None => thread::yield_now(),
+                }
+            }
+        });
+        // The second one has nothing to rotate, if the first one put a new table in place.
+        let lost = (0..5_000u64).find(|n| {
+            set.insert("k", n.to_be_bytes()).unwrap();
+            !set.rotate() || set.rotate()
+        });
+        writing.store(false, Ordering::Release);
+        flusher.join().unwrap();
+        assert_eq!(lost, None);
+    });
+    assert_eq!(set.reserved_bytes(), 0);
+}
+
 /// Each batch writes all keys, small ones into the active table and large ones as tables of their own; who reads sees one batch.
 #[test]
 fn nobody_sees_half_a_batch_whichever_way_it_goes() {
