@@ -5,38 +5,25 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod settings;
+
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
+use settings::{duration, seed};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use untorn_memtable::Memtable;
 
 const CAPACITIES: [usize; 4] = [2, 3, 5, 8];
 const WRITERS: usize = 4;
 
-fn seed() -> u64 {
-    let seed = std::env::var("STRESS_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(|| rand::rng().random());
-    println!("STRESS_SEED={seed}");
-    seed
-}
-
-/// For each capacity so long.
-fn duration() -> Duration {
-    let millis = std::env::var("STRESS_MILLIS").ok();
-    let millis = millis.and_then(|text| text.parse().ok()).unwrap_or(1000);
-    Duration::from_millis(millis) / CAPACITIES.len() as u32
-}
-
 /// Runs `round` for each capacity until its time is up, each time from another seed.
 fn rounds(mut round: impl FnMut(usize, u64)) {
     let mut seed = seed();
     for capacity in CAPACITIES {
-        let end = Instant::now() + duration();
+        let end = Instant::now() + duration() / CAPACITIES.len() as u32;
         while Instant::now() < end {
             seed = seed.wrapping_add(1);
             round(capacity, seed);

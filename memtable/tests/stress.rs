@@ -3,8 +3,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod settings;
+
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use settings::{duration, seed};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,20 +16,6 @@ use std::time::{Duration, Instant};
 use untorn_memtable::{Memtable, Stats, Update, WriteBatch};
 
 const KEY: usize = 8;
-
-fn seed() -> u64 {
-    let seed = std::env::var("STRESS_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(|| rand::rng().random());
-    println!("STRESS_SEED={seed}");
-    seed
-}
-
-fn duration() -> Duration {
-    let millis = std::env::var("STRESS_MILLIS").ok();
-    Duration::from_millis(millis.and_then(|text| text.parse().ok()).unwrap_or(1000))
-}
 
 fn key(n: u64) -> [u8; KEY] {
     n.to_be_bytes()
