@@ -29,6 +29,21 @@ fn table_contents(flush: &Flush<'_>) -> Map {
     all.map(|item| content(&item.to_entry())).collect()
 }
 
+/// Flushes as long as somebody is writing, and what is left then.
+fn flush_while(set: &MemtableSet, writing: &AtomicBool, mut write: impl FnMut(&Flush<'_>)) {
+    loop {
+        let last = !writing.load(Ordering::Acquire);
+        match set.next_flush() {
+            Some(flush) => {
+                write(&flush);
+                flush.complete();
+            }
+            None if last => return,
+            None => thread::yield_now(),
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Op {
     Insert(u8, u8),
@@ -175,17 +190,9 @@ fn rotation_under_writers_loses_nothing_and_tears_no_snapshot() {
             .collect();
         // Tables leave in the order in which they came, so files are in order, too.
         let flusher = scope.spawn(|| {
-            loop {
-                let last = !writing.load(Ordering::Acquire);
-                match set.next_flush() {
-                    Some(flush) => {
-                        files.lock().unwrap().push(table_contents(&flush));
-                        flush.complete();
-                    }
-                    None if last => return,
-                    None => thread::yield_now(),
-                }
-            }
+            flush_while(&set, &writing, |flush| {
+                files.lock().unwrap().push(table_contents(flush));
+            });
         });
         let reader = scope.spawn(|| {
             let mut rounds = 0u64;
@@ -237,16 +244,7 @@ fn a_rotation_is_not_lost_to_a_flush_that_completes_meanwhile() {
     let set = MemtableSet::new(Limits::default());
     let writing = AtomicBool::new(true);
     thread::scope(|scope| {
-        let flusher = scope.spawn(|| {
-            loop {
-                let last = !writing.load(Ordering::Acquire);
-                match set.next_flush() {
-                    Some(flush) => flush.complete(),
-                    None if last => return,
-                    None => thread::yield_now(),
-                }
-            }
-        });
+        let flusher = scope.spawn(|| flush_while(&set, &writing, |_| ()));
         // The second one has nothing to rotate, if the first one put a new table in place.
         let lost = (0..5_000u64).find(|n| {
             set.insert("k", n.to_be_bytes()).unwrap();
