@@ -7,7 +7,8 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 use untorn_bench::durable::{self, Throughput, Waits};
 use untorn_bench::environment::Machine;
 
-use super::{Failure, write_json};
+use super::Failure;
+use super::options::Json;
 
 /// Commits a second of a store with a log, over the number of threads that commit at once.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
@@ -21,9 +22,8 @@ pub struct Args {
     /// A directory on the disk that is meant; its own place for temporary files by default. What is written is removed.
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Where to write the figures for programs.
-    #[arg(long)]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: Json,
 }
 
 impl Args {
@@ -47,7 +47,7 @@ impl Args {
         }
         println!("{}", table(&figures));
         println!("one sync of a file in {}: {sync:?}", place.display());
-        self.json.map_or(Ok(()), |path| write_json(&path, &figures))
+        self.json.write(&figures)
     }
 }
 

@@ -1,13 +1,11 @@
 //! `floor`: what memory alone costs, beside what operations cost.
 
-use std::path::PathBuf;
-
 use untorn_bench::clock::TimeSource;
 use untorn_bench::environment::Machine;
 use untorn_bench::floor::{self, Plan};
 
-use super::options::Seed;
-use super::{Failure, write_json};
+use super::Failure;
+use super::options::{Json, Seed};
 
 /// Random keys. A loop misses the caches as an operation must, and does nothing else; `x` is the operation over its loop.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
@@ -26,9 +24,8 @@ pub struct Args {
     clock: TimeSource,
     #[command(flatten)]
     seed: Seed,
-    /// Where to write the figures for programs.
-    #[arg(long)]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: Json,
 }
 
 impl Args {
@@ -44,6 +41,6 @@ impl Args {
         };
         let rows = plan.run();
         print!("{}", floor::render(&rows));
-        self.json.map_or(Ok(()), |path| write_json(&path, &rows))
+        self.json.write(&rows)
     }
 }

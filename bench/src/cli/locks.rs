@@ -1,12 +1,10 @@
 //! `locks`: what transactions take, call by call.
 
-use std::path::PathBuf;
-
 use untorn_bench::environment::Machine;
 use untorn_bench::txn::{self, Plan};
 
-use super::options::Seed;
-use super::{Failure, write_json};
+use super::Failure;
+use super::options::{Json, Seed};
 
 /// Whole distributions in nanoseconds. With the feature `rocksdb`, beside RocksDB's `TransactionDB`.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
@@ -16,9 +14,8 @@ pub struct Args {
     samples: u32,
     #[command(flatten)]
     seed: Seed,
-    /// Where to write the figures for programs.
-    #[arg(long)]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: Json,
 }
 
 impl Args {
@@ -31,6 +28,6 @@ impl Args {
         };
         let report = plan.run();
         print!("{}", txn::render(&report));
-        self.json.map_or(Ok(()), |path| write_json(&path, &report))
+        self.json.write(&report)
     }
 }

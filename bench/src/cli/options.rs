@@ -32,12 +32,27 @@ pub struct Seed {
     pub seed: u64,
 }
 
-/// Where figures go, beside the terminal.
+/// Figures for programs.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
-pub struct Output {
+pub struct Json {
     /// Where to write the figures for programs.
     #[arg(long)]
     json: Option<PathBuf>,
+}
+
+impl Json {
+    /// Writes the figures, if that was asked for.
+    pub fn write(&self, figures: &impl Serialize) -> Result<(), Failure> {
+        let path = self.json.as_deref();
+        path.map_or(Ok(()), |path| write_json(path, figures))
+    }
+}
+
+/// Where figures go, beside the terminal.
+#[derive(Debug, Clone, PartialEq, clap::Args)]
+pub struct Output {
+    #[command(flatten)]
+    json: Json,
     /// A folder for charts.
     #[arg(long)]
     svg: Option<PathBuf>,
@@ -46,8 +61,7 @@ pub struct Output {
 impl Output {
     /// Writes the figures, if that was asked for.
     pub fn write(&self, figures: &impl Serialize) -> Result<(), Failure> {
-        let path = self.json.as_deref();
-        path.map_or(Ok(()), |path| write_json(path, figures))
+        self.json.write(figures)
     }
 
     /// Where to draw, if that was asked for.
