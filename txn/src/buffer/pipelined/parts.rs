@@ -75,7 +75,7 @@ impl Pipeline {
             while let Begun::Behind(flight) = self.begin_due() {
                 flight.landed().await?;
             }
-            let parts = self.parts.load_full();
+            let parts = self.parts.load();
             match write(&parts.active) {
                 Err(Error::TransactionClosed { .. }) => self.await_turn(),
                 // The part knows what is left of the limit; the caller set one for the whole.
