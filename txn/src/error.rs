@@ -231,6 +231,18 @@ impl Error {
                 }
         )
     }
+
+    /// That a lock is not to be had at once, in terms of a call with a budget for waiting, which is used up: a timeout.
+    pub(crate) fn after_waiting(self, waited: Duration) -> Error {
+        match self {
+            Error::LockNotAvailable { key, holders } => Error::LockWaitTimeout {
+                key,
+                holders,
+                waited,
+            },
+            other => other,
+        }
+    }
 }
 
 impl From<LockError> for Error {

@@ -68,12 +68,8 @@ impl Budget {
     /// A request's error in terms of the whole call: a budget that an earlier stage had used up is a timeout.
     pub(super) fn in_all(&self, error: Error) -> Error {
         match error {
-            Error::LockNotAvailable { key, holders } if !self.is_no_wait() => {
-                Error::LockWaitTimeout {
-                    key,
-                    holders,
-                    waited: self.begun.elapsed(),
-                }
+            Error::LockNotAvailable { .. } if !self.is_no_wait() => {
+                error.after_waiting(self.begun.elapsed())
             }
             Error::LockWaitTimeout { key, holders, .. } => Error::LockWaitTimeout {
                 key,

@@ -349,17 +349,6 @@ impl Core {
             Wait::For(budget) => began.checked_add(budget),
             Wait::Forever | Wait::NoWait => None,
         };
-        // A budget that the keys before have used up is a timeout.
-        let in_all = |error| match error {
-            Error::LockNotAvailable { key, holders } if !no_wait(request.wait) => {
-                Error::LockWaitTimeout {
-                    key,
-                    holders,
-                    waited: began.elapsed(),
-                }
-            }
-            other => other,
-        };
         for mutation in &request.mutations {
             let held = self.locks.mode_of(owner, &mutation.key);
             if held == Some(LockMode::Exclusive) {
@@ -387,7 +376,12 @@ impl Core {
                 }
                 queued => queued,
             };
-            if let Some(acquire) = queued.map_err(in_all)? {
+            // The keys before may have used up the budget.
+            let queued = queued.map_err(|error| match no_wait(request.wait) {
+                true => error,
+                false => error.after_waiting(began.elapsed()),
+            });
+            if let Some(acquire) = queued? {
                 self.wait(owner, &mutation.key, acquire).await?;
             }
         }
