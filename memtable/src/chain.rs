@@ -209,14 +209,9 @@ impl<'t, S: Slot> Level<'t, S> {
     /// leaf.
     #[inline]
     pub(crate) fn seek_to_insert<'g>(&self, key: &[u8], guard: &'g Guard) -> Spot<'t, 'g, S> {
-        if let Some(cell) = self.cells.last(guard)
-            && let Some(run) = cell.load(guard)
-            && !run.is_dead()
-        {
+        if let Some((cell, run)) = self.last_leaf(guard) {
             // Behind what is there, so not below where the leaf begins.
-            if run.range().high.is_null()
-                && let Some(end) = run.end_for(key)
-            {
+            if let Some(end) = run.end_for(key) {
                 return Spot {
                     cell,
                     run: Some(run),
@@ -228,6 +223,15 @@ impl<'t, S: Slot> Level<'t, S> {
             }
         }
         self.seek(key, guard)
+    }
+
+    /// The last leaf, if the hint still leads there. From one that was the last, every leaf behind it would be walked through.
+    #[inline]
+    fn last_leaf<'g>(&self, guard: &'g Guard) -> Option<(&'t Cell<S>, RunRef<'g, S>)> {
+        let cell = self.cells.last(guard)?;
+        let run = cell.load(guard)?;
+        let is_last = run.range().high.is_null() && !run.is_dead();
+        is_last.then_some((cell, run))
     }
 
     /// As [`Level::seek`], for a key that is not below the one for which `near` was found: it spares the descent if both are in

@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use super::Level;
+use super::{Level, Side};
 use crate::memtable::Memtable;
 use crate::reclaim;
-use crate::run::Slot;
+use crate::run::{RunRef, Slot};
 use crate::table::Table;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
@@ -52,6 +52,39 @@ fn filled(capacity: usize, count: u32) -> Memtable {
         table.insert(key(n), b"v").unwrap();
     }
     table
+}
+
+#[test]
+fn the_hint_to_the_last_leaf_is_of_no_use_once_that_was_split_in_the_middle() {
+    let even = |n: u32| key(2 * n);
+    let table = Memtable::new().with_leaf_capacity(4);
+    for n in 0..100 {
+        table.insert(even(n), b"v").unwrap();
+    }
+    let leads_to = || {
+        let guard = reclaim::pin();
+        let leaves = table.table().leaves();
+        let low = |run: RunRef<'_, _>| run.low().map(<[u8]>::to_vec);
+        let (hinted, last) = (
+            leaves.last_leaf(&guard).map(|(_, run)| low(run)),
+            leaves.find(&[], Side::Last, &guard).1.map(low),
+        );
+        (hinted, last)
+    };
+    let (hinted, last) = leads_to();
+    assert!(hinted.is_some() && hinted == last, "{hinted:?} {last:?}");
+    // Into the last leaf, below its last key.
+    table.insert(key(2 * 99 - 1), b"v").unwrap();
+    table.insert(key(2 * 98 - 1), b"v").unwrap();
+    table.insert(key(2 * 97 - 1), b"v").unwrap();
+    let (_, split) = leads_to();
+    assert_ne!(split, last, "it was not split");
+    assert_eq!(leads_to().0, None);
+    for n in 100..110 {
+        table.insert(even(n), b"v").unwrap();
+    }
+    let (hinted, last) = leads_to();
+    assert!(hinted.is_some() && hinted == last, "{hinted:?} {last:?}");
 }
 
 #[test]
