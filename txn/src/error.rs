@@ -71,6 +71,12 @@ pub enum Error {
         /// What conflicts.
         reason: &'static str,
     },
+    /// The store below has no such thing.
+    #[error("the store has no {what}")]
+    Unsupported {
+        /// What was asked of it.
+        what: &'static str,
+    },
     /// Somebody committed the key after the timestamp at which this transaction looked at it.
     #[error(
         "\"{}\" was committed at {conflict_commit_ts} by transaction {conflict_start_ts}, after {read_ts}",

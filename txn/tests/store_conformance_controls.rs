@@ -4,13 +4,14 @@
 use bytes::Bytes;
 use std::collections::HashSet;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use untorn_txn::lock::{LockMode, Wait};
 use untorn_txn::store::{
-    Answer, Begin, Guard, LockAnswers, LockKey, LockTerms, MutationOp, Pairs, Prewrite, Prewritten,
-    SafePoint, ScanRequest, TxnStatus, conformance,
+    Answer, Begin, Flush, Guard, LockAnswers, LockKey, LockTerms, MutationOp, Pairs, Prewrite,
+    Prewritten, SafePoint, ScanRequest, TxnStatus, conformance,
 };
-use untorn_txn::{Error, ForUpdate, MemStore, Store, Timestamp, TxnState};
+use untorn_txn::{Entry, Error, ForUpdate, MemStore, Store, Timestamp, TxnState};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Breach {
@@ -33,6 +34,11 @@ enum Breach {
     OpenMeansRolledBack,
     BatchesKeepWhatTheyDoNotTell,
     BatchesAnswerInReverse,
+    LateGenerationsCount,
+    OnlyTheFirstGenerationCounts,
+    FlushedIsHidden,
+    FlushesNeverFail,
+    GenerationsAreCommittedApart,
 }
 
 #[derive(Debug)]
@@ -40,6 +46,7 @@ struct Breaking {
     inner: MemStore,
     breach: Breach,
     committed: Mutex<HashSet<Timestamp>>,
+    flushes: AtomicU64,
     drawn: Mutex<Option<Timestamp>>,
 }
 
@@ -174,6 +181,41 @@ impl Store for Breaking {
         request.mutations.retain(|mutation| is_kept(&mutation.op));
         Answer::waiting(async move { self.inner.prewrite(start, &request).await })
     }
+    fn takes_flushes(&self) -> bool {
+        true
+    }
+    fn flush<'a>(&'a self, start: Timestamp, request: &'a Flush) -> Answer<'a, ()> {
+        let mut request = request.clone();
+        let number = self.flushes.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.is(Breach::LateGenerationsCount) {
+            request.generation = number;
+        }
+        if self.is(Breach::OnlyTheFirstGenerationCounts) {
+            request.generation = 1;
+        }
+        Answer::waiting(async move {
+            if self.is(Breach::GenerationsAreCommittedApart) && number > 1 {
+                let apart = self.inner.begin(Begin::default()).await?;
+                self.inner.prewrite(apart, &request.prewrite).await?;
+                return self.inner.commit(apart).await.map(drop);
+            }
+            let flushed = self.inner.flush(start, &request).await;
+            match self.is(Breach::FlushesNeverFail) {
+                true => Ok(()),
+                false => flushed,
+            }
+        })
+    }
+    fn flushed<'a>(
+        &'a self,
+        start: Timestamp,
+        keys: &'a [Bytes],
+    ) -> Answer<'a, Vec<Option<Entry>>> {
+        if self.is(Breach::FlushedIsHidden) {
+            return Answer::ready(Ok(vec![None; keys.len()]));
+        }
+        self.inner.flushed(start, keys)
+    }
     fn commit(&self, start: Timestamp) -> Answer<'_, Timestamp> {
         let is_first = self.committed.lock().unwrap().insert(start);
         if self.is(Breach::CommitsAreForgotten) && !is_first {
@@ -202,6 +244,7 @@ fn is_found_by(breach: Breach, case: &str) {
         inner: MemStore::new(),
         breach,
         committed: Mutex::default(),
+        flushes: AtomicU64::new(0),
         drawn: Mutex::default(),
     };
     let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -239,4 +282,9 @@ controls! {
     OpenMeansRolledBack => a_status_tells_how_far_a_transaction_has_come;
     BatchesKeepWhatTheyDoNotTell => a_batch_that_fails_has_locked_what_it_tells_and_no_more;
     BatchesAnswerInReverse => a_batch_tells_of_each_key_in_its_place;
+    LateGenerationsCount => a_generation_that_comes_late_or_twice_changes_nothing;
+    OnlyTheFirstGenerationCounts => the_largest_generation_of_a_key_counts;
+    FlushedIsHidden => what_was_flushed_is_read_by_its_transaction_alone;
+    FlushesNeverFail => a_generation_that_comes_after_the_end_is_refused;
+    GenerationsAreCommittedApart => all_generations_are_committed_at_one_instant;
 }

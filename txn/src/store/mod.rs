@@ -19,10 +19,33 @@
 //! - After its end a transaction locks and writes nothing: [`Error::TransactionClosed`](crate::Error::TransactionClosed) tells how it ended. A commit
 //!   after a rollback is refused like that, and a rollback after a commit. What is neither open nor committed is
 //!   rolled back.
+//!
+//! # Pipelined transactions
+//!
+//! A pipelined transaction puts its writes down in *generations* while it goes on
+//! writing, and commits them all at one instant. A store that has that says so in [`takes_flushes`](Store::takes_flushes);
+//! for every other the calls are [`Error::Unsupported`](crate::Error::Unsupported).
+//!
+//! ```text
+//!   flush 1 ---> flush 2 ---> .. ---> flush n ---> commit: the primary, then all the rest
+//!      |            |                    |
+//!      +------------+--------------------+-------> rollback of all that was put down
+//! ```
+//!
+//! - [`flush`](Store::flush) is a prewrite of one generation: it locks, checks and puts down. Its primary is the same in
+//!   every generation, a key of the first that leaves something.
+//! - A key may be in any number of generations. The largest counts, in whatever order they come: so one that is repeated
+//!   or late changes nothing that a later one wrote.
+//! - [`flushed`](Store::flushed) gives the transaction its own writes back, the newest of each key. Nobody else sees them.
+//! - [`commit`](Store::commit), [`rollback`](Store::rollback), [`status`](Store::status) and
+//!   [`heartbeat`](Store::heartbeat) are those of every transaction, and so is what becomes of one whose owner is gone. A
+//!   generation that comes after the end is refused.
+//! - After a generation that failed, a part of it may have been put down: the transaction must be rolled back.
 
 mod answer;
 pub mod conformance;
 pub mod faults;
+mod flush;
 pub mod mem;
 mod oracle;
 mod reply;
@@ -31,6 +54,7 @@ mod request;
 pub mod tikv;
 
 pub use answer::Answer;
+pub use flush::Flush;
 pub use mem::MemStore;
 pub use oracle::{COUNTER_BITS, Timestamp};
 pub use reply::{LockAnswers, Locked, Pairs, Prewritten, SafePoint, TxnStatus};
@@ -39,6 +63,7 @@ pub use request::{
     Prewrite, ScanRequest,
 };
 
+use crate::{Entry, Error};
 use bytes::Bytes;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -158,6 +183,37 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
         false
     }
 
+    /// Whether it takes [`flush`](Store::flush) and [`flushed`](Store::flushed).
+    fn takes_flushes(&self) -> bool {
+        false
+    }
+
+    /// Puts one generation of a pipelined transaction down. A key that a later generation has written stays as it is.
+    ///
+    /// A transaction that flushes is prewritten by nothing else.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`prewrite`](Store::prewrite), [`Error::OptionConflict`] for what is not part of a generation
+    /// ([`Flush`]), [`Error::Unsupported`].
+    fn flush<'a>(&'a self, _start: Timestamp, _request: &'a Flush) -> Answer<'a, ()> {
+        Answer::ready(Err(NO_FLUSHES))
+    }
+
+    /// What the generations of a transaction that is open have put down for keys, in the order given: the newest of each, a
+    /// tombstone where that deletes, `None` where none has written it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TransactionClosed`], [`Error::Unsupported`].
+    fn flushed<'a>(
+        &'a self,
+        _start: Timestamp,
+        _keys: &'a [Bytes],
+    ) -> Answer<'a, Vec<Option<Entry>>> {
+        Answer::ready(Err(NO_FLUSHES))
+    }
+
     /// The second phase: commits everything that was put down, at one instant for every reader, and ends the
     /// transaction.
     ///
@@ -178,6 +234,11 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Up to where old versions may have been dropped: the oldest open transaction or snapshot.
     fn safe_point(&self) -> Answer<'_, SafePoint>;
 }
+
+/// For stores that hold no generations.
+pub(crate) const NO_FLUSHES: Error = Error::Unsupported {
+    what: "pipelined transactions",
+};
 
 /// Locks a mutex; a panic of an earlier holder does not matter where every change is a single step.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -25,6 +25,7 @@
 //! | `modes` | shared locks, locks of what exists, forced locks, attempts that come late (rules 37, 40, 43) |
 //! | `commits` | atomic; conflicts, presumptions, lost locks and assertions found; touches (rules 47, 48); nothing lost |
 //! | `ends` | requests that come twice or late (rule 49), rollback |
+//! | `flushes` | pipelined transactions, where the store has them: generations late or twice, one end for all (rules 18, 49) |
 //! | `lives` | status, heartbeat, owners that are gone (rules 49 to 51) |
 //!
 //! # What is not
@@ -37,6 +38,7 @@ mod batches;
 mod bed;
 mod commits;
 mod ends;
+mod flushes;
 mod lives;
 mod locks;
 mod modes;
@@ -216,6 +218,19 @@ cases! { $
         a_rollback_restores_what_was_there
         a_rollback_releases_every_lock
         a_commit_and_a_rollback_at_once_agree
+    }
+    flushes {
+        what_was_flushed_is_read_by_its_transaction_alone
+        the_largest_generation_of_a_key_counts
+        a_generation_that_comes_late_or_twice_changes_nothing
+        all_generations_are_committed_at_one_instant
+        a_rollback_takes_every_generation_back
+        a_generation_that_comes_after_the_end_is_refused
+        a_generation_over_a_later_commit_is_a_conflict
+        an_insert_of_a_generation_needs_an_absent_key
+        a_flushed_key_is_locked_until_the_end
+        a_generation_waits_for_a_lock_within_its_budget
+        what_a_dead_owner_flushed_is_taken_back_by_who_finds_it
     }
     lives {
         a_status_tells_how_far_a_transaction_has_come

@@ -1,7 +1,7 @@
 //! Copies of requests that are delivered once more, later.
 
 use crate::lock::Wait;
-use crate::store::{Answer, LockKey, LockTerms, Prewrite, Store, Timestamp, lock};
+use crate::store::{Answer, Flush, LockKey, LockTerms, Prewrite, Store, Timestamp, lock};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -17,6 +17,7 @@ pub(super) enum Change {
     Lock(Timestamp, Vec<LockKey>, LockTerms),
     Unlock(Timestamp, Vec<(Bytes, u64)>),
     Prewrite(Timestamp, Prewrite),
+    Flush(Timestamp, Flush),
     Commit(Timestamp),
     Rollback(Timestamp),
 }
@@ -41,11 +42,18 @@ impl Change {
         )
     }
 
+    pub(super) fn of_flush(start: Timestamp, request: &Flush) -> Self {
+        let mut copy = request.clone();
+        copy.prewrite.wait = Wait::NoWait;
+        Self::Flush(start, copy)
+    }
+
     fn deliver(self, store: &dyn Store) {
         match self {
             Self::Lock(start, keys, terms) => send(store.lock(start, &keys, &terms)),
             Self::Unlock(start, locks) => send(store.unlock(start, locks)),
             Self::Prewrite(start, request) => send(store.prewrite(start, &request)),
+            Self::Flush(start, request) => send(store.flush(start, &request)),
             Self::Commit(start) => send(store.commit(start)),
             Self::Rollback(start) => send(store.rollback(start)),
         }

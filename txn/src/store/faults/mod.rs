@@ -37,10 +37,10 @@ mod plan;
 pub use plan::{Fault, FaultPlan, Request};
 
 use super::{
-    Answer, Begin, LockAnswers, LockKey, LockTerms, Pairs, Prewrite, Prewritten, SafePoint,
+    Answer, Begin, Flush, LockAnswers, LockKey, LockTerms, Pairs, Prewrite, Prewritten, SafePoint,
     ScanRequest, Store, Timestamp, TxnStatus,
 };
-use crate::Error;
+use crate::{Entry, Error};
 use bytes::Bytes;
 use late::{Change, Late, UNDER_WAY};
 use plan::Draws;
@@ -288,6 +288,40 @@ impl Store for FaultyStore {
 
     fn decides_in_prewrite(&self) -> bool {
         self.inner.decides_in_prewrite()
+    }
+
+    fn takes_flushes(&self) -> bool {
+        self.inner.takes_flushes()
+    }
+
+    fn flush<'a>(&'a self, start: Timestamp, request: &'a Flush) -> Answer<'a, ()> {
+        let copy = || Some(Change::of_flush(start, request));
+        match self.draw(Request::Flush) {
+            None => self.inner.flush(start, request),
+            Some(fault @ Fault::Part) => Answer::waiting(async move {
+                let mut half = request.clone();
+                let mutations = &mut half.prewrite.mutations;
+                mutations.truncate(mutations.len() / 2);
+                self.inner.flush(start, &half).await?;
+                let request = Request::Flush;
+                Err(Error::transient(Injected { request, fault }))
+            }),
+            Some(fault) => self.meet(Request::Flush, fault, copy, move || {
+                self.inner.flush(start, request)
+            }),
+        }
+    }
+
+    fn flushed<'a>(
+        &'a self,
+        start: Timestamp,
+        keys: &'a [Bytes],
+    ) -> Answer<'a, Vec<Option<Entry>>> {
+        self.send(
+            Request::Flushed,
+            || None,
+            move || self.inner.flushed(start, keys),
+        )
     }
 
     fn commit(&self, start: Timestamp) -> Answer<'_, Timestamp> {

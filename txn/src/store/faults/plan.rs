@@ -30,6 +30,10 @@ pub enum Request {
     Status,
     /// [`Store::prewrite`](crate::Store::prewrite).
     Prewrite,
+    /// [`Store::flush`](crate::Store::flush).
+    Flush,
+    /// [`Store::flushed`](crate::Store::flushed).
+    Flushed,
     /// [`Store::commit`](crate::Store::commit).
     Commit,
     /// [`Store::rollback`](crate::Store::rollback).

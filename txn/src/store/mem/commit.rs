@@ -4,6 +4,7 @@ use super::collect::{Superseded, removed};
 use super::core::{Core, Open, Standing};
 use super::decision::Verdict;
 use super::ended::End;
+use super::flush::Generations;
 use super::log::{Entry, Queue, Waiting};
 use super::record::{Record, encode_old, old_key};
 use crate::error::{ConflictReason, Error};
@@ -21,7 +22,9 @@ use untorn_memtable::Update;
 /// done, or not begun.
 #[derive(Debug, Default)]
 pub(super) struct PutDown {
-    keys: Vec<Written>,
+    pub(super) keys: Vec<Written>,
+    /// Of a pipelined transaction.
+    pub(super) generations: Generations,
     /// The same for the log, where there is one.
     entry: Option<Entry>,
     ended: bool,
@@ -29,15 +32,15 @@ pub(super) struct PutDown {
 
 /// One key that was put down.
 #[derive(Debug)]
-struct Written {
-    key: Bytes,
-    what: What,
+pub(super) struct Written {
+    pub(super) key: Bytes,
+    pub(super) what: What,
     /// When the record that the intent replaced was committed; `None` if there was none.
-    replaced: Option<Timestamp>,
+    pub(super) replaced: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum What {
+pub(super) enum What {
     Value,
     Deletion,
     /// No intent: the key is only touched.
@@ -51,17 +54,11 @@ impl Core {
         let mutations = &request.mutations;
         let start = open.held.at;
         let mut put_down = lock(&open.put_down);
-        match open.decision.verdict() {
-            Verdict::Undecided => {}
-            Verdict::Committed(time) => return Err(End::Committed(time).closed()),
-            Verdict::RolledBack => return Err(End::RolledBack.closed()),
-        }
+        open.check_undecided()?;
         if !put_down.keys.is_empty() {
             return Ok(());
         }
-        if let Some(failure) = self.log.as_ref().and_then(Queue::failure) {
-            return Err(Error::log_failed(failure));
-        }
+        self.check_log()?;
         // All checks first: a transaction that fails leaves no traces to take back.
         let is_strict = request.assertions == AssertionLevel::Strict;
         let mut failed = None;
@@ -99,13 +96,7 @@ impl Core {
                 None
             } else {
                 let replaced = self.move_to_history(&mutation.key)?;
-                let intent = Record {
-                    time: start,
-                    start,
-                    intent: true,
-                    value,
-                };
-                self.write_newest(&mutation.key, intent)?;
+                self.write_intent(start, &mutation.key, value)?;
                 if let Some(entry) = &mut entry {
                     entry.push(&mutation.key, value);
                 }
@@ -121,9 +112,17 @@ impl Core {
         Ok(())
     }
 
+    /// Refuses where no commit would be taken.
+    pub(super) fn check_log(&self) -> Result<(), Error> {
+        match self.log.as_ref().and_then(Queue::failure) {
+            Some(failure) => Err(Error::log_failed(failure)),
+            None => Ok(()),
+        }
+    }
+
     /// The conflict first, then what was presumed. A failed assertion is told back: a conflict of a later key
     /// comes first.
-    fn check(
+    pub(super) fn check(
         &self,
         start: Timestamp,
         mutation: &Mutation,
@@ -165,7 +164,7 @@ impl Core {
     }
 
     /// Copies the committed record of a key into the history, before it is replaced.
-    fn move_to_history(&self, key: &Bytes) -> Result<Option<Timestamp>, Error> {
+    pub(super) fn move_to_history(&self, key: &Bytes) -> Result<Option<Timestamp>, Error> {
         let pinned = self.newest.pin();
         let Some(item) = pinned.entry(key) else {
             return Ok(None);
@@ -182,6 +181,21 @@ impl Core {
         Ok(Some(record.time))
     }
 
+    pub(super) fn write_intent(
+        &self,
+        start: Timestamp,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), Error> {
+        let intent = Record {
+            time: start,
+            start,
+            intent: true,
+            value,
+        };
+        self.write_newest(key, intent)
+    }
+
     pub(super) fn write_newest(&self, key: &[u8], record: Record<'_>) -> Result<(), Error> {
         write(&self.newest, key, record.tag(), &record.encode(), key.len())
     }
@@ -196,7 +210,8 @@ impl Core {
         };
         let mut put_down = lock(&open.put_down);
         if let Some(log) = &self.log
-            && let Some(entry) = put_down.entry.take()
+            && !open.fate.is_with_log()
+            && let Some(entry) = self.entry(&open, &mut put_down)
             && open.decision.verdict() == Verdict::Undecided
             && let Err(failure) = log.push(&open, entry)
         {
@@ -214,6 +229,15 @@ impl Core {
             }
             _ => Err(End::RolledBack.closed()),
         })
+    }
+
+    /// What the log is to hold of the transaction, if it writes something that lasts.
+    fn entry(&self, open: &Open, put_down: &mut PutDown) -> Option<Entry> {
+        if put_down.generations.is_empty() {
+            return put_down.entry.take();
+        }
+        let entry = self.entry_of_generations(open.held.at, put_down);
+        Some(entry).filter(|entry| !entry.is_empty())
     }
 
     /// Resolves and ends a transaction that the log's thread has decided; nothing if that was done before.

@@ -49,6 +49,17 @@ pub(super) struct Open {
     pub(super) put_down: Mutex<PutDown>,
 }
 
+impl Open {
+    /// Refuses what comes after the decision.
+    pub(super) fn check_undecided(&self) -> Result<(), Error> {
+        match self.decision.verdict() {
+            Verdict::Undecided => Ok(()),
+            Verdict::Committed(time) => Err(End::Committed(time).closed()),
+            Verdict::RolledBack => Err(End::RolledBack.closed()),
+        }
+    }
+}
+
 /// A transaction as a request finds it.
 pub(super) enum Standing {
     Open(Arc<Open>),

@@ -34,6 +34,9 @@
 //! A rollback decides *rolled back* instead, and puts each record back before it takes the copy out of
 //! `history`.
 //!
+//! A pipelined transaction does steps 1 to 3 for each of its generations, as long as it goes on: an intent of its own is
+//! replaced in place, and what was committed below it stays in `history`. Steps 4 and 5 are the same.
+//!
 //! # How a reader at S reads
 //!
 //! It looks the key up in `newest`. A record committed at or before S is the answer; for one after S the
@@ -77,6 +80,7 @@ mod commit;
 mod core;
 mod decision;
 mod ended;
+mod flush;
 mod lease;
 mod live;
 mod locks;
@@ -89,9 +93,10 @@ mod tests;
 use self::core::Core;
 use super::oracle::COUNTER_BITS;
 use super::{
-    Answer, Begin, LockAnswers, LockKey, LockTerms, Pairs, Prewrite, Prewritten, SafePoint,
+    Answer, Begin, Flush, LockAnswers, LockKey, LockTerms, Pairs, Prewrite, Prewritten, SafePoint,
     ScanRequest, Store, Timestamp, TxnStatus,
 };
+use crate::Entry;
 use crate::lock::LockTable;
 use bytes::Bytes;
 use ended::End;
@@ -280,6 +285,27 @@ impl Store for MemStore {
             self.core.put_down(&open, request)?;
             Ok(Prewritten::Undecided)
         })
+    }
+
+    fn takes_flushes(&self) -> bool {
+        true
+    }
+
+    fn flush<'a>(&'a self, start: Timestamp, request: &'a Flush) -> Answer<'a, ()> {
+        Answer::waiting(async move {
+            let open = self.core.open(start)?;
+            self.core.renew(&open, request.prewrite.ttl);
+            self.core.lock_all(&open, &request.prewrite).await?;
+            self.core.put_generation_down(&open, request)
+        })
+    }
+
+    fn flushed<'a>(
+        &'a self,
+        start: Timestamp,
+        keys: &'a [Bytes],
+    ) -> Answer<'a, Vec<Option<Entry>>> {
+        Answer::ready(self.core.flushed(start, keys))
     }
 
     fn commit(&self, start: Timestamp) -> Answer<'_, Timestamp> {
