@@ -398,3 +398,33 @@ fn more_or_longer_keys_than_a_lock_may_name_are_committed_in_two_phases() {
     assert!(is_decided(keys("s", 2, 2046)));
     assert!(!is_decided(keys("l", 2, 2047)));
 }
+
+/// Rule 54: a read that is kept needs no cluster, a locking one does.
+#[test]
+fn a_point_read_that_was_answered_is_not_sent_again() {
+    let options = TikvOptions::default().patience(IMPATIENT);
+    let limit = options.read_cache;
+    assert_eq!(limit, 16 << 20);
+    let (cluster, store) = two_regions(options);
+    let db = Db::new(store);
+    let writer = db.blocking().begin(BeginOptions::default()).unwrap();
+    writer.put("a", "1").unwrap();
+    writer.blocking().commit().unwrap();
+    let txn = db.blocking().begin(BeginOptions::default()).unwrap();
+    assert_eq!(txn.blocking().get("a").unwrap().unwrap(), "1");
+    assert_eq!(txn.blocking().batch_get(["z"]).unwrap(), [None]);
+    for method in ["KvGet", "KvBatchGet"] {
+        inject_many(&cluster, method, Fault::LostRequest);
+    }
+    let again = txn.blocking().batch_get(["z", "a", "z"]).unwrap();
+    assert_eq!(again, [None, Some("1".into()), None]);
+    assert_eq!(txn.blocking().get("z").unwrap(), None);
+    let asked = txn.blocking().get("b");
+    assert!(matches!(asked, Err(Error::Store { .. })), "{asked:?}");
+    let stats = txn.read_cache();
+    assert_eq!((stats.limit, stats.keys, stats.hits), (limit, 2, 4));
+    let other = db.blocking().begin(BeginOptions::default()).unwrap();
+    assert!(other.blocking().get("a").is_err(), "nothing is shared");
+    other.blocking().rollback().unwrap();
+    txn.blocking().rollback().unwrap();
+}

@@ -87,7 +87,7 @@
 //!
 //! | operation | promise |
 //! |---|---|
-//! | `get`, `batch_get` | own write, else the snapshot; own writes key by key |
+//! | `get`, `batch_get` | own write, else the snapshot; own writes key by key; what the snapshot says of a key may come from [what was read before](Transaction::read_cache), which is the same |
 //! | `range` | the store's part is the snapshot; own writes are asked for each item as it is yielded; strict order, no key twice |
 //! | `put`, `delete` | linearizable, of one key |
 //! | `insert` | linearizable beside `put`, `insert` and `delete` of the transaction |
@@ -127,6 +127,11 @@
 //! let db = Db::new(Arc::new(store));
 //! ```
 //!
+//! A point read is a round trip there, so a transaction keeps what its point reads found at its start timestamp, absent keys too: up
+//! to 16 MiB ([`Store::read_cache`] and [`Transaction::read_cache`]; the embedded store is asked each time). A read that is
+//! answered from there is right also once the cluster's collector has passed the timestamp, where another one is
+//! [`Error::SnapshotTooOld`]. Locking reads and ranges always ask.
+//!
 //! It speaks the cluster's protocol itself, on a small runtime of its own. What a cluster cannot promise as one process does, its
 //! module tells: there time to live alone keeps a lock, and an open transaction does not hold the collector back.
 //!
@@ -149,7 +154,7 @@
 //! `tracing` spans of begin, attempt, lock call, commit and rollback; events of deadlocks, lost locks, retries and drops. With the feature
 //! `metrics`, counters for the recorder of the [`metrics`](https://docs.rs/metrics) facade: `untorn_txn_begun_total`,
 //! `.._committed_total`, `.._commit_failed_total`, `.._rolled_back_total`, `.._retried_total`, `.._keys_locked_total`,
-//! `.._lock_calls_failed_total`, `.._deadlocks_total`, `.._locks_lost_total`, and the histogram
+//! `.._lock_calls_failed_total`, `.._deadlocks_total`, `.._locks_lost_total`, `.._reads_kept_total`, `.._reads_asked_total`, and the histogram
 //! `untorn_txn_lock_wait_seconds`. The lock table and the store have [counters](LockTable::stats) of their own.
 //!
 //! # What is not there
@@ -159,8 +164,6 @@
 //! and a transaction would have to read back what it flushed. [`Store`] has neither: one prewrite carries each key once, and reads
 //! show what is committed. The [pipelined buffer](buffer::pipelined) is for those who bring a
 //! [`FlushTarget`](buffer::FlushTarget) of their own.
-//!
-//! What was read is not kept: a key that is read twice is asked for twice, also from a cluster.
 
 pub mod buffer;
 mod db;

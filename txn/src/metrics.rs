@@ -12,6 +12,8 @@
 //! | `untorn_txn_lock_calls_failed_total` | counter | lock calls that failed |
 //! | `untorn_txn_deadlocks_total` | counter | lock calls that were a deadlock's victim |
 //! | `untorn_txn_locks_lost_total` | counter | transactions whose locks were lost |
+//! | `untorn_txn_reads_kept_total` | counter | point reads answered by what was [kept](crate::Store::read_cache) |
+//! | `untorn_txn_reads_asked_total` | counter | point reads that a store was asked for which wants them kept |
 //! | `untorn_txn_lock_wait_seconds` | histogram | how long a key was waited for, where it was |
 
 use std::time::Duration;
@@ -57,6 +59,14 @@ mod facade {
         metrics::counter!("untorn_txn_keys_locked_total").increment(keys as u64);
     }
 
+    pub(crate) fn reads_kept(reads: usize) {
+        metrics::counter!("untorn_txn_reads_kept_total").increment(reads as u64);
+    }
+
+    pub(crate) fn reads_asked(reads: usize) {
+        metrics::counter!("untorn_txn_reads_asked_total").increment(reads as u64);
+    }
+
     pub(crate) fn lock_waited(time: Duration) {
         metrics::histogram!("untorn_txn_lock_wait_seconds").record(time);
     }
@@ -73,7 +83,13 @@ mod facade {
     pub(crate) fn keys_locked(_: usize) {}
 
     #[inline(always)]
+    pub(crate) fn reads_kept(_: usize) {}
+
+    #[inline(always)]
+    pub(crate) fn reads_asked(_: usize) {}
+
+    #[inline(always)]
     pub(crate) fn lock_waited(_: Duration) {}
 }
 
-pub(crate) use facade::{count, keys_locked, lock_waited};
+pub(crate) use facade::{count, keys_locked, lock_waited, reads_asked, reads_kept};

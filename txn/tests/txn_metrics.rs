@@ -1,6 +1,8 @@
 //! What a recorder of the `metrics` facade hears of transactions.
 #![allow(clippy::unwrap_used)]
 
+mod txn_held_store;
+
 use metrics::{
     Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
     with_local_recorder,
@@ -8,6 +10,7 @@ use metrics::{
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use txn_held_store::HeldStore;
 use untorn_txn::lock::Wait;
 use untorn_txn::{BeginOptions, Db, Error, LockOptions, OnDrop};
 
@@ -108,4 +111,17 @@ fn attempts_after_the_first_are_counted() {
         done.unwrap();
     });
     assert_eq!((sums.of("retried"), sums.of("begun")), (2, 3));
+}
+
+#[test]
+fn reads_are_counted_by_whether_they_were_kept() {
+    let sums = Sums::default();
+    with_local_recorder(&sums, || {
+        let db = Db::new(Arc::new(HeldStore::keeping(1 << 20, 0)));
+        let txn = db.blocking().begin(silent()).unwrap();
+        txn.blocking().get("a").unwrap();
+        txn.blocking().get("a").unwrap();
+        txn.blocking().batch_get(["a", "b", "c"]).unwrap();
+    });
+    assert_eq!((sums.of("reads_kept"), sums.of("reads_asked")), (2, 3));
 }

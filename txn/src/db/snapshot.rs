@@ -1,7 +1,7 @@
 //! Reads at one timestamp, without a transaction.
 
 use crate::error::Error;
-use crate::store::{Pairs, ScanRequest, Store, Timestamp};
+use crate::store::{Pairs, ReadCache, ReadCacheStats, ScanRequest, Store, Timestamp};
 use crate::transaction::block_on;
 use bytes::Bytes;
 use std::fmt;
@@ -30,7 +30,7 @@ pub struct DbSnapshot {
 
 struct View {
     store: Arc<dyn Store>,
-    at: Timestamp,
+    reads: ReadCache,
 }
 
 impl DbSnapshot {
@@ -39,23 +39,29 @@ impl DbSnapshot {
         Ok(Self {
             view: Arc::new(View {
                 store: Arc::clone(store),
-                at,
+                reads: ReadCache::new(&**store, at),
             }),
         })
     }
 
     /// Its timestamp.
     pub fn timestamp(&self) -> Timestamp {
-        self.view.at
+        self.view.reads.at()
     }
 
-    /// The value of a key.
+    /// What is kept of what [`get`](Self::get) has read, as by [`Transaction::read_cache`](crate::Transaction::read_cache).
+    pub fn read_cache(&self) -> ReadCacheStats {
+        self.view.reads.stats()
+    }
+
+    /// The value of a key. What was read from a store that [wants that](Store::read_cache) is kept.
     ///
     /// # Errors
     ///
     /// [`Error::Store`].
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>, Error> {
-        self.view.store.get(key.as_ref(), self.view.at).await
+        let view = &*self.view;
+        view.reads.get(&*view.store, key.as_ref()).await
     }
 
     /// The first `limit` keys within `bounds` with their values, in order or from the back.
@@ -73,7 +79,7 @@ impl DbSnapshot {
         let request = ScanRequest {
             lower: bounds.start_bound().map(owned),
             upper: bounds.end_bound().map(owned),
-            at: self.view.at,
+            at: self.timestamp(),
             limit,
             reverse,
         };
@@ -106,14 +112,14 @@ impl DbSnapshot {
 
 impl Drop for View {
     fn drop(&mut self) {
-        self.store.let_go(self.at);
+        self.store.let_go(self.reads.at());
     }
 }
 
 impl fmt::Debug for DbSnapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DbSnapshot")
-            .field("timestamp", &self.view.at)
+            .field("timestamp", &self.timestamp())
             .finish_non_exhaustive()
     }
 }

@@ -48,6 +48,7 @@ pub mod faults;
 mod flush;
 pub mod mem;
 mod oracle;
+mod read_cache;
 mod reply;
 mod request;
 #[cfg(feature = "tikv")]
@@ -57,6 +58,8 @@ pub use answer::Answer;
 pub use flush::Flush;
 pub use mem::MemStore;
 pub use oracle::{COUNTER_BITS, Timestamp};
+pub(crate) use read_cache::ReadCache;
+pub use read_cache::{OVERHEAD as READ_CACHE_OVERHEAD, ReadCacheStats};
 pub use reply::{LockAnswers, Locked, Pairs, Prewritten, SafePoint, TxnStatus};
 pub use request::{
     AssertionLevel, Begin, ForUpdate, Guard, LOCK_TTL, LockKey, LockTerms, Mutation, MutationOp,
@@ -114,6 +117,12 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
             }
             Ok(values)
         })
+    }
+
+    /// How many bytes a transaction or a snapshot keeps of what its point reads found, so that it does not ask again. 0, the
+    /// default, for a store that is asked as cheaply.
+    fn read_cache(&self) -> usize {
+        0
     }
 
     /// The first keys of a range with their values, as they were at a timestamp: in order, or from the back.

@@ -124,6 +124,7 @@ impl Core {
             self.life.leave_open(TxnState::Committing)?;
             self.register.close();
         }
+        self.reads.clear();
         self.store().stop_locking(self.start_ts);
         Ok(())
     }

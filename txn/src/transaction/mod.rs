@@ -54,7 +54,7 @@ use crate::buffer::{MemBuffer, Memory, Reservation, Savepoint, Stage, Stats};
 use crate::db::Shared;
 use crate::error::{Error, Loss, TxnState};
 use crate::metrics::{self, Event};
-use crate::store::{Store, Timestamp};
+use crate::store::{ReadCache, ReadCacheStats, Store, Timestamp};
 use crate::sync::{Mutex, RwLock};
 use bytes::{Bytes, BytesMut};
 use heartbeat::Pulse;
@@ -95,6 +95,8 @@ pub(crate) struct Core {
     start_ts: Timestamp,
     options: BeginOptions,
     buffer: MemBuffer,
+    /// The store at the start timestamp.
+    reads: ReadCache,
     register: Register,
     gate: RwLock<()>,
     life: Life,
@@ -121,12 +123,14 @@ impl Transaction {
             .build();
         tracing::debug!(start_ts, label = options.label.as_deref(), "begin");
         metrics::count(Event::Begun);
+        let reads = ReadCache::new(&*db.store, start_ts);
         Self {
             core: Arc::new(Core {
                 db,
                 start_ts,
                 options,
                 buffer,
+                reads,
                 register: Register::default(),
                 gate: RwLock::default(),
                 life: Life::default(),
@@ -221,6 +225,12 @@ impl Transaction {
     /// What the buffer holds on the heap, by kind; nothing as long as nothing was written or locked. A walk over it.
     pub fn memory(&self) -> Memory {
         self.core.buffer.memory()
+    }
+
+    /// What is kept of what [`get`](Self::get) and [`batch_get`](Self::batch_get) have read, so that the store is not asked
+    /// again; nothing with a store that [wants none](Store::read_cache). The numbers are read one after another.
+    pub fn read_cache(&self) -> ReadCacheStats {
+        self.core.reads.stats()
     }
 
     /// Whether there is something that a commit must carry. Never false again once true.

@@ -11,6 +11,8 @@ impl Transaction {
     /// The value of a key: as written here, else as it was in the store at the start timestamp, also where a
     /// lock has seen a newer one.
     ///
+    /// What was read from a store that [wants that](crate::Store::read_cache) is kept, and read again without a request.
+    ///
     /// # Errors
     ///
     /// [`Error::TransactionClosed`], [`Error::SnapshotTooOld`], [`Error::Store`].
@@ -36,7 +38,7 @@ impl Transaction {
             .zip(&own)
             .filter_map(|(key, own)| own.is_none().then_some(key))
             .collect();
-        let stored = self.core.store().batch_get(&asked, self.core.start_ts);
+        let stored = self.core.reads.batch_get(self.core.store(), &asked);
         let stored = stored.await.map_err(|error| self.core.as_of_now(error))?;
         let mut stored = stored.into_iter();
         let value = |own: Option<Entry>| match own {
@@ -122,7 +124,7 @@ impl Core {
             Some(Entry::Value(value)) => Ok(Some(value)),
             Some(Entry::Tombstone) => Ok(None),
             None => {
-                let read = self.store().get(key, self.start_ts).await;
+                let read = self.reads.get(self.store(), key).await;
                 read.map_err(|error| self.as_of_now(error))
             }
         }

@@ -57,6 +57,7 @@ impl Core {
         }
         metrics::count(Event::RolledBack);
         self.pulse.end();
+        self.reads.clear();
         self.store().stop_locking(self.start_ts);
         Ok(())
     }

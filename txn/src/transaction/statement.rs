@@ -62,7 +62,7 @@ impl StatementView {
         match self.own.get(&key) {
             Some(own) => Ok(own.into_value()),
             None => {
-                let read = core.store().get(key.as_ref(), core.start_ts).await;
+                let read = core.reads.get(core.store(), key.as_ref()).await;
                 read.map_err(|error| core.as_of_now(error))
             }
         }

@@ -1,4 +1,5 @@
-//! A store that holds the answers to lock requests back until it is told, and counts what it was asked.
+//! A store that holds the answers to lock requests back until it is told, counts what it was asked, and wants reads kept
+//! if it is told to.
 #![allow(dead_code)] // each test file uses a part
 
 use bytes::Bytes;
@@ -16,6 +17,10 @@ use untorn_txn::{Error, MemStore, SafePoint, Store, Timestamp, TxnState};
 #[derive(Debug, Default)]
 pub struct HeldStore {
     pub inner: MemStore,
+    /// How many bytes of what was read are to be kept.
+    read_cache: usize,
+    /// Values lie in blocks of so many bytes, as those do that come over a network.
+    block: usize,
     told: Mutex<Told>,
     changed: Condvar,
 }
@@ -23,6 +28,7 @@ pub struct HeldStore {
 #[derive(Debug, Default)]
 struct Told {
     sent: HashMap<Bytes, usize>,
+    read: HashMap<Bytes, usize>,
     given_back: HashMap<Bytes, usize>,
     gates: HashMap<Bytes, Arc<Gate>>,
     requests: Vec<Vec<Bytes>>,
@@ -65,6 +71,15 @@ impl Gate {
 }
 
 impl HeldStore {
+    /// One that wants so many bytes kept of what was read. Its values lie in blocks of `block` bytes.
+    pub fn keeping(read_cache: usize, block: usize) -> Self {
+        Self {
+            read_cache,
+            block,
+            ..Self::default()
+        }
+    }
+
     /// From now on requests for this key are not answered.
     pub fn hold(&self, key: &'static str) {
         let mut told = self.told.lock().unwrap();
@@ -87,6 +102,26 @@ impl HeldStore {
     pub fn sent(&self, key: &str) -> usize {
         let told = self.told.lock().unwrap();
         told.sent.get(key.as_bytes()).copied().unwrap_or(0)
+    }
+
+    /// How often a key was asked for by `get` or `batch_get`.
+    pub fn read(&self, key: &str) -> usize {
+        let told = self.told.lock().unwrap();
+        told.read.get(key.as_bytes()).copied().unwrap_or(0)
+    }
+
+    /// All such questions.
+    pub fn reads(&self) -> usize {
+        self.told.lock().unwrap().read.values().sum()
+    }
+
+    fn in_a_block(&self, value: Bytes) -> Bytes {
+        if value.len() >= self.block {
+            return value;
+        }
+        let mut block = value.to_vec();
+        block.resize(self.block, 0);
+        Bytes::from(block).slice(..value.len())
     }
 
     pub fn given_back(&self, key: &str) -> usize {
@@ -126,7 +161,16 @@ impl Store for HeldStore {
         self.inner.timestamp()
     }
     fn get<'a>(&'a self, key: &'a [u8], at: Timestamp) -> Answer<'a, Option<Bytes>> {
-        self.inner.get(key, at)
+        let mut told = self.told.lock().unwrap();
+        *told.read.entry(Bytes::copy_from_slice(key)).or_default() += 1;
+        drop(told);
+        Answer::waiting(async move {
+            let value = self.inner.get(key, at).await?;
+            Ok(value.map(|value| self.in_a_block(value)))
+        })
+    }
+    fn read_cache(&self) -> usize {
+        self.read_cache
     }
     fn scan<'a>(&'a self, request: &'a ScanRequest) -> Answer<'a, Pairs> {
         self.inner.scan(request)

@@ -218,6 +218,10 @@ impl Store for FaultyStore {
         )
     }
 
+    fn read_cache(&self) -> usize {
+        self.inner.read_cache()
+    }
+
     fn scan<'a>(&'a self, request: &'a ScanRequest) -> Answer<'a, Pairs> {
         self.send(Request::Scan, || None, move || self.inner.scan(request))
     }

@@ -26,6 +26,8 @@ pub struct TikvOptions {
     pub async_commit: bool,
     /// Whether a commit of one region may be a single request (*one-phase*). On.
     pub one_phase: bool,
+    /// How many bytes each transaction and each snapshot keeps of what its point reads found; 0 for nothing. 16 MiB.
+    pub read_cache: usize,
     /// Whether the cluster knows shared locks: TiKV 8.5.8 or newer. An older one does not survive such a request, so
     /// without this they are [`OptionConflict`](crate::Error::OptionConflict). Off.
     pub shared_locks: bool,
@@ -42,6 +44,7 @@ impl Default for TikvOptions {
             connect_timeout: Duration::from_secs(2),
             async_commit: true,
             one_phase: true,
+            read_cache: 16 << 20,
             shared_locks: false,
             threads: 2,
         }
@@ -76,6 +79,7 @@ setters! {
     connect_timeout: Duration,
     async_commit: bool,
     one_phase: bool,
+    read_cache: usize,
     shared_locks: bool,
     threads: usize,
 }

@@ -59,6 +59,10 @@ impl Store for TikvStore {
         })
     }
 
+    fn read_cache(&self) -> usize {
+        self.core.cluster.options.read_cache
+    }
+
     fn scan<'a>(&'a self, request: &'a ScanRequest) -> Answer<'a, Pairs> {
         let (core, request) = (Arc::clone(&self.core), request.clone());
         self.as_long_as_wanted(async move {
