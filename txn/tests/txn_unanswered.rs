@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use untorn_txn::lock::Wait;
 use untorn_txn::store::TxnStatus;
 use untorn_txn::store::faults::{Fault, FaultPlan, FaultyStore, Request};
 use untorn_txn::{
@@ -166,4 +167,69 @@ fn a_lock_whose_answer_was_lost_is_given_back() {
         .lock_keys(["j"], LockOptions::default())
         .unwrap();
     assert_eq!(inner.locks().len(), 2);
+}
+
+/// A call for "k" and "z" that fails, because `holder` has "z": the lock on "k" goes back.
+fn give_k_back(txn: &Transaction, holder: &Transaction) {
+    holder
+        .blocking()
+        .lock_keys(["z"], LockOptions::default())
+        .unwrap();
+    let refused = txn.blocking().lock_keys(["k", "z"], no_wait());
+    assert!(
+        matches!(&refused, Err(Error::LockNotAvailable { key, holders })
+            if key == "z" && *holders == [holder.start_ts()]),
+        "{refused:?}"
+    );
+}
+
+fn no_wait() -> LockOptions {
+    LockOptions {
+        wait: Some(Wait::NoWait),
+        ..LockOptions::default()
+    }
+}
+
+/// Rule 37: the key is not asked for, and who does not wait is told so, and that it is nobody else's.
+#[test]
+fn a_call_that_does_not_wait_is_refused_while_a_give_back_stays_unanswered() {
+    for fault in [Fault::Error, Fault::LostRequest, Fault::LostAnswer] {
+        let plan = FaultPlan::new(1).chance(fault, 1.0);
+        let (store, inner, db) = faulty(plan.only([Request::Unlock]));
+        let (holder, txn) = (begin(&db), begin(&db));
+        give_k_back(&txn, &holder);
+        for _ in 0..2 {
+            let refused = txn.blocking().lock_keys(["k"], no_wait());
+            assert!(
+                matches!(&refused, Err(Error::LockNotAvailable { key, holders })
+                    if key == "k" && *holders == [txn.start_ts()]),
+                "{refused:?}"
+            );
+        }
+        txn.blocking().lock_keys(["l"], no_wait()).unwrap();
+        store.heal();
+        txn.blocking()
+            .lock_keys(["k"], LockOptions::default())
+            .unwrap();
+        txn.blocking().lock_keys(["k"], no_wait()).unwrap();
+        txn.blocking().rollback().unwrap();
+        holder.blocking().rollback().unwrap();
+        assert!(inner.locks().is_empty());
+    }
+}
+
+/// It waits for answers, its own give-back's too; for nobody else.
+#[test]
+fn a_call_that_does_not_wait_takes_a_key_whose_give_back_is_answered() {
+    let (store, _, db) = faulty(FaultPlan::new(1));
+    for _ in 0..10 {
+        let (holder, txn) = (begin(&db), begin(&db));
+        // Answered by the database's thread, after a while.
+        store.inject(Request::Unlock, Fault::Delay);
+        store.inject(Request::Unlock, Fault::Delay);
+        give_k_back(&txn, &holder);
+        txn.blocking().lock_keys(["k"], no_wait()).unwrap();
+        txn.blocking().rollback().unwrap();
+        holder.blocking().rollback().unwrap();
+    }
 }

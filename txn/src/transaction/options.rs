@@ -170,6 +170,10 @@ impl BeginOptions {
 #[derive(Debug, Clone, Default)]
 pub struct LockOptions {
     /// One budget for the whole call, from its beginning; by default the transaction's.
+    ///
+    /// With [`Wait::NoWait`] nobody is waited for, only the store's answers. Where an earlier lock of this transaction on the key is
+    /// still being given back, that is the answer to the give-back; if the store gives none, the call fails with
+    /// [`LockNotAvailable`](crate::Error::LockNotAvailable), and the holder that it names is this transaction.
     pub wait: Option<Wait>,
     /// When to give up in any case.
     pub deadline: Option<Instant>,

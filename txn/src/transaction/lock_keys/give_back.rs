@@ -34,6 +34,7 @@ impl Core {
         while !locks.is_empty() && self.life.check_open().is_ok() {
             let answer = self.store().unlock(self.start_ts, locks.clone()).await;
             if matches!(answer, Err(Error::Store { .. })) {
+                self.register.not_returned(&locks);
                 let worker = &self.db.worker;
                 worker.sleep_until(Instant::now() + SEND_AGAIN).await;
                 continue;

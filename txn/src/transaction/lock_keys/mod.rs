@@ -255,9 +255,19 @@ impl Core {
                     let granted = |waker: &Waker| self.register.await_primary(waker);
                     self.await_sibling(&key, budget, granted).await?;
                 }
-                Next::Asked { .. } | Next::Returning => {
+                Next::Returning {
+                    is_unanswered: true,
+                } if budget.is_no_wait() => {
+                    // As far as anybody knows it is this transaction itself that still has it.
+                    return Err(Error::LockNotAvailable {
+                        key: call.keys[from].clone(),
+                        holders: vec![self.start_ts],
+                    });
+                }
+                Next::Asked { .. } | Next::Returning { .. } => {
                     let slot = call.claimed[from];
-                    let joined = |waker: &Waker| self.register.join(slot, waker);
+                    let joined =
+                        |waker: &Waker| self.register.join(slot, budget.is_no_wait(), waker);
                     self.await_sibling(&call.keys[from], budget, joined).await?;
                 }
             }

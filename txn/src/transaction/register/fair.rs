@@ -97,7 +97,7 @@ impl Keys {
                 && match &key.place {
                     Place::Held(lock) => lock.primary == primary.key,
                     Place::Asked(_) => true,
-                    Place::Free | Place::Returning(_) => false,
+                    Place::Free | Place::Returning { .. } => false,
                 }
         };
         primary.is_fair && !self.slots.iter().any(names)

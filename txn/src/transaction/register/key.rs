@@ -70,7 +70,21 @@ pub(super) enum Place {
     Free,
     Asked(u64),
     Held(Lock),
-    Returning(u64),
+    Returning {
+        attempt: u64,
+        /// The store gave no answer, and is asked again.
+        is_unanswered: bool,
+    },
+}
+
+impl Place {
+    /// The lock of this number goes back.
+    pub(super) fn returning(attempt: u64) -> Self {
+        Self::Returning {
+            attempt,
+            is_unanswered: false,
+        }
+    }
 }
 
 impl Key {

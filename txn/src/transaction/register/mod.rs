@@ -28,7 +28,8 @@
 //! - The first key that is asked for is the [*primary*](primary), and is asked for alone: until it is granted nothing
 //!   else is.
 //! - A call that fails withdraws its claims. A lock that nobody claims any more and nobody kept goes back,
-//!   under its number. While it goes back the key is not asked for anew.
+//!   under its number. While it goes back the key is not asked for anew: a call that does not wait for others waits
+//!   for the answer to that as for one to a request of its own, and is refused if the store gives none.
 //! - A call that succeeds keeps all its keys in one step, or leaves them [pending](fair) in fair mode.
 //! - Once closed, every step is refused but withdrawing.
 
@@ -87,8 +88,8 @@ pub(super) enum Next {
     Ask { primary: Bytes },
     /// A sibling's request is with the store; a request beside it would name this primary.
     Asked { primary: Bytes },
-    /// The next key is being given back.
-    Returning,
+    /// The next key is being given back; whether the store has left that without an answer.
+    Returning { is_unanswered: bool },
     /// The primary is not granted yet.
     NoPrimary { key: Bytes, is_queued: bool },
 }
@@ -220,7 +221,7 @@ impl Register {
                 Place::Asked(_) => Ok(Next::Asked {
                     primary: register.primary_or(slot),
                 }),
-                Place::Returning(_) => Ok(Next::Returning),
+                &Place::Returning { is_unanswered, .. } => Ok(Next::Returning { is_unanswered }),
                 Place::Free => {
                     let is_chosen = match &register.primary {
                         Some(primary) if primary.is_granted => false,
@@ -289,7 +290,7 @@ impl Register {
             match &key.place {
                 Place::Free => register.slots.remove(slot),
                 Place::Held(lock) => unwanted.push((slot, lock.hold.attempt)),
-                Place::Asked(_) | Place::Returning(_) => {}
+                Place::Asked(_) | Place::Returning { .. } => {}
             }
         }
         let mut wakers = Vec::new();

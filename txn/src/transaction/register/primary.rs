@@ -163,7 +163,7 @@ impl Keys {
         self.active -= unwanted.len();
         let go = |(slot, attempt): (Slot, u64)| {
             let key = &mut self.slots[slot];
-            key.place = Place::Returning(attempt);
+            key.place = Place::returning(attempt);
             key.pending = None;
             (key.name.clone(), attempt)
         };

@@ -94,7 +94,7 @@ impl Register {
 
     /// Keys of which nobody knows whether they were granted: they are to be given back.
     pub(in crate::transaction) fn unanswered(&self, asked: &[(Slot, u64)]) {
-        self.not_asked(asked, Place::Returning);
+        self.not_asked(asked, Place::returning);
     }
 
     fn not_asked(&self, asked: &[(Slot, u64)], then: impl Fn(u64) -> Place) {
@@ -110,10 +110,12 @@ impl Register {
         wake(wakers);
     }
 
-    /// Ready once nothing of this key is with the store.
+    /// Ready once nothing of this key is with the store; for who is in a `hurry` also once the store has left a
+    /// give-back without an answer.
     pub(in crate::transaction) fn join(
         &self,
         slot: Slot,
+        hurry: bool,
         waker: &Waker,
     ) -> Poll<Result<(), Error>> {
         let mut register = self.keys.lock();
@@ -121,7 +123,12 @@ impl Register {
             return Poll::Ready(Err(closed));
         }
         let key = &mut register.slots[slot];
-        if !matches!(key.place, Place::Asked(_) | Place::Returning(_)) {
+        let is_over = match key.place {
+            Place::Asked(_) => false,
+            Place::Returning { is_unanswered, .. } => hurry && is_unanswered,
+            Place::Free | Place::Held(_) => true,
+        };
+        if is_over {
             return Poll::Ready(Ok(()));
         }
         if !key.joiners.iter().any(|joiner| joiner.will_wake(waker)) {
@@ -144,19 +151,36 @@ impl Register {
 
     /// Locks that were given back.
     pub(in crate::transaction) fn returned(&self, returned: &[(Bytes, u64)]) {
+        self.each_returning(returned, |register, slot| {
+            let key = &mut register.slots[slot];
+            key.place = Place::Free;
+            if key.claims == 0 {
+                register.slots.remove(slot);
+            }
+        });
+    }
+
+    /// Locks of which the store does not say that they were given back.
+    pub(in crate::transaction) fn not_returned(&self, sent: &[(Bytes, u64)]) {
+        self.each_returning(sent, |register, slot| {
+            if let Place::Returning { is_unanswered, .. } = &mut register.slots[slot].place {
+                *is_unanswered = true;
+            }
+        });
+    }
+
+    /// Changes those of the keys whose locks of these numbers go back, and wakes who waits for them.
+    fn each_returning(&self, locks: &[(Bytes, u64)], change: impl Fn(&mut Keys, Slot)) {
         let mut wakers = Vec::new();
         let mut register = self.keys.lock();
-        for (name, attempt) in returned {
+        for (name, number) in locks {
             let Some(slot) = register.slots.find(name) else {
                 continue;
             };
             let key = &mut register.slots[slot];
-            if key.place == Place::Returning(*attempt) {
-                key.place = Place::Free;
+            if matches!(key.place, Place::Returning { attempt, .. } if attempt == *number) {
                 wakers.append(&mut key.joiners);
-                if key.claims == 0 {
-                    register.slots.remove(slot);
-                }
+                change(&mut register, slot);
             }
         }
         drop(register);
