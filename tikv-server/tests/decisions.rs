@@ -194,6 +194,20 @@ fn a_process_that_is_about_to_end_waits_for_what_was_decided() {
     assert!(cluster.locks().is_empty());
 }
 
+#[test]
+fn a_database_that_is_closed_has_waited_for_what_was_decided() {
+    for (wait, delay, is_idle) in [(Duration::ZERO, 1_000, false), (IN_TIME, 100, true)] {
+        let (cluster, db) = two_regions(TikvOptions::default());
+        for _ in 0..2 {
+            cluster.inject("KvCommit", Fault::Delay(Duration::from_millis(delay)));
+        }
+        committed(&db, &["a", "z"]);
+        let closed = db.blocking().close(Instant::now() + wait);
+        assert_eq!((closed.is_idle, closed.left.len()), (is_idle, 0));
+        assert_eq!(cluster.locks().is_empty(), is_idle);
+    }
+}
+
 /// The client is gone between its prewrite and the end: whoever comes tells from the other locks.
 #[test]
 fn what_a_dead_client_has_decided_is_found_out_by_its_locks() {

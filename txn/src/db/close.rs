@@ -13,7 +13,7 @@ pub struct Closed {
     pub rolled_back: usize,
     /// Transactions that had not ended by the deadline, by start timestamp, ascending.
     pub left: Vec<Timestamp>,
-    /// All work in the background is done.
+    /// All work in the background is done, that of the database and that of its store.
     pub is_idle: bool,
 }
 
@@ -21,6 +21,10 @@ impl Db {
     /// Closes the database for every clone: nothing begins any more, open transactions are rolled back, commits and
     /// rollbacks under way and work in the background are waited for until the deadline, and the thread of the
     /// database is joined. A second call finds nothing to do.
+    ///
+    /// The store is [settled](crate::Store::settle) by then, too: on a cluster the second phases of commits that were answered
+    /// long ago, so that a process which ends leaves no locks that others have to resolve. A store that another database uses as
+    /// well may have its work to do besides.
     ///
     /// ```
     /// use std::time::{Duration, Instant};
@@ -45,7 +49,10 @@ impl Db {
             closed.rolled_back += usize::from(matches!(rolled_back.await, Some(Ok(()))));
         }
         worker.within(Some(deadline), shared.registry.empty()).await;
-        closed.is_idle = worker.idle(deadline).await;
+        closed.is_idle = worker.idle(deadline).await && {
+            let settled = worker.within(Some(deadline), shared.store.settle(deadline));
+            matches!(settled.await, Some(Ok(true)))
+        };
         closed.left = shared.registry.left();
         worker.end();
         closed

@@ -70,7 +70,7 @@ use crate::{Entry, Error};
 use bytes::Bytes;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What transactions need of the data below them. What holds for all of it is told in the [module](self).
 pub trait Store: Send + Sync + fmt::Debug + 'static {
@@ -239,6 +239,13 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     ///
     /// [`Error::TransactionClosed`](crate::Error::TransactionClosed) where it was committed before.
     fn rollback(&self, start: Timestamp) -> Answer<'_, ()>;
+
+    /// Waits, until the deadline at most, for what the store does in the background for anybody: ends that nobody waits
+    /// for, locks that go back. Says whether all of it is done. [`Db::close`](crate::Db::close) asks at last.
+    fn settle(&self, deadline: Instant) -> Answer<'_, bool> {
+        let _ = deadline;
+        Answer::ready(Ok(true))
+    }
 
     /// Up to where old versions may have been dropped: the oldest open transaction or snapshot.
     fn safe_point(&self) -> Answer<'_, SafePoint>;

@@ -29,7 +29,8 @@
 //! duplicates, each under its own mutex. Nothing is locked while a request is passed on. Delays are counted in polls, not in
 //! time: no timer is needed, and the same seed gives the same run where one thread asks.
 //!
-//! [`let_go`](Store::let_go) and [`stop_locking`](Store::stop_locking) tell nothing back and are always passed on.
+//! [`let_go`](Store::let_go) and [`stop_locking`](Store::stop_locking) tell nothing back and are always passed on, and so is
+//! [`settle`](Store::settle).
 
 mod late;
 mod plan;
@@ -49,7 +50,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often others have their turn before a delayed request goes on.
 const TURNS: u32 = 20;
@@ -342,6 +343,10 @@ impl Store for FaultyStore {
             || Some(Change::Rollback(start)),
             move || self.inner.rollback(start),
         )
+    }
+
+    fn settle(&self, deadline: Instant) -> Answer<'_, bool> {
+        self.inner.settle(deadline)
     }
 
     fn safe_point(&self) -> Answer<'_, SafePoint> {

@@ -57,7 +57,7 @@
 //! tonic needs tokio, so the store owns a small runtime of its own. Its answers may be awaited anywhere, also without a runtime, and
 //! the store may be dropped anywhere, also inside of one. The runtime ends with it or, where something is still to be done in the background
 //! (the second phase of a commit that is decided), when that is done, [`patience`](TikvOptions::patience) later at the latest. A process that is about
-//! to end waits for it with [`settle`](TikvStore::settle); what is left over, whoever meets it clears away.
+//! to end waits for it with [`Db::close`](crate::Db::close) or [`settle`](TikvStore::settle); what is left over, whoever meets it clears away.
 //!
 //! # What is not there
 //!

@@ -11,7 +11,7 @@ use crate::store::{
 };
 use bytes::Bytes;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 impl Store for TikvStore {
     fn begin(&self, begin: Begin) -> Answer<'_, Timestamp> {
@@ -176,6 +176,10 @@ impl Store for TikvStore {
                 },
             }
         })
+    }
+
+    fn settle(&self, deadline: Instant) -> Answer<'_, bool> {
+        Answer::waiting(async move { Ok(TikvStore::settle(self, deadline).await) })
     }
 
     /// That of the cluster's collector.
