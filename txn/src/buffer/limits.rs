@@ -108,7 +108,9 @@ impl Room {
 
     /// Takes bytes out of what is reserved, for a write that begins now.
     pub(super) fn draw(&self, bytes: usize, limits: &Limits) -> Hold {
-        self.reserved.fetch_sub(bytes, Ordering::SeqCst);
+        if bytes != 0 {
+            self.reserved.fetch_sub(bytes, Ordering::SeqCst);
+        }
         Hold {
             held: if limits.bounded() { bytes } else { 0 },
             ..Hold::default()

@@ -71,13 +71,37 @@ impl Reservation {
         key: impl AsRef<[u8]>,
         ops: impl AsRef<[FlagOp]>,
     ) -> Result<(), Error> {
-        let key = key.as_ref();
-        let inner = self.buffer.inner();
+        self.update_all([(key, ops)])
+    }
+
+    /// [`update_flags`](Self::update_flags) of several keys, one after another. They pass the gate once; the iterator runs
+    /// behind it, and must not write.
+    ///
+    /// # Errors
+    /// As there; the keys before are written.
+    pub(crate) fn update_all<K: AsRef<[u8]>, O: AsRef<[FlagOp]>>(
+        &mut self,
+        updates: impl IntoIterator<Item = (K, O)>,
+    ) -> Result<(), Error> {
+        let Self { buffer, bytes } = self;
+        let inner = buffer.inner();
         let rules = inner.inside();
-        let bytes = key.len().min(self.bytes);
-        self.bytes -= bytes;
-        let hold = inner.room.draw(bytes, &rules.limits());
-        inner.attempt(&rules, key, Content::Keep, ops.as_ref(), Some(hold))
+        let limits = rules.limits();
+        let table = inner.table.load();
+        // Each write pins for itself; within this one that is next to nothing.
+        let _pinned = table.pin();
+        for (key, ops) in updates {
+            let key = key.as_ref();
+            let share = match limits.bounded() {
+                true => key.len().min(*bytes),
+                // Nobody counts: all of it goes with the first key.
+                false => *bytes,
+            };
+            *bytes -= share;
+            let hold = inner.room.draw(share, &limits);
+            inner.attempt(&rules, &table, key, Content::Keep, ops.as_ref(), Some(hold))?;
+        }
+        Ok(())
     }
 }
 

@@ -13,7 +13,7 @@ use crate::flags::{FlagOp, KeyFlags};
 use crate::mutant::planted;
 use crate::sync::Ordering;
 use std::borrow::Cow;
-use untorn_memtable::{Kind, Update};
+use untorn_memtable::{Kind, Memtable, Update};
 
 /// What a write does to the content of its key.
 #[derive(Clone, Copy)]
@@ -101,10 +101,11 @@ impl MemBuffer {
 
     fn write(&self, key: &[u8], content: Content<'_>, ops: &[FlagOp]) -> Result<(), Error> {
         let inner = self.inner();
-        let mut written = inner.attempt(&inner.inside(), key, content, ops, None);
+        let table = || inner.table.load();
+        let mut written = inner.attempt(&inner.inside(), &table(), key, content, ops, None);
         if matches!(written, Err(Error::TxnTooLarge { .. })) {
             // The room may only be held by a sibling for the moment: decide it alone.
-            written = inner.attempt(inner.shut().rules(), key, content, ops, None);
+            written = inner.attempt(inner.shut().rules(), &table(), key, content, ops, None);
         }
         let _inside = planted("hook-inside").then(|| inner.inside());
         self.report_memory();
@@ -113,11 +114,12 @@ impl MemBuffer {
 }
 
 impl Inner {
-    /// One write under the given rules. `reserved` is room that it brings along: then no limit is
-    /// asked, and what it does not need goes back.
+    /// One write under the given rules, in the table that they go with. `reserved` is room that it
+    /// brings along: then no limit is asked, and what it does not need goes back.
     pub(super) fn attempt(
         &self,
         rules: &Rules,
+        table: &Memtable,
         key: &[u8],
         content: Content<'_>,
         ops: &[FlagOp],
@@ -144,7 +146,7 @@ impl Inner {
         let bounded = limits.bounded();
         let mut refused = None;
         let mut flags = KeyFlags::empty();
-        let written = self.table.load().update(key, |item| {
+        let written = table.update(key, |item| {
             refused = None;
             let old = item.map_or(Tag::default(), |item| Tag(item.tag));
             let new = old.after(value_len.is_some(), ops, may_return);

@@ -68,13 +68,12 @@ impl<'a> Call<'a> {
             return Ok(());
         };
         if self.round.is_none() {
-            for (key, found) in self.keys.iter().zip(&self.found) {
-                let Some(hold) = &found.hold else { continue };
+            let flags = |(key, found): (&'a Bytes, &Found)| {
+                let hold = found.hold.as_ref()?;
                 let is_there = found.kept && !found.checked && core.is_flagged(key);
-                if !is_there {
-                    room.update_flags(key, flags_of(hold, found.checked))?;
-                }
-            }
+                (!is_there).then(|| (key, flags_of(hold, found.checked)))
+            };
+            room.update_all(self.keys.iter().zip(&self.found).filter_map(flags))?;
         }
         let claimed = std::mem::take(&mut self.claimed);
         let is_locked = |at: usize| self.found[at].hold.is_some();

@@ -23,18 +23,16 @@ impl Core {
         };
         let _gate = self.gate.read();
         self.life.check_open()?;
-        let mut outcomes = Vec::with_capacity(keys.len());
-        for (key, value) in keys.iter().zip(values) {
-            outcomes.push(LockOutcome {
-                locked: true,
-                already_locked: self.is_flagged(key),
-                exists: value.as_ref().map(Option::is_some),
-                value: value.flatten().filter(|_| options.return_values),
-                for_update_ts: 0,
-                locked_with_conflict_ts: None,
-            });
-            room.update_flags(key, [FlagOp::SetLocked])?;
-        }
+        let outcome = |(key, value): (&Bytes, Option<Option<Bytes>>)| LockOutcome {
+            locked: true,
+            already_locked: self.is_flagged(key),
+            exists: value.as_ref().map(Option::is_some),
+            value: value.flatten().filter(|_| options.return_values),
+            for_update_ts: 0,
+            locked_with_conflict_ts: None,
+        };
+        let outcomes = keys.iter().zip(values).map(outcome).collect();
+        room.update_all(keys.iter().map(|key| (key, [FlagOp::SetLocked])))?;
         Ok(outcomes)
     }
 }
