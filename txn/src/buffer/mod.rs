@@ -49,6 +49,7 @@
 //! | which table | `reset` (shut) | everybody, no gate |
 //! | rules | stage, savepoint, close, limits, `reset`, freeze (shut) | writers (inside) |
 //! | charged bytes | writers (inside), recounted by rollbacks and limits (shut) | writers |
+//! | presumes | the first writer of a presumption, before that can be seen | lock calls: where none was written no key is looked up |
 //! | dirty | writers (inside), outermost release (shut) | everybody; a "no" is asked again with the gate shut |
 //!
 //! # Consistency and cost
@@ -187,6 +188,8 @@ struct Inner {
     room: Room,
     seam: Seam,
     dirty: AtomicBool,
+    /// Whether any key was ever presumed absent; said before the write.
+    presumes: AtomicBool,
     /// Whether a hook was ever set: a load of nothing but this for who has none.
     hooked: AtomicBool,
     hook: ArcSwapOption<Hook>,
@@ -320,6 +323,7 @@ impl Inner {
             room: Room::default(),
             seam: Seam::default(),
             dirty: AtomicBool::new(false),
+            presumes: AtomicBool::new(false),
             hooked: AtomicBool::new(false),
             hook: ArcSwapOption::const_empty(),
             options,

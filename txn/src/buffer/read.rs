@@ -1,8 +1,9 @@
 //! Reads: lock-free, and they write nothing that others read.
 
 use super::tag::Tag;
-use super::{Entry, MemBuffer, Stats};
+use super::{Entry, Inner, MemBuffer, Stats};
 use crate::flags::KeyFlags;
+use crate::sync::Ordering;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
@@ -21,6 +22,16 @@ impl MemBuffer {
         let table = self.made()?.table.load();
         let pinned = table.pin();
         pinned.entry(key).map(|item| Tag(item.tag).flags())
+    }
+
+    /// Whether the key is presumed absent and that was not checked yet. Linearizable; one load as long as nothing was
+    /// ever presumed.
+    pub(crate) fn is_to_check(&self, key: impl AsRef<[u8]>) -> bool {
+        let presumes = |inner: &Inner| inner.presumes.load(Ordering::SeqCst);
+        self.made().is_some_and(presumes)
+            && self.get_flags(key).is_some_and(|flags| {
+                flags.presumes_not_exists() && flags.contains(KeyFlags::NEED_CHECK_EXISTS)
+            })
     }
 
     /// The found ones among `keys`, tombstones included. Each key is read as by

@@ -101,6 +101,9 @@ impl MemBuffer {
 
     fn write(&self, key: &[u8], content: Content<'_>, ops: &[FlagOp]) -> Result<(), Error> {
         let inner = self.inner();
+        if ops.contains(&FlagOp::SetPresumeNotExists) {
+            inner.presumes.store(true, Ordering::SeqCst);
+        }
         let table = || inner.table.load();
         let mut written = inner.attempt(&inner.inside(), &table(), key, content, ops, None);
         if matches!(written, Err(Error::TxnTooLarge { .. })) {

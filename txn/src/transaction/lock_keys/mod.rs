@@ -124,13 +124,6 @@ impl Core {
             .is_some_and(|flags| flags.contains(KeyFlags::LOCKED))
     }
 
-    /// The key is presumed absent and that was not checked yet.
-    pub(super) fn is_to_check(&self, key: &Bytes) -> bool {
-        self.buffer.get_flags(key).is_some_and(|flags| {
-            flags.presumes_not_exists() && flags.contains(KeyFlags::NEED_CHECK_EXISTS)
-        })
-    }
-
     async fn lock_sorted(
         self: &Arc<Self>,
         keys: &[Bytes],
@@ -318,7 +311,7 @@ impl Core {
         let Some(hold) = &mut found.hold else {
             return Ok(());
         };
-        found.checked = self.is_to_check(key);
+        found.checked = self.buffer.is_to_check(key);
         let is_asked = options.check_existence || found.checked;
         if options.return_values || (is_asked && hold.known == Known::Unknown) {
             let value = self.newest(key).await?;

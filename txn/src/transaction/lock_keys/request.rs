@@ -44,7 +44,7 @@ impl<'a> Request<'a> {
         let key = |announced: &Announced| {
             let name = &call.keys[announced.at];
             LockKey {
-                absent: core.is_to_check(name),
+                absent: core.buffer.is_to_check(name),
                 ..LockKey::new(name.clone(), announced.attempt)
             }
         };
