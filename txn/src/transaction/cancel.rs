@@ -3,7 +3,7 @@
 use crate::store::lock;
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
@@ -80,8 +80,10 @@ impl CancelToken {
     }
 
     /// The outcome of `future`, or `None` if the token is cancelled before that is there.
-    pub(super) async fn unless_cancelled<T>(&self, future: impl Future<Output = T>) -> Option<T> {
-        let mut future = pin!(future);
+    pub(super) async fn unless_cancelled<T>(
+        &self,
+        mut future: Pin<&mut impl Future<Output = T>>,
+    ) -> Option<T> {
         let mut seat = None;
         poll_fn(|context| {
             if self.is_cancelled() {

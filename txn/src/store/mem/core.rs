@@ -14,6 +14,7 @@ use crate::lock::{LockTable, OwnerId};
 use crate::store::oracle::{LARGEST, Oracle};
 use crate::store::{Begin, ForUpdate, Timestamp, TxnStatus};
 use dashmap::DashMap;
+use hashbrown::DefaultHashBuilder;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 use untorn_memtable::Memtable;
@@ -28,7 +29,7 @@ pub(super) struct Core {
     pub(super) newest: Memtable,
     pub(super) history: Memtable,
     pub(super) touched: Memtable,
-    pub(super) transactions: DashMap<Timestamp, Arc<Open>>,
+    pub(super) transactions: DashMap<Timestamp, Arc<Open>, DefaultHashBuilder>,
     pub(super) ended: Ended,
     pub(super) locks: LockTable,
     pub(super) garbage: Garbage,
@@ -74,7 +75,7 @@ impl Core {
             newest: Memtable::new(),
             history: Memtable::new(),
             touched: Memtable::new(),
-            transactions: DashMap::new(),
+            transactions: DashMap::default(),
             ended: Ended::default(),
             locks: LockTable::new(),
             garbage: Garbage::default(),

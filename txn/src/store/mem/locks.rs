@@ -13,12 +13,11 @@ use crate::store::{
     Timestamp, lock,
 };
 use bytes::Bytes;
-use smallvec::SmallVec;
 use std::collections::HashSet;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The attempt number of locks taken by a prewrite; transactions count theirs from 1.
 const PREWRITE: u64 = u64::MAX;
@@ -84,18 +83,13 @@ impl Core {
             Err(error) => return Answer::ready(Err(error)),
         };
         let may_queue = keys.len() == 1;
-        let mut granted = SmallVec::with_capacity(keys.len());
+        let mut granted = 0;
         let mut stop = self.ask(&open, keys, terms, may_queue, &mut granted);
         if let Stop::Denied(Error::LockNotAvailable { holders, .. }) = &stop
             && self.resolve(holders)
         {
-            stop = self.ask(
-                &open,
-                &keys[granted.len()..],
-                terms,
-                may_queue,
-                &mut granted,
-            );
+            let left = &keys[granted..];
+            stop = self.ask(&open, left, terms, may_queue, &mut granted);
         }
         let denied = match (stop, keys) {
             (Stop::Queued(acquire), [key]) => {
@@ -106,7 +100,7 @@ impl Core {
                         return Err(End::RolledBack.closed());
                     }
                     let seen = self.seen_at(at);
-                    let locked = self.locked(start, key, terms, at, seen, granted?);
+                    let locked = self.locked(start, key, terms, at, seen, granted?.waited);
                     Ok(LockAnswers::from_iter([locked]))
                 });
             }
@@ -114,9 +108,12 @@ impl Core {
             _ => None,
         };
         let seen = self.seen_at(at);
-        let locked = |(key, granted)| self.locked(start, key, terms, at, seen, granted);
-        let locked = keys.iter().zip(granted).map(locked);
-        Answer::ready(Ok(locked.chain(denied).collect()))
+        let mut answers = LockAnswers::with_capacity(granted + usize::from(denied.is_some()));
+        for key in &keys[..granted] {
+            answers.push(self.locked(start, key, terms, at, seen, Duration::ZERO));
+        }
+        answers.extend(denied);
+        Answer::ready(Ok(answers))
     }
 
     /// As of when keys are seen that are granted by now, where nothing is given: whoever held them before has committed
@@ -125,17 +122,18 @@ impl Core {
         given.unwrap_or_else(|| self.oracle.next())
     }
 
-    /// Notes keys and asks the lock table for them: what is free is granted at once. The first that is not free ends it,
-    /// where that may be in its queue.
+    /// Notes keys and asks the lock table for them: what is free is granted at once, and counted. The first that is not
+    /// free ends it, where that may be in its queue.
     fn ask(
         &self,
         open: &Open,
         keys: &[LockKey],
         terms: &LockTerms,
         may_queue: bool,
-        granted: &mut SmallVec<[Granted; 1]>,
+        granted: &mut usize,
     ) -> Stop {
         let mut asked = lock(&open.asked.keys);
+        asked.keys.reserve(keys.len());
         for key in keys {
             if asked.closed {
                 return Stop::Denied(End::RolledBack.closed());
@@ -152,7 +150,7 @@ impl Core {
                 attempt: key.attempt,
             };
             match self.take(open, &key.key, terms.mode, &request, &mut asked) {
-                Ok(taken) => granted.push(taken),
+                Ok(()) => *granted += 1,
                 Err(NotTaken::HasToWait) if may_queue => {
                     let queued = self.queue(open, &key.key, terms.mode, &request, &mut asked);
                     return Stop::Queued(queued);
@@ -190,12 +188,12 @@ impl Core {
         mode: LockMode,
         terms: &LockRequest,
         asked: &mut AskedKeys,
-    ) -> Result<Granted, NotTaken> {
+    ) -> Result<(), NotTaken> {
         let holders = loop {
             match self.locks.take(open.held.at, key, mode, terms.attempt) {
-                Ok(granted) => {
+                Ok(_) => {
                     asked.keys.push(key.clone());
-                    return Ok(granted);
+                    return Ok(());
                 }
                 Err(Refused::Upgrade) => return Err(NotTaken::Denied(UPGRADE)),
                 // It holds a lock for a few steps only and waits for nobody: not worth a refusal.
@@ -252,7 +250,7 @@ impl Core {
         terms: &LockTerms,
         at: Option<Timestamp>,
         seen_at: Timestamp,
-        granted: Granted,
+        waited: Duration,
     ) -> Result<Locked, Error> {
         let mut answer = Locked {
             locked: true,
@@ -260,7 +258,7 @@ impl Core {
             conflict_ts: None,
             exists: None,
             value: None,
-            waited: granted.waited,
+            waited,
         };
         let look = terms.value || terms.existence || asked.absent || terms.only_if_exists;
         if !look && at.is_none() {
@@ -421,7 +419,7 @@ impl Core {
         }
         let mode = LockMode::Exclusive;
         match self.take(open, key, mode, terms, &mut asked) {
-            Ok(_) => Ok(None),
+            Ok(()) => Ok(None),
             Err(NotTaken::HasToWait) => Ok(Some(self.queue(open, key, mode, terms, &mut asked))),
             Err(NotTaken::Denied(error)) => Err(error),
         }
@@ -460,5 +458,5 @@ const UPGRADE: Error = Error::OptionConflict {
 };
 
 fn no_wait(wait: Wait) -> bool {
-    matches!(wait, Wait::NoWait) || wait == Wait::For(std::time::Duration::ZERO)
+    matches!(wait, Wait::NoWait) || wait == Wait::For(Duration::ZERO)
 }

@@ -37,6 +37,7 @@ use call::{Call, Found};
 use order::Ordered;
 use request::Request;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Instant;
@@ -75,12 +76,15 @@ impl Core {
         let room = room.map_err(|error| self.as_of_now(error))?;
         let outcomes = if self.options.mode == Mode::Optimistic {
             self.mark_keys(keys, &options, room).await
-        } else if let Some(token) = &options.cancel {
-            let locked = self.lock_sorted(keys, &options, room);
-            let locked = token.unless_cancelled(locked).await;
-            locked.unwrap_or(Err(Error::Cancelled))
         } else {
-            self.lock_sorted(keys, &options, room).await
+            let locked = pin!(self.lock_sorted(keys, &options, room));
+            match &options.cancel {
+                Some(token) => {
+                    let locked = token.unless_cancelled(locked).await;
+                    locked.unwrap_or(Err(Error::Cancelled))
+                }
+                None => locked.await,
+            }
         };
         // Not before all flags are set and no lock is held: the hook is the user's code.
         self.buffer.report_memory();

@@ -25,6 +25,13 @@ impl Slots {
         self.index.find(hash, is_it).copied().map(Slot)
     }
 
+    /// Makes room for so many more, so that they do not move each other.
+    pub(super) fn reserve(&mut self, keys: usize) {
+        self.keys.reserve(keys);
+        let hash_of = |&at: &usize| self.hasher.hash_one(&self.keys[at].name[..]);
+        self.index.reserve(keys, hash_of);
+    }
+
     /// The key of this name, which is made if it is not there.
     pub(super) fn find_or_make(&mut self, name: &Bytes) -> Slot {
         let hash = self.hasher.hash_one(&name[..]);
