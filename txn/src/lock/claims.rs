@@ -24,6 +24,16 @@ struct Claim {
 pub(super) struct Claims(SmallVec<[Claim; 1]>);
 
 impl Claims {
+    /// Those on a key that was free.
+    pub(super) fn one(owner: OwnerId, mode: LockMode, attempt: u64) -> Self {
+        Self(SmallVec::from_buf([Claim {
+            owner,
+            attempt,
+            mode,
+            calls: 1,
+        }]))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

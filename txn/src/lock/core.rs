@@ -40,15 +40,6 @@ pub(super) enum Begun {
     Waiting(Arc<Waiter>),
 }
 
-/// Why a lock was not taken at once.
-#[derive(Debug)]
-pub(crate) enum Refused {
-    /// The owner holds the key shared.
-    Upgrade,
-    /// These stand in the way.
-    HeldBy(Vec<OwnerId>),
-}
-
 impl Core {
     pub(super) fn new(deadlock_delay: Duration) -> Self {
         Self {
@@ -83,7 +74,7 @@ impl Core {
         });
         match asked {
             Ok(granted) => {
-                self.counters.granted(owner);
+                self.counters.granted(owner, 1);
                 Begun::Ended(Ok(granted))
             }
             Err(holders) if no_wait => {
@@ -95,28 +86,6 @@ impl Core {
             }
             Err(_) => self.begin_to_wait(owner, key, mode, request),
         }
-    }
-
-    /// Grants or refuses, an upgrade always.
-    pub(super) fn take(
-        &self,
-        owner: OwnerId,
-        key: &Bytes,
-        mode: LockMode,
-        attempt: u64,
-    ) -> Result<Granted, Refused> {
-        let taken = self.keys.change(key.clone(), |queue| {
-            if mode == LockMode::Exclusive && queue.mode_of(owner) == Some(LockMode::Shared) {
-                return Err(Refused::Upgrade);
-            }
-            let granted = queue.ask(owner, mode, attempt);
-            granted.ok_or_else(|| Refused::HeldBy(queue.blockers(owner, mode)))
-        });
-        match taken {
-            Ok(_) => self.counters.granted(owner),
-            Err(_) => self.counters.refused(Refusal::NotAvailable),
-        }
-        taken
     }
 
     fn begin_to_wait(
@@ -149,7 +118,7 @@ impl Core {
         match joined {
             Joined::Granted(granted) => {
                 self.graph.remove(&waiter);
-                self.counters.granted(owner);
+                self.counters.granted(owner, 1);
                 Begun::Ended(Ok(granted))
             }
             Joined::Waiting => Begun::Waiting(waiter),
@@ -323,7 +292,7 @@ impl Core {
                 already_held,
                 waiters,
             } => {
-                self.counters.granted(waiter.owner);
+                self.counters.granted(waiter.owner, 1);
                 Ok(Granted {
                     already_held,
                     waited,

@@ -110,13 +110,14 @@ mod request;
 mod shards;
 mod stats;
 mod table;
+mod taking;
 mod timer;
 mod wait_graph;
 mod waiter;
 
-pub(crate) use self::core::Refused;
 pub use acquire::{Acquire, Canceller};
 pub use error::{LockError, WaitEdge};
 pub use request::{Granted, HeldLock, Holder, LockMode, LockRequest, OwnerId, Wait, WaitingCall};
 pub use stats::LockStats;
 pub use table::{LockTable, LockTableOptions};
+pub(crate) use taking::{Refused, Taking};

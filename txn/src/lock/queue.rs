@@ -66,16 +66,19 @@ pub(crate) enum Joined {
 impl KeyQueue {
     /// Grants the call if that is possible now.
     pub(crate) fn ask(&mut self, owner: OwnerId, mode: LockMode, attempt: u64) -> Option<Granted> {
+        if self.is_vacant() {
+            self.claims = Claims::one(owner, mode, attempt);
+            return Some(Granted::at_once());
+        }
         let held = self.mode_of(owner);
         if held.is_none_or(|held| held < mode) && !self.is_free_for(owner, mode, held) {
             return None;
         }
         self.claims.add(owner, mode, attempt);
-        let already_held = held.is_some_and(|held| held >= mode);
         Some(Granted {
-            already_held,
-            waited: std::time::Duration::ZERO,
+            already_held: held.is_some_and(|held| held >= mode),
             waiters: self.waiters(),
+            ..Granted::at_once()
         })
     }
 

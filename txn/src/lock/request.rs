@@ -98,6 +98,17 @@ pub struct Granted {
     pub waiters: usize,
 }
 
+impl Granted {
+    /// Of a key that was free.
+    pub(super) fn at_once() -> Self {
+        Self {
+            already_held: false,
+            waited: Duration::ZERO,
+            waiters: 0,
+        }
+    }
+}
+
 /// Who holds a key, as [`LockTable::holders`](super::LockTable::holders) tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

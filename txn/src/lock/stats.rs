@@ -77,8 +77,8 @@ pub(super) enum Refusal {
 }
 
 impl Counters {
-    pub(super) fn granted(&self, owner: OwnerId) {
-        self.grants[owner as usize % STRIPES].fetch_add(1, Relaxed);
+    pub(super) fn granted(&self, owner: OwnerId, calls: u64) {
+        self.grants[owner as usize % STRIPES].fetch_add(calls, Relaxed);
     }
 
     pub(super) fn refused(&self, refusal: Refusal) {

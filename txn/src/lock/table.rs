@@ -9,11 +9,12 @@ use bytes::Bytes;
 
 use super::LockError;
 use super::acquire::Acquire;
-use super::core::{Begun, Core, Refused};
+use super::core::{Begun, Core};
 use super::request::{
     Granted, HeldLock, Holder, LockMode, LockRequest, OwnerId, Wait, WaitingCall,
 };
 use super::stats::LockStats;
+use super::taking::Taking;
 
 /// Settings of a [`LockTable`].
 ///
@@ -201,15 +202,9 @@ impl LockTable {
         }
     }
 
-    /// As [`Self::try_acquire`], in one visit also for an owner that is not to upgrade.
-    pub(crate) fn take(
-        &self,
-        owner: OwnerId,
-        key: &Bytes,
-        mode: LockMode,
-        attempt: u64,
-    ) -> Result<Granted, Refused> {
-        self.shared.core.take(owner, key, mode, attempt)
+    /// For locks that an owner takes one after another, without waiting and without upgrades.
+    pub(crate) fn taking(&self, owner: OwnerId, mode: LockMode) -> Taking<'_> {
+        Taking::new(&self.shared.core, owner, mode)
     }
 
     /// Undoes the acquisition of `owner` on `key` under this attempt number; false if there is none.

@@ -7,7 +7,7 @@ use super::core::{COLLECTOR, Core, Open, for_update_ts};
 use super::ended::End;
 use super::record::Record;
 use crate::error::{ConflictReason, Error, Loss};
-use crate::lock::{Acquire, Granted, LockMode, LockRequest, Refused, Wait};
+use crate::lock::{Acquire, Granted, LockMode, LockRequest, Refused, Taking, Wait};
 use crate::store::{
     Answer, Guard, LockAnswers, LockKey, LockTerms, Locked, Mutation, MutationOp, Prewrite,
     Timestamp, lock,
@@ -134,6 +134,7 @@ impl Core {
     ) -> Stop {
         let mut asked = lock(&open.asked.keys);
         asked.keys.reserve(keys.len());
+        let mut taking = self.locks.taking(open.held.at, terms.mode);
         for key in keys {
             if asked.closed {
                 return Stop::Denied(End::RolledBack.closed());
@@ -149,7 +150,7 @@ impl Core {
                 deadline: terms.deadline,
                 attempt: key.attempt,
             };
-            match self.take(open, &key.key, terms.mode, &request, &mut asked) {
+            match take(&mut taking, &key.key, &request, &mut asked) {
                 Ok(()) => *granted += 1,
                 Err(NotTaken::HasToWait) if may_queue => {
                     let queued = self.queue(open, &key.key, terms.mode, &request, &mut asked);
@@ -178,36 +179,6 @@ impl Core {
             .keys
             .retain(|key| self.locks.mode_of(owner, key).is_some() || is_waiting(key));
         asked.review_at = asked.keys.len() * 2;
-    }
-
-    /// The lock, if it is free; the key is noted with it.
-    fn take(
-        &self,
-        open: &Open,
-        key: &Bytes,
-        mode: LockMode,
-        terms: &LockRequest,
-        asked: &mut AskedKeys,
-    ) -> Result<(), NotTaken> {
-        let holders = loop {
-            match self.locks.take(open.held.at, key, mode, terms.attempt) {
-                Ok(_) => {
-                    asked.keys.push(key.clone());
-                    return Ok(());
-                }
-                Err(Refused::Upgrade) => return Err(NotTaken::Denied(UPGRADE)),
-                // It holds a lock for a few steps only and waits for nobody: not worth a refusal.
-                Err(Refused::HeldBy(holders)) if holders == [COLLECTOR] => {
-                    std::thread::yield_now();
-                }
-                Err(Refused::HeldBy(holders)) => break holders,
-            }
-        };
-        if no_wait(terms.wait) {
-            let key = key.clone();
-            return Err(NotTaken::Denied(Error::LockNotAvailable { key, holders }));
-        }
-        Err(NotTaken::HasToWait)
     }
 
     /// A place in the lock's queue; the key is noted with it.
@@ -418,7 +389,8 @@ impl Core {
             return Err(End::RolledBack.closed());
         }
         let mode = LockMode::Exclusive;
-        match self.take(open, key, mode, terms, &mut asked) {
+        let mut taking = self.locks.taking(open.held.at, mode);
+        match take(&mut taking, key, terms, &mut asked) {
             Ok(()) => Ok(None),
             Err(NotTaken::HasToWait) => Ok(Some(self.queue(open, key, mode, terms, &mut asked))),
             Err(NotTaken::Denied(error)) => Err(error),
@@ -450,6 +422,34 @@ impl Core {
         self.locks.cancel_owner(open.held.at);
         self.locks.release_all(open.held.at, keys);
     }
+}
+
+/// The lock, if it is free; the key is noted with it.
+fn take(
+    taking: &mut Taking<'_>,
+    key: &Bytes,
+    terms: &LockRequest,
+    asked: &mut AskedKeys,
+) -> Result<(), NotTaken> {
+    let holders = loop {
+        match taking.take(key, terms.attempt) {
+            Ok(()) => {
+                asked.keys.push(key.clone());
+                return Ok(());
+            }
+            Err(Refused::Upgrade) => return Err(NotTaken::Denied(UPGRADE)),
+            // It holds a lock for a few steps only and waits for nobody: not worth a refusal.
+            Err(Refused::HeldBy(holders)) if holders == [COLLECTOR] => {
+                std::thread::yield_now();
+            }
+            Err(Refused::HeldBy(holders)) => break holders,
+        }
+    };
+    if no_wait(terms.wait) {
+        let key = key.clone();
+        return Err(NotTaken::Denied(Error::LockNotAvailable { key, holders }));
+    }
+    Err(NotTaken::HasToWait)
 }
 
 /// A transaction that holds a key shared never gets it exclusively.

@@ -111,7 +111,9 @@ impl<'a> Call<'a> {
             for_update_ts: found.for_update_ts,
             locked_with_conflict_ts: found.hold.as_ref().and_then(conflict),
         };
-        self.found.drain(..).map(outcome).collect()
+        let mut outcomes = Vec::with_capacity(self.found.len());
+        outcomes.extend(self.found.drain(..).map(outcome));
+        outcomes
     }
 
     /// Withdraws the claims; the second time there are none.

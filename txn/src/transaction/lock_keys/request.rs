@@ -41,17 +41,20 @@ impl<'a> Request<'a> {
     /// Whether a key is presumed absent is read now, once.
     pub(super) fn new(call: &Call<'a>, announced: &[Announced], primary: Bytes) -> Self {
         let core = call.core;
-        let key = |announced: &Announced| {
-            let name = &call.keys[announced.at];
-            LockKey {
+        let mut keys = SmallVec::with_capacity(announced.len());
+        let mut slots = SmallVec::with_capacity(announced.len());
+        for &Announced { at, attempt } in announced {
+            let name = &call.keys[at];
+            keys.push(LockKey {
                 absent: core.buffer.is_to_check(name),
-                ..LockKey::new(name.clone(), announced.attempt)
-            }
-        };
+                ..LockKey::new(name.clone(), attempt)
+            });
+            slots.push(call.claimed[at]);
+        }
         Self {
             core,
-            keys: announced.iter().map(key).collect(),
-            slots: announced.iter().map(|each| call.claimed[each.at]).collect(),
+            keys,
+            slots,
             primary,
             stage: Stage::Announced,
         }
@@ -157,6 +160,9 @@ impl<'a> Request<'a> {
 
     /// Gives keys back of which nobody knows what became of them.
     fn give_back(&self, unknown: Vec<usize>) {
+        if unknown.is_empty() {
+            return;
+        }
         let numbered: Vec<_> = unknown.iter().map(|&at| self.numbered(at)).collect();
         self.core.register.unanswered(&numbered);
         let locks = unknown.iter().map(|&at| &self.keys[at]);

@@ -179,7 +179,9 @@ impl Register {
         let mut register = self.keys.lock();
         register.check_open()?;
         let round = register.fair.enter(names.len(), mode)?;
-        register.slots.reserve(names.len());
+        if names.len() > 1 {
+            register.slots.reserve(names.len());
+        }
         let claim = |name| {
             let slot = register.slots.find_or_make(name);
             register.slots[slot].claims += 1;
