@@ -6,7 +6,7 @@ use untorn_loom_tests::{model, spawn};
 /// S16: the call that fails gives back what it alone wanted; its sibling has what it asked for.
 #[test]
 fn s16_two_calls_of_which_one_fails() {
-    model("txn_s16_two_calls_of_which_one_fails", 2, 400, || {
+    model("txn_s16_two_calls_of_which_one_fails", 3, 400, || {
         let (store, _db, txn) = begin(&["0"]);
         let sibling = txn.clone();
         let failing = spawn(move || lock(&sibling, &["a", "x"]));
@@ -23,7 +23,7 @@ fn s16_two_calls_of_which_one_fails() {
 fn s16_two_calls_that_choose_the_primary() {
     model(
         "txn_s16_two_calls_that_choose_the_primary",
-        2,
+        3,
         3_000,
         || {
             let (store, _db, txn) = begin(&[]);
@@ -40,7 +40,7 @@ fn s16_two_calls_that_choose_the_primary() {
 /// Rule 30: the primary of a call that failed stays for the sake of the lock that names it.
 #[test]
 fn s16_the_primary_of_a_failed_call_stays_where_it_is_named() {
-    model("txn_s16_a_named_primary_stays", 2, 250, || {
+    model("txn_s16_a_named_primary_stays", 3, 250, || {
         let (store, _db, txn) = begin(&[]);
         let sibling = txn.clone();
         let failing = spawn(move || lock(&sibling, &["a", "x"]));
@@ -74,7 +74,7 @@ fn s17_a_lock_beside_a_write_of_its_key() {
 /// S24: the give-back of the failed call names its own lock, and leaves alone the one that is taken right after.
 #[test]
 fn s24_a_key_is_locked_again_while_it_is_given_back() {
-    model("txn_s24_lock_again_while_given_back", 3, 1_400, || {
+    model("txn_s24_lock_again_while_given_back", 4, 1_400, || {
         let (store, _db, txn) = begin(&["0"]);
         let sibling = txn.clone();
         let failing = spawn(move || lock(&sibling, &["a", "x"]));

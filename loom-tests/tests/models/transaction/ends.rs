@@ -8,7 +8,7 @@ use untorn_txn::{Error, TxnState};
 /// The call is in the commit with its lock, or was told that the transaction is closed.
 #[test]
 fn s18_a_lock_call_beside_a_commit() {
-    model("txn_s18_lock_with_commit", 5, 30_000, || {
+    model("txn_s18_lock_with_commit", 6, 30_000, || {
         let (store, _db, txn) = begin(&["0"]);
         let sibling = txn.clone();
         let call = spawn(move || lock(&sibling, &["a"]));
