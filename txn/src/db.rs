@@ -11,8 +11,10 @@ pub use snapshot::DbSnapshot;
 
 use crate::error::Error;
 use crate::store::mem::{LogOptions, OpenError};
-use crate::store::{Begin, MemStore, SafePoint, Store, Timestamp};
-use crate::transaction::{BeginOptions, Transaction, block_on};
+use crate::store::{Begin, MemStore, NO_FLUSHES, SafePoint, Store, Timestamp};
+use crate::transaction::{
+    BeginOptions, Core, PipelinedOptions, PipelinedTransaction, Transaction, block_on,
+};
 use crate::worker::Worker;
 use registry::Registry;
 use std::path::Path;
@@ -120,19 +122,56 @@ impl Db {
     /// With a given start timestamp [`Error::InvalidTimestamp`] and [`Error::SnapshotTooOld`];
     /// [`Error::DatabaseClosed`], [`Error::Store`].
     pub async fn begin(&self, options: BeginOptions) -> Result<Transaction, Error> {
-        self.check_open()?;
         let owner = Arc::new(());
-        let begin = Begin {
-            start_ts: options.start_ts,
-            owner: Arc::downgrade(&owner),
-        };
-        let span = tracing::debug_span!("begin", label = options.label.as_deref());
-        let start_ts = self.shared.store.begin(begin).instrument(span).await?;
+        let start_ts = self
+            .open_in_store(&owner, options.start_ts, options.label.as_deref())
+            .await?;
         let txn = Transaction::new(Arc::clone(&self.shared), start_ts, owner, options);
-        self.shared.registry.enter(start_ts, txn.core());
-        // Entered first, looked at then: a close that did not meet it is seen here.
-        self.check_open()?;
+        self.enter(start_ts, txn.core())?;
         Ok(txn)
+    }
+
+    /// Begins a transaction that may be larger than memory: see [`PipelinedTransaction`]. Does not wait for any other.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`begin`](Self::begin); [`Error::Unsupported`] where the store [takes no flushes](Store::takes_flushes).
+    pub async fn begin_pipelined(
+        &self,
+        options: PipelinedOptions,
+    ) -> Result<PipelinedTransaction, Error> {
+        if !self.store().takes_flushes() {
+            return Err(NO_FLUSHES);
+        }
+        let owner = Arc::new(());
+        let start_ts = self
+            .open_in_store(&owner, options.start_ts, options.label.as_deref())
+            .await?;
+        let txn = PipelinedTransaction::new(Arc::clone(&self.shared), start_ts, owner, options);
+        self.enter(start_ts, txn.core())?;
+        Ok(txn)
+    }
+
+    /// Opens a transaction in the store.
+    async fn open_in_store(
+        &self,
+        owner: &Arc<()>,
+        start_ts: Option<Timestamp>,
+        label: Option<&str>,
+    ) -> Result<Timestamp, Error> {
+        self.check_open()?;
+        let begin = Begin {
+            start_ts,
+            owner: Arc::downgrade(owner),
+        };
+        let span = tracing::debug_span!("begin", label);
+        self.store().begin(begin).instrument(span).await
+    }
+
+    fn enter(&self, start_ts: Timestamp, core: &Arc<Core>) -> Result<(), Error> {
+        self.shared.registry.enter(start_ts, core);
+        // Entered first, looked at then: a close that did not meet it is seen here.
+        self.check_open()
     }
 
     fn check_open(&self) -> Result<(), Error> {
@@ -199,6 +238,18 @@ impl BlockingDb<'_> {
     /// As there.
     pub fn begin(&self, options: BeginOptions) -> Result<Transaction, Error> {
         block_on(self.db.begin(options))
+    }
+
+    /// As [`Db::begin_pipelined`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn begin_pipelined(
+        &self,
+        options: PipelinedOptions,
+    ) -> Result<PipelinedTransaction, Error> {
+        block_on(self.db.begin_pipelined(options))
     }
 
     /// As [`Db::snapshot`].

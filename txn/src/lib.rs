@@ -8,6 +8,7 @@
 //! - [Usage](#usage): begin, read, write, lock, commit
 //! - [Many threads, one transaction](#many-threads-one-transaction)
 //! - [Async and blocking](#async-and-blocking)
+//! - [Larger than memory](#larger-than-memory): writes that are flushed as the transaction goes on
 //! - [Consistency](#consistency): what every operation promises
 //! - [Durability](#durability)
 //! - [Errors](#errors)
@@ -80,6 +81,28 @@
 //! so every other future is ready at its first poll. Futures may be dropped at any time: a lock call withdraws, a commit or rollback that was begun runs to its
 //! end on the database's own thread, which also keeps locks alive and tells a store what it did not answer.
 //!
+//! # Larger than memory
+//!
+//! A [`PipelinedTransaction`] puts its writes down in the store in the background, generation after generation, and commits
+//! all of them at one instant. It holds two generations in memory, however much it writes; a write waits where the store does not keep up.
+//!
+//! ```
+//! use untorn_txn::{Db, PipelinedOptions};
+//!
+//! # fn main() -> Result<(), untorn_txn::Error> {
+//! let db = Db::in_memory();
+//! let options = PipelinedOptions { min_keys: 500, min_bytes: 4_096, ..Default::default() };
+//! let txn = db.blocking().begin_pipelined(options)?;
+//! for row in 0..5_000_u32 {
+//!     txn.blocking().put(format!("row/{row:06}"), row.to_string())?;
+//! }
+//! let info = txn.blocking().commit()?;
+//! assert_eq!(info.keys, 5_000);
+//! assert!(info.generations >= 9);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Consistency
 //!
 //! Isolation is snapshot isolation: reads see the store as of [`Transaction::start_ts`], locking reads see the newest
@@ -143,7 +166,7 @@
 //! # The parts
 //!
 //! - [`buffer`]: the write buffer with flags and stages, and the [pipelined](buffer::pipelined) one for transactions larger
-//!   than memory; [`flags`]: what is known of a key.
+//!   than memory, with a [`FlushTarget`](buffer::FlushTarget) of one's own; [`flags`]: what is known of a key.
 //! - [`lock`]: the lock table with queues, deadlines and deadlock detection.
 //! - [`store`]: the seam, the embedded multi-version store with its commit protocol, the store on TiKV, and the
 //!   [conformance suite](store::conformance) and the [faults](store::faults) for stores of your own.
@@ -151,19 +174,17 @@
 //!
 //! # Watching
 //!
-//! `tracing` spans of begin, attempt, lock call, commit and rollback; events of deadlocks, lost locks, retries and drops. With the feature
+//! `tracing` spans of begin, attempt, lock call, flush, commit and rollback; events of deadlocks, lost locks, retries and drops. With the feature
 //! `metrics`, counters for the recorder of the [`metrics`](https://docs.rs/metrics) facade: `untorn_txn_begun_total`,
 //! `.._committed_total`, `.._commit_failed_total`, `.._rolled_back_total`, `.._retried_total`, `.._keys_locked_total`,
-//! `.._lock_calls_failed_total`, `.._deadlocks_total`, `.._locks_lost_total`, `.._reads_kept_total`, `.._reads_asked_total`, and the histogram
+//! `.._lock_calls_failed_total`, `.._deadlocks_total`, `.._locks_lost_total`, `.._reads_kept_total`, `.._reads_asked_total`,
+//! `.._flushed_total`, `.._flushes_failed_total`, and the histogram
 //! `untorn_txn_lock_wait_seconds`. The lock table and the store have [counters](LockTable::stats) of their own.
 //!
 //! # What is not there
 //!
-//! No option of [`BeginOptions`] gives a [`Transaction`] a pipelined buffer: it writes into a [`MemBuffer`], and all that it
-//! writes stays in memory until commit. A flush would be a prewrite that replaces what an earlier one put down for the same key,
-//! and a transaction would have to read back what it flushed. [`Store`] has neither: one prewrite carries each key once, and reads
-//! show what is committed. The [pipelined buffer](buffer::pipelined) is for those who bring a
-//! [`FlushTarget`](buffer::FlushTarget) of their own.
+//! A [`PipelinedTransaction`] is optimistic, and has no savepoints, ranges, locks or flags. `store::tikv::TikvStore` does not take
+//! flushes yet: there [`Db::begin_pipelined`] is [`Error::Unsupported`].
 
 pub mod buffer;
 mod db;
@@ -192,7 +213,8 @@ pub use lock::{LockError, LockTable};
 pub use store::{AssertionLevel, ForUpdate, MemStore, SafePoint, Store, Timestamp};
 pub use transaction::{
     BeginOptions, CancelToken, CommitInfo, CommitOptions, Keep, LockOptions, LockOutcome, Mode,
-    MutationFilter, OnDrop, StatementView, Transaction, UnlockedWrites,
+    MutationFilter, OnDrop, PipelinedOptions, PipelinedTransaction, StatementView, Transaction,
+    UnlockedWrites,
 };
 
 /// The README's example, compiled and run.

@@ -14,6 +14,8 @@
 //! | `untorn_txn_locks_lost_total` | counter | transactions whose locks were lost |
 //! | `untorn_txn_reads_kept_total` | counter | point reads answered by what was [kept](crate::Store::read_cache) |
 //! | `untorn_txn_reads_asked_total` | counter | point reads that a store was asked for which wants them kept |
+//! | `untorn_txn_flushed_total` | counter | generations that pipelined transactions flushed |
+//! | `untorn_txn_flushes_failed_total` | counter | generations that could not be flushed |
 //! | `untorn_txn_lock_wait_seconds` | histogram | how long a key was waited for, where it was |
 
 use std::time::Duration;
@@ -29,6 +31,8 @@ pub(crate) enum Event {
     LockCallFailed,
     Deadlock,
     LocksLost,
+    Flushed,
+    FlushFailed,
 }
 
 #[cfg(feature = "metrics")]
@@ -43,6 +47,8 @@ impl Event {
             Self::LockCallFailed => "untorn_txn_lock_calls_failed_total",
             Self::Deadlock => "untorn_txn_deadlocks_total",
             Self::LocksLost => "untorn_txn_locks_lost_total",
+            Self::Flushed => "untorn_txn_flushed_total",
+            Self::FlushFailed => "untorn_txn_flushes_failed_total",
         }
     }
 }

@@ -13,18 +13,18 @@
 //!
 //! - A repeated request has the effect of one and is answered as the first was. A lock that is asked for after
 //!   its attempt was given back is refused.
-//! - [`Error::Store`](crate::Error::Store) says that nobody knows whether the request was carried out. It may be sent again; a lock is to be
+//! - [`Error::Store`] says that nobody knows whether the request was carried out. It may be sent again; a lock is to be
 //!   given back under its attempt. The same goes for an answer that was dropped before it was there. Every other
 //!   error is definite: nothing was done.
-//! - After its end a transaction locks and writes nothing: [`Error::TransactionClosed`](crate::Error::TransactionClosed) tells how it ended. A commit
+//! - After its end a transaction locks and writes nothing: [`Error::TransactionClosed`] tells how it ended. A commit
 //!   after a rollback is refused like that, and a rollback after a commit. What is neither open nor committed is
 //!   rolled back.
 //!
 //! # Pipelined transactions
 //!
-//! A pipelined transaction puts its writes down in *generations* while it goes on
+//! A [pipelined transaction](crate::transaction::PipelinedTransaction) puts its writes down in *generations* while it goes on
 //! writing, and commits them all at one instant. A store that has that says so in [`takes_flushes`](Store::takes_flushes);
-//! for every other the calls are [`Error::Unsupported`](crate::Error::Unsupported).
+//! for every other the calls are [`Error::Unsupported`].
 //!
 //! ```text
 //!   flush 1 ---> flush 2 ---> .. ---> flush n ---> commit: the primary, then all the rest
@@ -79,8 +79,8 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     ///
     /// # Errors
     ///
-    /// For a given one [`Error::InvalidTimestamp`](crate::Error::InvalidTimestamp) where it is zero, out of range, in the future or names a
-    /// transaction that is open, and [`Error::SnapshotTooOld`](crate::Error::SnapshotTooOld).
+    /// For a given one [`Error::InvalidTimestamp`] where it is zero, out of range, in the future or names a
+    /// transaction that is open, and [`Error::SnapshotTooOld`].
     fn begin(&self, begin: Begin) -> Answer<'_, Timestamp>;
 
     /// A timestamp above every one given out before.
@@ -91,7 +91,7 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidTimestamp`](crate::Error::InvalidTimestamp) where it is zero or in the future, and [`Error::SnapshotTooOld`](crate::Error::SnapshotTooOld).
+    /// [`Error::InvalidTimestamp`] where it is zero or in the future, and [`Error::SnapshotTooOld`].
     fn hold(&self, at: Option<Timestamp>) -> Answer<'_, Timestamp>;
 
     /// Undoes one [`hold`](Store::hold).
@@ -101,7 +101,7 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     ///
     /// # Errors
     ///
-    /// [`Error::SnapshotTooOld`](crate::Error::SnapshotTooOld) where it is no longer kept.
+    /// [`Error::SnapshotTooOld`] where it is no longer kept.
     fn get<'a>(&'a self, key: &'a [u8], at: Timestamp) -> Answer<'a, Option<Bytes>>;
 
     /// [`get`](Store::get) of several keys, in the order given.
@@ -147,10 +147,10 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     ///
     /// # Errors
     ///
-    /// [`Error::LockWaitTimeout`](crate::Error::LockWaitTimeout), [`Error::LockNotAvailable`](crate::Error::LockNotAvailable), [`Error::Deadlock`](crate::Error::Deadlock),
-    /// [`Error::DeadlineExceeded`](crate::Error::DeadlineExceeded), [`Error::WriteConflict`](crate::Error::WriteConflict) and [`Error::InvalidTimestamp`](crate::Error::InvalidTimestamp) (for
-    /// [`ForUpdate::At`]), [`Error::KeyExists`](crate::Error::KeyExists) where the key was presumed absent,
-    /// [`Error::OptionConflict`](crate::Error::OptionConflict) for an exclusive request where it holds the key shared.
+    /// [`Error::LockWaitTimeout`], [`Error::LockNotAvailable`], [`Error::Deadlock`],
+    /// [`Error::DeadlineExceeded`], [`Error::WriteConflict`] and [`Error::InvalidTimestamp`] (for
+    /// [`ForUpdate::At`]), [`Error::KeyExists`] where the key was presumed absent,
+    /// [`Error::OptionConflict`] for an exclusive request where it holds the key shared.
     fn lock<'a>(
         &'a self,
         start: Timestamp,
@@ -170,7 +170,7 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     ///
     /// # Errors
     ///
-    /// [`Error::TransactionClosed`](crate::Error::TransactionClosed) where it has ended, by its own hand or because it was taken for dead.
+    /// [`Error::TransactionClosed`] where it has ended, by its own hand or because it was taken for dead.
     fn heartbeat(&self, start: Timestamp, primary: Bytes, ttl: Duration) -> Answer<'_, ()>;
 
     /// How far a transaction has come. One whose owner is gone and whose time to live is over is rolled back
@@ -182,8 +182,8 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     ///
     /// # Errors
     ///
-    /// [`Error::WriteConflict`](crate::Error::WriteConflict), [`Error::KeyExists`](crate::Error::KeyExists), [`Error::AssertionFailed`](crate::Error::AssertionFailed),
-    /// [`Error::LockLost`](crate::Error::LockLost), those of a lock wait, [`Error::EntryTooLarge`](crate::Error::EntryTooLarge), [`Error::SnapshotTooOld`](crate::Error::SnapshotTooOld) where
+    /// [`Error::WriteConflict`], [`Error::KeyExists`], [`Error::AssertionFailed`],
+    /// [`Error::LockLost`], those of a lock wait, [`Error::EntryTooLarge`], [`Error::SnapshotTooOld`] where
     /// a conflict can no longer be told. The transaction must then be rolled back.
     fn prewrite<'a>(&'a self, start: Timestamp, request: &'a Prewrite) -> Answer<'a, Prewritten>;
 
@@ -228,8 +228,8 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     ///
     /// # Errors
     ///
-    /// [`Error::TransactionClosed`](crate::Error::TransactionClosed) where it was rolled back before;
-    /// [`Error::LogFailed`](crate::Error::LogFailed), and it is rolled back hereby.
+    /// [`Error::TransactionClosed`] where it was rolled back before;
+    /// [`Error::LogFailed`], and it is rolled back hereby.
     fn commit(&self, start: Timestamp) -> Answer<'_, Timestamp>;
 
     /// Takes back everything that was put down, releases every lock, and ends the transaction. Nothing
@@ -237,7 +237,7 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     ///
     /// # Errors
     ///
-    /// [`Error::TransactionClosed`](crate::Error::TransactionClosed) where it was committed before.
+    /// [`Error::TransactionClosed`] where it was committed before.
     fn rollback(&self, start: Timestamp) -> Answer<'_, ()>;
 
     /// Waits, until the deadline at most, for what the store does in the background for anybody: ends that nobody waits

@@ -23,6 +23,7 @@ use super::{Core, Transaction};
 use crate::error::{Error, Loss, TxnState};
 use crate::metrics::{self, Event};
 use crate::store::{Prewrite, Prewritten, Timestamp, TxnStatus};
+use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::Instrument;
@@ -58,11 +59,7 @@ impl Transaction {
     ///
     /// As there, and [`Error::DeadlineExceeded`]: rolled back.
     pub async fn commit_with(&self, options: CommitOptions) -> Result<CommitInfo, Error> {
-        self.core.close_for_commit()?;
-        let core = Arc::clone(&self.core);
-        let span = tracing::debug_span!("commit", start_ts = self.start_ts());
-        let commit = async move { core.commit(options).await };
-        ToTheEnd::new(&self.core.db, commit.instrument(span)).await
+        self.core.close_and_commit(options).await
     }
 
     /// How the transaction ended, asked of the store where the commit left that
@@ -84,16 +81,7 @@ impl Transaction {
     ///
     /// [`Error::Store`] where it cannot be told now.
     pub async fn outcome(&self) -> Result<TxnStatus, Error> {
-        let core = &self.core;
-        match core.life.state() {
-            TxnState::Open | TxnState::Committing => Ok(TxnStatus::Open),
-            TxnState::RolledBack => Ok(TxnStatus::RolledBack),
-            TxnState::Committed => Ok(TxnStatus::Committed(core.life.commit_ts())),
-            TxnState::Undetermined => {
-                let primary = core.register.primary().unwrap_or_default();
-                core.store().status(core.start_ts, primary).await
-            }
-        }
+        self.core.outcome().await
     }
 }
 
@@ -106,13 +94,36 @@ struct Prepared {
 }
 
 /// How it ended.
-enum Decided {
+pub(super) enum Decided {
     Committed(Timestamp),
     RolledBack(Error),
     Unknown(Error),
 }
 
 impl Core {
+    pub(super) async fn close_and_commit(
+        self: &Arc<Self>,
+        options: CommitOptions,
+    ) -> Result<CommitInfo, Error> {
+        self.close_for_commit()?;
+        let core = Arc::clone(self);
+        let span = tracing::debug_span!("commit", start_ts = self.start_ts);
+        let commit = async move { core.commit(options).await };
+        ToTheEnd::new(&self.db, commit.instrument(span)).await
+    }
+
+    pub(super) async fn outcome(&self) -> Result<TxnStatus, Error> {
+        match self.life.state() {
+            TxnState::Open | TxnState::Committing => Ok(TxnStatus::Open),
+            TxnState::RolledBack => Ok(TxnStatus::RolledBack),
+            TxnState::Committed => Ok(TxnStatus::Committed(self.life.commit_ts())),
+            TxnState::Undetermined => {
+                let primary = self.register.primary().unwrap_or_default();
+                self.store().status(self.start_ts, primary).await
+            }
+        }
+    }
+
     /// Shuts writes and lock calls out for a commit, or changes nothing.
     fn close_for_commit(&self) -> Result<(), Error> {
         {
@@ -120,12 +131,15 @@ impl Core {
             self.life.check_open()?;
             self.register.check_settled()?;
             // Refused while a stage is open.
-            self.buffer.close(TxnState::Committing, false)?;
+            self.close_writes(TxnState::Committing, false)?;
             self.life.leave_open(TxnState::Committing)?;
             self.register.close();
         }
         self.reads.clear();
-        self.store().stop_locking(self.start_ts);
+        // A flush that waits for a lock is a part of the commit.
+        if self.pipelined.is_none() {
+            self.store().stop_locking(self.start_ts);
+        }
         Ok(())
     }
 
@@ -134,7 +148,10 @@ impl Core {
             core: self,
             is_decided_elsewhere: false,
         };
-        let result = self.two_phases(options, &mut ending).await;
+        let result = match &self.pipelined {
+            None => self.two_phases(options, &mut ending).await,
+            Some(writes) => self.flush_and_decide(writes, options, &mut ending).await,
+        };
         let state = match &result {
             Ok(info) => {
                 self.life
@@ -200,14 +217,19 @@ impl Core {
             }
             Ok(Prewritten::Undecided) => {
                 ending.is_decided_elsewhere = true;
-                self.decide(options, &prewrite).await
+                self.decide(options, &prewrite.primary).await
             }
             Err(error) => {
                 // Also where this one was refused: a copy of it may come late, and be taken.
                 let may_be_committed = ending.is_decided_elsewhere;
-                self.take_back(error, &prewrite, may_be_committed).await
+                self.take_back(error, &prewrite.primary, may_be_committed)
+                    .await
             }
         };
+        self.told(decided, info)
+    }
+
+    pub(super) fn told(&self, decided: Decided, mut info: CommitInfo) -> Result<CommitInfo, Error> {
         match decided {
             Decided::Committed(at) => {
                 info.commit_ts = Some(at);
@@ -242,6 +264,7 @@ impl Core {
             keys: mutations.len(),
             bytes: bytes_of(&mutations),
             one_phase: false,
+            generations: 0,
         };
         let mut prewrite = Prewrite {
             for_update_ts: self.register.newest(),
@@ -286,20 +309,26 @@ impl Core {
         let answer = answer.map_err(|error| self.ended_by_store(error))?;
         // The last moment at which the commit can still be stopped.
         if answer == Prewritten::Undecided {
-            self.check_alive()?;
-            let too_late = |deadline| deadline <= Instant::now();
-            if options.deadline.is_some_and(too_late) {
-                return Err(Error::DeadlineExceeded);
-            }
+            self.check_in_time(options)?;
         }
         Ok(answer)
     }
 
+    /// The locks are not lost, and the deadline is not over.
+    pub(super) fn check_in_time(&self, options: CommitOptions) -> Result<(), Error> {
+        self.check_alive()?;
+        let too_late = |deadline| deadline <= Instant::now();
+        match options.deadline.is_some_and(too_late) {
+            true => Err(Error::DeadlineExceeded),
+            false => Ok(()),
+        }
+    }
+
     /// Rolls back after a failure. A store that has committed meanwhile says so.
-    async fn take_back(
+    pub(super) async fn take_back(
         self: &Arc<Self>,
         error: Error,
-        prewrite: &Prewrite,
+        primary: &Bytes,
         may_be_committed: bool,
     ) -> Decided {
         let told = self.store().rollback(self.start_ts);
@@ -307,7 +336,7 @@ impl Core {
             Err(Error::TransactionClosed {
                 state: TxnState::Committed,
             }) => {
-                let status = self.store().status(self.start_ts, prewrite.primary.clone());
+                let status = self.store().status(self.start_ts, primary.clone());
                 match self.answer_by(None, status).await {
                     Ok(TxnStatus::Committed(at)) => Decided::Committed(at),
                     _ => Decided::Unknown(error),
@@ -323,7 +352,7 @@ impl Core {
     }
 
     /// Sends the decision until it is known.
-    async fn decide(&self, options: CommitOptions, prewrite: &Prewrite) -> Decided {
+    pub(super) async fn decide(&self, options: CommitOptions, primary: &Bytes) -> Decided {
         let worker = &self.db.worker;
         let end = options
             .deadline
@@ -338,7 +367,7 @@ impl Core {
                 Err(error @ Error::Store { .. }) => error,
                 Err(error) => return Decided::RolledBack(self.ended_by_store(error)),
             };
-            let status = self.store().status(self.start_ts, prewrite.primary.clone());
+            let status = self.store().status(self.start_ts, primary.clone());
             match self.answer_by(end, status).await {
                 Ok(TxnStatus::Committed(at)) => return Decided::Committed(at),
                 Ok(TxnStatus::RolledBack) => {
@@ -366,7 +395,7 @@ impl Core {
     }
 
     /// The answer, or the error of a store that gives none in time.
-    async fn answer_by<T>(
+    pub(super) async fn answer_by<T>(
         &self,
         end: Option<Instant>,
         answer: impl Future<Output = Result<T, Error>>,
@@ -378,7 +407,7 @@ impl Core {
     }
 
     /// The store has ended the transaction of its own accord: its locks are lost.
-    fn ended_by_store(&self, error: Error) -> Error {
+    pub(super) fn ended_by_store(&self, error: Error) -> Error {
         match error {
             Error::TransactionClosed { .. } => self.lost(Loss::Refused),
             other => other,
@@ -404,10 +433,10 @@ impl Core {
 struct NoAnswer;
 
 /// Sees to it that a commit that was begun ends the transaction, also if it panics or its thread is gone.
-struct Ending<'a> {
+pub(super) struct Ending<'a> {
     core: &'a Arc<Core>,
     /// The request that decides may have been sent.
-    is_decided_elsewhere: bool,
+    pub(super) is_decided_elsewhere: bool,
 }
 
 impl Ending<'_> {
@@ -433,7 +462,7 @@ impl Core {
         self.life.set(state);
         self.pulse.end();
         // Only renames the state in the errors of late writes.
-        drop(self.buffer.close(state, true));
+        drop(self.close_writes(state, true));
         self.db.registry.leave(self.start_ts);
     }
 }

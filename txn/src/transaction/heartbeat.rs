@@ -108,7 +108,8 @@ impl Core {
 
     fn beat(self: Arc<Self>, answered: Instant) {
         let goes_on = match self.life.state() {
-            TxnState::Open => self.register.goes_on_beating(),
+            // What was flushed is locked until the end.
+            TxnState::Open => self.pipelined.is_some() || self.register.goes_on_beating(),
             TxnState::Committing => true,
             _ => false,
         };

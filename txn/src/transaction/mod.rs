@@ -32,6 +32,7 @@ mod life;
 mod lock_keys;
 mod mutations;
 mod options;
+mod pipelined;
 mod range;
 mod read;
 mod register;
@@ -47,6 +48,7 @@ pub use options::{
     BeginOptions, CommitInfo, CommitOptions, Keep, LockOptions, LockOutcome, Mode, MutationFilter,
     OnDrop, UnlockedWrites,
 };
+pub use pipelined::{BlockingPipelinedTransaction, PipelinedOptions, PipelinedTransaction};
 pub use range::Range;
 pub use statement::StatementView;
 
@@ -59,6 +61,7 @@ use crate::sync::{Mutex, RwLock};
 use bytes::{Bytes, BytesMut};
 use heartbeat::Pulse;
 use life::Life;
+use pipelined::Writes;
 use register::Register;
 use std::collections::HashMap;
 use std::fmt;
@@ -94,9 +97,11 @@ pub(crate) struct Core {
     db: Arc<Shared>,
     start_ts: Timestamp,
     options: BeginOptions,
+    /// Stays empty in a pipelined one.
     buffer: MemBuffer,
     /// The store at the start timestamp.
     reads: ReadCache,
+    pipelined: Option<Writes>,
     register: Register,
     gate: RwLock<()>,
     life: Life,
@@ -114,30 +119,8 @@ impl Transaction {
         owner: Arc<()>,
         options: BeginOptions,
     ) -> Self {
-        let buffer = MemBuffer::builder()
-            .key_limit(options.limits.key)
-            .entry_limit(options.limits.entry)
-            .buffer_limit(options.limits.buffer)
-            .empty_values(options.empty_values)
-            .without_reset()
-            .build();
-        tracing::debug!(start_ts, label = options.label.as_deref(), "begin");
-        metrics::count(Event::Begun);
-        let reads = ReadCache::new(&*db.store, start_ts);
         Self {
-            core: Arc::new(Core {
-                db,
-                start_ts,
-                options,
-                buffer,
-                reads,
-                register: Register::default(),
-                gate: RwLock::default(),
-                life: Life::default(),
-                pulse: Pulse::new(owner),
-                pending_room: Mutex::default(),
-                stripes: Default::default(),
-            }),
+            core: Arc::new(Core::new(db, start_ts, owner, options, None)),
         }
     }
 
@@ -250,6 +233,54 @@ impl Transaction {
 }
 
 impl Core {
+    fn new(
+        db: Arc<Shared>,
+        start_ts: Timestamp,
+        owner: Arc<()>,
+        options: BeginOptions,
+        pipelined: Option<Writes>,
+    ) -> Self {
+        let buffer = MemBuffer::builder()
+            .key_limit(options.limits.key)
+            .entry_limit(options.limits.entry)
+            .buffer_limit(options.limits.buffer)
+            .empty_values(options.empty_values)
+            .without_reset()
+            .build();
+        tracing::debug!(start_ts, label = options.label.as_deref(), "begin");
+        metrics::count(Event::Begun);
+        let reads = ReadCache::new(&*db.store, start_ts);
+        Self {
+            db,
+            start_ts,
+            options,
+            buffer,
+            reads,
+            pipelined,
+            register: Register::default(),
+            gate: RwLock::default(),
+            life: Life::default(),
+            pulse: Pulse::new(owner),
+            pending_room: Mutex::default(),
+            stripes: Default::default(),
+        }
+    }
+
+    /// Refuses writes from now on, or changes nothing: while a stage is open, unless that is ended.
+    fn close_writes(&self, state: TxnState, end_stages: bool) -> Result<(), Error> {
+        match &self.pipelined {
+            None => self.buffer.close(state, end_stages),
+            Some(writes) => writes.buffer.close(state, end_stages),
+        }
+    }
+
+    fn is_dirty(&self) -> bool {
+        match &self.pipelined {
+            None => self.buffer.is_dirty(),
+            Some(writes) => writes.buffer.is_dirty(),
+        }
+    }
+
     fn store(&self) -> &dyn Store {
         &*self.db.store
     }

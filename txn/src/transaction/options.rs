@@ -274,4 +274,6 @@ pub struct CommitInfo {
     pub bytes: usize,
     /// The store committed in a single request. Never for the embedded one.
     pub one_phase: bool,
+    /// Generations that a pipelined transaction flushed; 0 for any other.
+    pub generations: u64,
 }

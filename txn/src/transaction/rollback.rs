@@ -34,6 +34,7 @@ impl Core {
         let core = Arc::clone(self);
         let told = async move {
             let answer = core.store().rollback(core.start_ts).await;
+            core.let_flush_end().await;
             core.rolled_back(answer)
         };
         ToTheEnd::new(&self.db, told.instrument(span)).await
@@ -52,7 +53,7 @@ impl Core {
         {
             let _gate = self.gate.write();
             self.life.leave_open(TxnState::RolledBack)?;
-            self.buffer.close(TxnState::RolledBack, true)?;
+            self.close_writes(TxnState::RolledBack, true)?;
             self.register.close();
         }
         metrics::count(Event::RolledBack);
@@ -89,12 +90,13 @@ pub(super) fn tell_later(db: &Arc<Shared>, start_ts: Timestamp) {
 
 impl Drop for Core {
     fn drop(&mut self) {
+        self.let_flush_end_later();
         // No clone is left, but somebody may hold the buffer.
         if self.close_for_rollback().is_err() {
             return;
         }
         self.roll_back_without_waiting();
-        if !self.buffer.is_dirty() || self.options.on_drop == OnDrop::Silent {
+        if !self.is_dirty() || self.options.on_drop == OnDrop::Silent {
             return;
         }
         tracing::warn!(

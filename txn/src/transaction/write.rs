@@ -78,7 +78,7 @@ impl Core {
     }
 
     /// One writer per stripe of keys.
-    fn turn(&self, key: &[u8]) -> MutexGuard<'_, ()> {
+    pub(super) fn turn(&self, key: &[u8]) -> MutexGuard<'_, ()> {
         let hash = BuildHasherDefault::<DefaultHasher>::new().hash_one(key);
         self.stripes[hash as usize % self.stripes.len()].lock()
     }

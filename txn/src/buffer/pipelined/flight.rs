@@ -36,6 +36,10 @@ impl Flight {
         waiting.into_iter().for_each(Waker::wake);
     }
 
+    pub(super) fn has_landed(&self) -> bool {
+        self.state.lock().outcome.is_some()
+    }
+
     /// How it ended, when it has.
     pub(super) fn landed(&self) -> Landed<'_> {
         Landed { flight: self }

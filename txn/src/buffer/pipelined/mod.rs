@@ -1,6 +1,6 @@
 //! The pipelined buffer: for transactions larger than memory.
 //!
-//! Writes go into the *active* part, a [`MemBuffer`](crate::MemBuffer). When it has grown over the thresholds it is frozen and becomes a
+//! Writes go into the *active* part, a [`MemBuffer`]. When it has grown over the thresholds it is frozen and becomes a
 //! [`Generation`], which a thread hands to the buffer's [`FlushTarget`] while writes go on into a fresh part. At most one flush is
 //! under way: who makes the next one due waits for it.
 //!
@@ -48,7 +48,7 @@
 //!
 //! | word | changed by | read by |
 //! |---|---|---|
-//! | parts: active, flushing, sums of what was frozen | who begins a flush, and the flush when it succeeds, one at a time (`turn`) | everybody, one load |
+//! | parts: active, flushing, sums of what was frozen, whether it is closed | who begins a flush, the flush when it succeeds, and who closes, one at a time (`turn`) | everybody, one load |
 //! | the outcome of a flush | the flush, once | who waits for it |
 //!
 //! * P1: the active part is frozen first, which waits for the writes under way and is refused while a stage is open, and replaced
@@ -62,7 +62,7 @@
 //!
 //! | operation | consistency | cost, waiting |
 //! |---|---|---|
-//! | `set`, `delete`, `update_flags`, `.._with_flags` | linearizable, as in [`MemBuffer`](crate::MemBuffer) | that of the buffer and one `stats`; waits for the flush under way if the next one is due |
+//! | `set`, `delete`, `update_flags`, `.._with_flags` | linearizable, as in [`MemBuffer`] | that of the buffer and one `stats`; waits for the flush under way if the next one is due |
 //! | `get`, `batch_get` | linearizable, key by key; a flushed key as the target answers | a lookup in at most two parts, then a question to the target |
 //! | `get_flags` | of the newest part in memory that has the key | a lookup in at most two parts |
 //! | `len`, `size`, `stats` | linearizable; a pair of one instant | those of the active part |
@@ -85,8 +85,8 @@ pub use blocking::BlockingPipelined;
 pub use builder::PipelinedBuilder;
 pub use target::{FlushTarget, Generation};
 
-use super::{Entry, Limits, Stage, Stats};
-use crate::error::Error;
+use super::{Entry, Limits, MemBuffer, Stage, Stats};
+use crate::error::{Error, TxnState};
 use crate::flags::{FlagOp, KeyFlags};
 use bytes::Bytes;
 use parts::Pipeline;
@@ -112,15 +112,15 @@ impl PipelinedBuffer {
         BlockingPipelined { buffer: self }
     }
 
-    /// [`MemBuffer::set`](crate::MemBuffer::set).
+    /// [`MemBuffer::set`].
     ///
     /// # Errors
-    /// Those of [`MemBuffer::set`](crate::MemBuffer::set); that of a flush that failed, if the next one is due. Nothing is changed then.
+    /// Those of [`MemBuffer::set`]; that of a flush that failed, if the next one is due. Nothing is changed then.
     pub async fn set(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<(), Error> {
         self.set_with_flags(key, value, []).await
     }
 
-    /// [`MemBuffer::set_with_flags`](crate::MemBuffer::set_with_flags).
+    /// [`MemBuffer::set_with_flags`].
     ///
     /// # Errors
     /// As [`set`](Self::set).
@@ -136,7 +136,7 @@ impl PipelinedBuffer {
             .await
     }
 
-    /// [`MemBuffer::delete`](crate::MemBuffer::delete).
+    /// [`MemBuffer::delete`].
     ///
     /// # Errors
     /// As [`set`](Self::set), without `EmptyValue`.
@@ -144,7 +144,7 @@ impl PipelinedBuffer {
         self.delete_with_flags(key, []).await
     }
 
-    /// [`MemBuffer::delete_with_flags`](crate::MemBuffer::delete_with_flags).
+    /// [`MemBuffer::delete_with_flags`].
     ///
     /// # Errors
     /// As [`delete`](Self::delete).
@@ -159,7 +159,7 @@ impl PipelinedBuffer {
             .await
     }
 
-    /// [`MemBuffer::update_flags`](crate::MemBuffer::update_flags). A key of an older part alone begins without flags.
+    /// [`MemBuffer::update_flags`]. A key of an older part alone begins without flags.
     ///
     /// # Errors
     /// As [`set`](Self::set), without `EmptyValue` and `EntryTooLarge`.
@@ -172,6 +172,39 @@ impl PipelinedBuffer {
         self.pipeline
             .write(|active| active.update_flags(key, ops))
             .await
+    }
+
+    /// Does a write of one key, each time that it is tried.
+    pub(crate) async fn write(
+        &self,
+        write: impl Fn(&MemBuffer) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.pipeline.write(write).await
+    }
+
+    /// Does a write of one key that depends on what the parts before the active one hold for it.
+    pub(crate) async fn write_over(
+        &self,
+        key: &[u8],
+        write: impl Fn(&MemBuffer, Option<Entry>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.pipeline.write_over(key, write).await
+    }
+
+    /// Refuses writes from now on. Nothing is done while a stage is open, unless stages are to be ended.
+    pub(crate) fn close(&self, state: TxnState, end_stages: bool) -> Result<(), Error> {
+        self.pipeline.close(state, end_stages)
+    }
+
+    /// Once it is closed: flushes what is left, and waits for that.
+    pub(crate) async fn flush_rest(&self) -> Result<(), Error> {
+        self.pipeline.flush_rest().await
+    }
+
+    /// The end of the flush under way, if there is one. It does not keep the buffer, and the target is not held by the flush then.
+    pub(crate) fn flush_end(&self) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let flight = self.pipeline.flight()?;
+        Some(async move { drop(flight.landed().await) })
     }
 
     /// What the key holds, in whatever part; `None` if it is absent or has flags only. Linearizable.
@@ -212,7 +245,7 @@ impl PipelinedBuffer {
         self.len() == 0
     }
 
-    /// Size in bytes, as [`MemBuffer::size`](crate::MemBuffer::size), added up over all generations as [`len`](Self::len) is. Linearizable.
+    /// Size in bytes, as [`MemBuffer::size`], added up over all generations as [`len`](Self::len) is. Linearizable.
     pub fn size(&self) -> usize {
         self.stats().size
     }
@@ -222,7 +255,7 @@ impl PipelinedBuffer {
         self.pipeline.stats()
     }
 
-    /// [`MemBuffer::is_dirty`](crate::MemBuffer::is_dirty), over all generations.
+    /// [`MemBuffer::is_dirty`], over all generations.
     pub fn is_dirty(&self) -> bool {
         self.pipeline.is_dirty()
     }
@@ -237,7 +270,7 @@ impl PipelinedBuffer {
         self.pipeline.limits()
     }
 
-    /// Opens a stage, as [`MemBuffer::stage`](crate::MemBuffer::stage) does. While one is open no flush begins, whatever the active part holds.
+    /// Opens a stage, as [`MemBuffer::stage`] does. While one is open no flush begins, whatever the active part holds.
     pub fn stage(&self) -> Stage {
         self.pipeline.stage()
     }

@@ -25,6 +25,8 @@ struct Parts {
     generations: u64,
     frozen: Stats,
     frozen_dirty: bool,
+    /// Nothing is written any more, and why.
+    closed: Option<TxnState>,
 }
 
 pub(super) struct Pipeline {
@@ -45,6 +47,8 @@ enum Begun {
     Nothing,
     /// A stage is open.
     Staged,
+    /// Nothing is written any more.
+    Closed(TxnState),
     /// This one is not over, or has failed.
     Behind(Arc<Flight>),
 }
@@ -58,6 +62,7 @@ impl Pipeline {
                 generations: 0,
                 frozen: Stats::default(),
                 frozen_dirty: false,
+                closed: None,
             }),
             turn: Mutex::new(()),
             target,
@@ -72,25 +77,65 @@ impl Pipeline {
         write: impl Fn(&MemBuffer) -> Result<(), Error>,
     ) -> Result<(), Error> {
         loop {
-            while let Begun::Behind(flight) = self.begin_due() {
-                flight.landed().await?;
+            self.may_write().await?;
+            if let Some(done) = self.write_into(&self.parts.load(), &write) {
+                return done;
             }
-            let parts = self.parts.load();
-            match write(&parts.active) {
-                Err(Error::TransactionClosed { .. }) => self.await_turn(),
-                // The part knows what is left of the limit; the caller set one for the whole.
-                Err(Error::TxnTooLarge { size, .. }) => {
-                    return Err(Error::TxnTooLarge {
-                        size: parts.frozen.size + size,
-                        limit: self.limits().buffer,
-                    });
-                }
-                Err(error) => return Err(error),
-                Ok(()) => {
-                    // Should another be under way, the next write waits for it.
-                    self.begin_due();
-                    return Ok(());
-                }
+        }
+    }
+
+    /// Does one write in the active part that depends on what the older ones hold for the key. That does not change while the part
+    /// is the active one.
+    pub(super) async fn write_over(
+        self: &Arc<Self>,
+        key: &[u8],
+        write: impl Fn(&MemBuffer, Option<Entry>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        loop {
+            self.may_write().await?;
+            let parts = self.parts.load_full();
+            let keys = vec![Bytes::copy_from_slice(key)];
+            let older = self.read_in(&parts, parts.flushing(), keys).await?;
+            let older = older.into_values().next();
+            let write = |active: &MemBuffer| write(active, older.clone());
+            if let Some(done) = self.write_into(&parts, write) {
+                return done;
+            }
+        }
+    }
+
+    /// Waits for the flush under way if the next one is due.
+    async fn may_write(self: &Arc<Self>) -> Result<(), Error> {
+        loop {
+            match self.begin_due() {
+                Begun::Behind(flight) => flight.landed().await?,
+                Begun::Closed(state) => return Err(Error::TransactionClosed { state }),
+                Begun::Yes | Begun::Nothing | Begun::Staged => return Ok(()),
+            }
+        }
+    }
+
+    /// `None` where the active part of these is not written any more.
+    fn write_into(
+        self: &Arc<Self>,
+        parts: &Parts,
+        write: impl Fn(&MemBuffer) -> Result<(), Error>,
+    ) -> Option<Result<(), Error>> {
+        match write(&parts.active) {
+            Err(Error::TransactionClosed { .. }) => {
+                self.await_turn();
+                None
+            }
+            // The part knows what is left of the limit; the caller set one for the whole.
+            Err(Error::TxnTooLarge { size, .. }) => Some(Err(Error::TxnTooLarge {
+                size: parts.frozen.size + size,
+                limit: self.limits().buffer,
+            })),
+            Err(error) => Some(Err(error)),
+            Ok(()) => {
+                // Should another be under way, the next write waits for it.
+                self.begin_due();
+                Some(Ok(()))
             }
         }
     }
@@ -103,8 +148,10 @@ impl Pipeline {
     /// Opens a stage in the active part.
     pub(super) fn stage(&self) -> Stage {
         loop {
-            match self.parts.load().active.stage_unless_closed() {
+            let parts = self.parts.load();
+            match parts.active.stage_unless_closed() {
                 Some(stage) => return stage,
+                None if parts.closed.is_some() => return parts.active.stage(),
                 None => self.await_turn(),
             }
         }
@@ -121,28 +168,32 @@ impl Pipeline {
 
     /// Begins a flush if one is due.
     fn begin_due(self: &Arc<Self>) -> Begun {
-        match self.is_due(self.parts.load().active.stats()) {
-            true => self.begin(|stats| self.is_due(stats)),
-            false => Begun::Nothing,
+        let parts = self.parts.load();
+        match parts.closed {
+            Some(state) => Begun::Closed(state),
+            None if self.is_due(parts.active.stats()) => {
+                self.begin(|parts| parts.closed.is_none() && self.is_due(parts.active.stats()))
+            }
+            None => Begun::Nothing,
         }
     }
 
-    /// Begins a flush, if the active part is such that it is `wanted`.
-    fn begin(self: &Arc<Self>, wanted: impl Fn(Stats) -> bool) -> Begun {
+    /// Begins a flush, if the parts are such that it is `wanted`.
+    fn begin(self: &Arc<Self>, wanted: impl Fn(&Parts) -> bool) -> Begun {
         let _turn = self.turn.lock();
         let parts = self.parts.load_full();
-        let stats = parts.active.stats();
-        if !wanted(stats) {
+        if !wanted(&parts) {
             return Begun::Nothing;
         }
         if let Some(flight) = &parts.flushing {
             return Begun::Behind(flight.clone());
         }
-        if stats.len == 0 {
+        if parts.active.is_empty() {
             return Begun::Nothing;
         }
-        // Frozen, not closed: no write gets to see the state.
-        if parts.active.close(TxnState::Committing, false).is_err() {
+        // Frozen, if not closed: no write gets to see the state.
+        let state = parts.closed.unwrap_or(TxnState::Committing);
+        if parts.active.close(state, false).is_err() {
             return Begun::Staged;
         }
         let stats = parts.active.stats();
@@ -155,12 +206,17 @@ impl Pipeline {
             part: parts.active.clone(),
         };
         let flight = Arc::new(Flight::new(generation));
+        let active = self.fresh_part(frozen);
+        if let Some(state) = parts.closed {
+            drop(active.close(state, true));
+        }
         self.parts.store(Arc::new(Parts {
-            active: self.fresh_part(frozen),
+            active,
             flushing: Some(flight.clone()),
             generations: parts.generations + 1,
             frozen,
             frozen_dirty: parts.frozen_dirty || parts.active.is_dirty(),
+            closed: parts.closed,
         }));
         self.launch(flight);
         Begun::Yes
@@ -183,13 +239,18 @@ impl Pipeline {
         let (pipeline, flying) = (self.clone(), flight.clone());
         let launched = std::thread::Builder::new()
             .name("untorn-flush".into())
-            .spawn(move || pipeline.fly(&flying));
+            .spawn(move || {
+                let outcome = pipeline.fly(&flying);
+                // Whoever waits may rely on the target not being held any more.
+                drop(pipeline);
+                flying.land(outcome);
+            });
         if let Err(error) = launched {
             flight.land(Err(Error::transient(error)));
         }
     }
 
-    fn fly(&self, flight: &Flight) {
+    fn fly(&self, flight: &Flight) -> Result<(), Error> {
         let generation = flight.generation.clone();
         let number = generation.number();
         let flush = AssertUnwindSafe(|| block_on(self.target.flush(generation)));
@@ -202,19 +263,54 @@ impl Pipeline {
                 ..parts
             }));
         }
-        flight.land(outcome);
+        outcome
     }
 
     /// Begins a flush of whatever there is.
     pub(super) async fn flush(self: &Arc<Self>) -> Result<bool, Error> {
         loop {
-            match self.begin(|_| true) {
-                Begun::Yes => return Ok(true),
-                Begun::Nothing => return Ok(false),
-                Begun::Staged => return Err(Error::StageOrder),
-                Begun::Behind(flight) => flight.landed().await?,
+            if let Some(state) = self.parts.load().closed {
+                return Err(Error::TransactionClosed { state });
+            }
+            if let Some(has_begun) = self.flush_what_there_is().await? {
+                return Ok(has_begun);
             }
         }
+    }
+
+    /// Flushes what was written before it was closed, and waits for that.
+    pub(super) async fn flush_rest(self: &Arc<Self>) -> Result<(), Error> {
+        while self.flush_what_there_is().await? != Some(false) {}
+        self.flush_wait().await
+    }
+
+    /// Whether a flush has begun, or `None` after waiting for the one under way.
+    async fn flush_what_there_is(self: &Arc<Self>) -> Result<Option<bool>, Error> {
+        match self.begin(|_| true) {
+            Begun::Yes => Ok(Some(true)),
+            Begun::Nothing => Ok(Some(false)),
+            Begun::Staged => Err(Error::StageOrder),
+            Begun::Closed(state) => Err(Error::TransactionClosed { state }),
+            Begun::Behind(flight) => flight.landed().await.map(|()| None),
+        }
+    }
+
+    /// The flush under way.
+    pub(super) fn flight(&self) -> Option<Arc<Flight>> {
+        let flight = self.parts.load().flushing.clone();
+        flight.filter(|flight| !flight.has_landed())
+    }
+
+    /// Refuses writes from now on, or changes nothing: while a stage is open, unless that is ended.
+    pub(super) fn close(&self, state: TxnState, end_stages: bool) -> Result<(), Error> {
+        let _turn = self.turn.lock();
+        let parts = self.parts.load_full();
+        parts.active.close(state, end_stages)?;
+        self.parts.store(Arc::new(Parts {
+            closed: Some(state),
+            ..Parts::clone(&parts)
+        }));
+        Ok(())
     }
 
     pub(super) async fn flush_wait(&self) -> Result<(), Error> {
@@ -228,10 +324,20 @@ impl Pipeline {
     /// What the parts in memory and then the target have for the keys.
     pub(super) async fn read(&self, keys: Vec<Bytes>) -> Result<BTreeMap<Bytes, Entry>, Error> {
         let parts = self.parts.load_full();
+        self.read_in(&parts, parts.in_memory(), keys).await
+    }
+
+    /// What `looked_at` of the parts and then the target have for the keys.
+    async fn read_in<'p>(
+        &self,
+        parts: &Parts,
+        looked_at: impl Iterator<Item = &'p MemBuffer> + Clone,
+        keys: Vec<Bytes>,
+    ) -> Result<BTreeMap<Bytes, Entry>, Error> {
         let mut found = BTreeMap::new();
         let mut missing = Vec::new();
         for key in keys {
-            match parts.in_memory().find_map(|part| part.get(&key)) {
+            match looked_at.clone().find_map(|part| part.get(&key)) {
                 Some(entry) => drop(found.insert(key, entry)),
                 None => missing.push(key),
             }
@@ -278,9 +384,13 @@ impl Pipeline {
 
 impl Parts {
     /// Newest first.
-    fn in_memory(&self) -> impl Iterator<Item = &MemBuffer> {
+    fn in_memory(&self) -> impl Iterator<Item = &MemBuffer> + Clone {
+        std::iter::once(&self.active).chain(self.flushing())
+    }
+
+    fn flushing(&self) -> impl Iterator<Item = &MemBuffer> + Clone {
         let flushing = self.flushing.as_ref();
-        std::iter::once(&self.active).chain(flushing.map(|flight| &flight.generation.part))
+        flushing.map(|flight| &flight.generation.part).into_iter()
     }
 
     /// Whether a generation went out of sight.
