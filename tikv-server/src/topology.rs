@@ -113,6 +113,15 @@ impl Topology {
         Some((region.meta(self.stores), region.peer(region.leader)))
     }
 
+    /// The borders of a region; empty where there is none.
+    pub(crate) fn borders(&self, id: u64) -> (Bytes, Bytes) {
+        let mut regions = self.regions.values();
+        let region = regions.find(|region| region.id == id);
+        region.map_or_else(Default::default, |region| {
+            (region.start.clone(), region.end.clone())
+        })
+    }
+
     /// Why a store does not serve a request for these keys, if it does not.
     pub(crate) fn refuses<'a>(
         &self,

@@ -183,8 +183,7 @@
 //!
 //! # What is not there
 //!
-//! A [`PipelinedTransaction`] is optimistic, and has no savepoints, ranges, locks or flags. `store::tikv::TikvStore` does not take
-//! flushes yet: there [`Db::begin_pipelined`] is [`Error::Unsupported`].
+//! A [`PipelinedTransaction`] is optimistic, and has no savepoints, ranges, locks or flags.
 
 pub mod buffer;
 mod db;

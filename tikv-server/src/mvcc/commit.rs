@@ -2,6 +2,7 @@
 
 use super::{Engine, Key, Kind, Write, aborted};
 use bytes::Bytes;
+use std::ops::Bound;
 use untorn_txn::store::Timestamp;
 use untorn_txn::store::tikv::proto::kvrpcpb::{CommitTsExpired, KeyError};
 
@@ -59,24 +60,28 @@ impl Engine {
         Ok(())
     }
 
-    /// Does to locks of a transaction what was decided: to those on these keys or, where none is named, to all.
+    /// The keys from one to another that a transaction has locked; without an end where that is empty.
+    pub(crate) fn locked_by(&self, start: Timestamp, lower: &Bytes, upper: &Bytes) -> Vec<Bytes> {
+        let end = match upper.is_empty() {
+            true => Bound::Unbounded,
+            false => Bound::Excluded(upper.clone()),
+        };
+        let range = self.keys.range((Bound::Included(lower.clone()), end));
+        let held = range.filter(|(_, key)| key.lock_of(start).is_some());
+        held.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Does to locks of a transaction what was decided.
     pub(crate) fn resolve(
         &mut self,
         keys: &[Bytes],
         start: Timestamp,
         at: Timestamp,
     ) -> Result<(), KeyError> {
-        let all: Vec<Bytes> = if keys.is_empty() {
-            let holds = |(_, key): &(&Bytes, &Key)| key.lock_of(start).is_some();
-            let held = self.keys.iter().filter(holds);
-            held.map(|(name, _)| name.clone()).collect()
-        } else {
-            keys.to_vec()
-        };
         if at == 0 {
-            self.roll_back(&all, start)
+            self.roll_back(keys, start)
         } else {
-            self.commit(&all, start, at)
+            self.commit(keys, start, at)
         }
     }
 }

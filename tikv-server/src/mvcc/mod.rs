@@ -8,6 +8,7 @@
 //! one-phase) draws above it, so no reader is overtaken.
 
 mod commit;
+mod flush;
 mod pessimistic;
 mod prewrite;
 mod read;
@@ -57,6 +58,8 @@ struct Lock {
     /// Of an async commit; on the primary with the keys of all others.
     secondaries: Option<Vec<Bytes>>,
     txn_size: u64,
+    /// Of a flush; zero of any other.
+    generation: u64,
 }
 
 #[derive(Debug)]

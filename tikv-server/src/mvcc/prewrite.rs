@@ -9,7 +9,7 @@ use untorn_txn::store::tikv::proto::kvrpcpb::{
 };
 
 /// What a mutation comes to.
-enum Checked {
+pub(super) enum Checked {
     Write,
     /// It was put down before, by async commit at this timestamp at least; else zero.
     Done(Timestamp),
@@ -117,7 +117,7 @@ impl Engine {
     }
 }
 
-fn check(
+pub(super) fn check(
     key: &Key,
     request: &PrewriteRequest,
     at: usize,
@@ -252,7 +252,7 @@ fn conflict(
     }
 }
 
-fn lock_of(request: &PrewriteRequest, mutation: &Mutation) -> Lock {
+pub(super) fn lock_of(request: &PrewriteRequest, mutation: &Mutation) -> Lock {
     let kind = match Op::try_from(mutation.op) {
         Ok(Op::Put | Op::Insert) => Kind::Put(mutation.value.clone()),
         Ok(Op::Del) => Kind::Delete,
@@ -268,6 +268,7 @@ fn lock_of(request: &PrewriteRequest, mutation: &Mutation) -> Lock {
         min_commit_ts: request.min_commit_ts,
         secondaries: None,
         txn_size: request.txn_size,
+        generation: 0,
     }
 }
 
@@ -289,6 +290,7 @@ impl Lock {
             min_commit_ts: 0,
             secondaries: None,
             txn_size: 0,
+            generation: 0,
         }
     }
 }

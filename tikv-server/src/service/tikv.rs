@@ -14,7 +14,8 @@ use tonic::Status;
 use tonic::body::Body;
 use untorn_txn::store::tikv::proto::kvrpcpb::{
     BatchGetRequest, BatchGetResponse, BatchRollbackRequest, BatchRollbackResponse,
-    CheckSecondaryLocksRequest, CheckTxnStatusRequest, CommitRequest, CommitResponse, GetRequest,
+    BufferBatchGetRequest, BufferBatchGetResponse, CheckSecondaryLocksRequest,
+    CheckTxnStatusRequest, CommitRequest, CommitResponse, FlushRequest, FlushResponse, GetRequest,
     GetResponse, KvPair, PessimisticLockRequest, PessimisticLockResponse,
     PessimisticLockWakeUpMode, PessimisticRollbackRequest, PessimisticRollbackResponse,
     PrewriteRequest, ResolveLockRequest, ResolveLockResponse, ScanRequest, ScanResponse,
@@ -28,6 +29,9 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(1);
 /// A request of this service: which keys have to be in the region, and what is done.
 trait Serve: RegionRequest {
     fn keys(&self) -> Vec<Bytes>;
+
+    /// Names the keys of the region that it is about, where it names none.
+    fn name_keys(&mut self, _data: &Data, _region: &(Bytes, Bytes)) {}
 
     /// The answer, with the keys whose locks may have been given up.
     fn run(self, data: &mut Data) -> Self::Response;
@@ -52,6 +56,7 @@ pub(super) async fn serve(state: Arc<State>, store: u64, request: Request<Body>)
     methods! {
         GetRequest BatchGetRequest ScanRequest PessimisticRollbackRequest PrewriteRequest CommitRequest
         BatchRollbackRequest TxnHeartBeatRequest CheckTxnStatusRequest CheckSecondaryLocksRequest ResolveLockRequest
+        FlushRequest BufferBatchGetRequest
     }
 }
 
@@ -116,12 +121,15 @@ async fn answer<R: Serve>(
         Ok(fault) => fault,
         Err(refused) => return Ok(refused),
     };
-    let given_up = request.gives_up();
-    let answer = state.data(|data| {
+    let region = request.context_mut().region_id;
+    let region = state.topology(|topology| topology.borders(region));
+    let (given_up, answer) = state.data(|data| {
+        request.name_keys(data, &region);
+        let given_up = request.gives_up();
         if fault == Some(Fault::Duplicate) {
             drop(request.clone().run(data));
         }
-        request.run(data)
+        (given_up, request.run(data))
     });
     state.wake(&given_up);
     if fault == Some(Fault::LostAnswer) {
@@ -389,9 +397,44 @@ impl Serve for CheckSecondaryLocksRequest {
     }
 }
 
+impl Serve for FlushRequest {
+    fn keys(&self) -> Vec<Bytes> {
+        let mutations = self.mutations.iter();
+        mutations.map(|mutation| mutation.key.clone()).collect()
+    }
+
+    fn run(self, data: &mut Data) -> FlushResponse {
+        data.engine.flush(&self)
+    }
+}
+
+impl Serve for BufferBatchGetRequest {
+    fn keys(&self) -> Vec<Bytes> {
+        self.keys.clone()
+    }
+
+    fn run(self, data: &mut Data) -> BufferBatchGetResponse {
+        let found = |key: Bytes| {
+            let value = data.engine.flushed(&key, self.version)?;
+            let error = None;
+            Some(KvPair { error, key, value })
+        };
+        BufferBatchGetResponse {
+            pairs: self.keys.into_iter().filter_map(found).collect(),
+            ..BufferBatchGetResponse::default()
+        }
+    }
+}
+
 impl Serve for ResolveLockRequest {
     fn keys(&self) -> Vec<Bytes> {
         self.keys.clone()
+    }
+
+    fn name_keys(&mut self, data: &Data, (lower, upper): &(Bytes, Bytes)) {
+        if self.keys.is_empty() {
+            self.keys = data.engine.locked_by(self.start_version, lower, upper);
+        }
     }
 
     fn run(self, data: &mut Data) -> ResolveLockResponse {

@@ -4,8 +4,9 @@ use super::Prewrite;
 
 /// One generation of a pipelined transaction.
 ///
-/// It has no [`Lock`](super::MutationOp::Lock), since the transaction takes no locks but by flushing, and a
-/// [`CheckNotExists`](super::MutationOp::CheckNotExists) only of a key that no generation has written.
+/// It has no [`Lock`](super::MutationOp::Lock), since the transaction takes no locks but by flushing, and an
+/// [`Insert`](super::MutationOp::Insert) or [`CheckNotExists`](super::MutationOp::CheckNotExists) only of a key that no
+/// generation has written.
 ///
 /// ```
 /// use untorn_txn::store::{Flush, Mutation, MutationOp, Prewrite};

@@ -95,14 +95,13 @@ impl Core {
             old.is_some_and(|item| decode_old(item.tag, item.value).1.is_some())
         });
         let key = || mutation.key.clone();
-        match mutation.op {
-            MutationOp::Insert(_) if exists => return Err(Error::KeyExists { key: key() }),
-            MutationOp::CheckNotExists => {
-                return Err(Error::OptionConflict {
-                    reason: "a generation has written the key that is to be absent",
-                });
-            }
-            _ => {}
+        if matches!(
+            mutation.op,
+            MutationOp::Insert(_) | MutationOp::CheckNotExists
+        ) {
+            return Err(Error::OptionConflict {
+                reason: "a generation has written the key that is to be absent",
+            });
         }
         let holds = !is_strict || mutation.assertion.holds(exists);
         Ok((!holds).then(|| Error::AssertionFailed {

@@ -143,6 +143,9 @@ impl TikvCore {
                 commit_version: at,
             };
             // Whoever meets what is left resolves it by the primary.
+            if let Err(error) = core.resolve_flushed(&open, at).await {
+                tracing::warn!(start_ts = open.start, %error, "what was flushed is left to who meets it");
+            }
             match core.cluster.spread(keys, make, Duration::ZERO).await {
                 Ok(answers) => {
                     for error in answers.into_iter().filter_map(|(_, answer)| answer.error) {

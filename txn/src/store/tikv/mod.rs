@@ -31,7 +31,7 @@
 //! # How a request goes
 //!
 //! `store` takes the requests of a transaction. `registry` knows those that were begun here: what a `Store` promises beyond single
-//! requests, it keeps. `read`, `resolve` (locks of others), `lock`, `give_back`, `prewrite`, `commit`, `rollback` and `lives` speak the
+//! requests, it keeps. `read`, `resolve` (locks of others), `lock`, `give_back`, `prewrite`, `flush`, `commit`, `rollback` and `lives` speak the
 //! protocol; each opens with its part of it. `cluster` sends a request to the leaders of its keys until it is answered, `region`
 //! remembers which region holds a key, `pd` and `oracle` talk to the placement driver, and `background` counts what nobody waits for.
 //!
@@ -46,6 +46,8 @@
 //! - The collector is the cluster's: an open transaction does not hold it back. A read below its safe point is
 //!   [`SnapshotTooOld`](crate::Error::SnapshotTooOld); the safe point is asked for once a second at most.
 //! - A timestamp is a round trip to PD, shared by all who ask at once.
+//! - A [pipelined transaction](crate::PipelinedTransaction) needs TiKV 8.0, and has no values without bytes. Once it is decided, the
+//!   regions from its first key to its last are told so one after another; whoever meets a lock meanwhile resolves it.
 //!
 //! # Errors
 //!
@@ -70,6 +72,7 @@ pub mod codec;
 mod commit;
 mod ended;
 mod error;
+mod flush;
 mod give_back;
 mod lives;
 mod lock;

@@ -198,7 +198,7 @@ fn lost(start_ts: Timestamp, request: &Prewrite) -> Error {
 }
 
 impl Item {
-    fn message(&self) -> kvrpcpb::Mutation {
+    pub(super) fn message(&self) -> kvrpcpb::Mutation {
         let is_shared = self.held.is_some_and(|held| held.mode == LockMode::Shared);
         let (op, value) = match &self.mutation.op {
             MutationOp::Put(value) => (Op::Put, value.clone()),

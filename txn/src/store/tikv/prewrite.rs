@@ -19,6 +19,7 @@ use super::TikvCore;
 use super::cluster::Keyed;
 use super::ended::End;
 use super::plan::{self, Item, Plan};
+use super::proto::kvrpcpb::LockInfo;
 use super::registry::Open;
 use super::resolve::{Found, each};
 use crate::error::Error;
@@ -30,7 +31,7 @@ use std::time::{Duration, Instant};
 /// Async commit up to so many keys, and so many bytes of them (rule 54).
 const ASYNC_KEYS: usize = 256;
 const ASYNC_BYTES: usize = 4 << 10;
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 impl TikvCore {
@@ -188,17 +189,31 @@ impl TikvCore {
                     .map(|at| (at, true))
                     .or(least.map(|at| (at, false))));
             }
-            let mut in_the_way = None;
-            for lock in locks {
-                if let Found::Alive { .. } = self.cluster.resolve(&lock, 0).await? {
-                    in_the_way = Some(lock);
-                }
-            }
-            let Some(lock) = in_the_way else { continue };
-            plan.may_wait(&lock, began)?;
-            tokio::time::sleep(pause.min(plan.left(began))).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            self.pass(plan, locks, began, &mut pause).await?;
         }
+    }
+
+    /// Resolves locks of others. Waits for a moment where one is left whose transaction lives, if it may be waited for.
+    pub(super) async fn pass(
+        &self,
+        plan: &Plan<'_>,
+        locks: Vec<LockInfo>,
+        began: Instant,
+        pause: &mut Duration,
+    ) -> Result<(), Error> {
+        let mut in_the_way = None;
+        for lock in locks {
+            if let Found::Alive { .. } = self.cluster.resolve(&lock, 0).await? {
+                in_the_way = Some(lock);
+            }
+        }
+        let Some(lock) = in_the_way else {
+            return Ok(());
+        };
+        plan.may_wait(&lock, began)?;
+        tokio::time::sleep((*pause).min(plan.left(began))).await;
+        *pause = (*pause * 2).min(LONGEST_PAUSE);
+        Ok(())
     }
 
     /// Locks keys of which a copy of the prewrite was refused for commits that are trusted, so that the next asks for no trust.
@@ -239,7 +254,7 @@ pub(super) fn answer_again(end: End) -> Result<Prewritten, Error> {
 }
 
 /// A conflict is reported before anything else, a failed assertion after everything else.
-fn rank(error: &Error) -> u8 {
+pub(super) fn rank(error: &Error) -> u8 {
     match error {
         Error::WriteConflict { .. } => 0,
         Error::AssertionFailed { .. } => 2,

@@ -58,6 +58,8 @@ pub(super) struct Known {
     /// The largest timestamp as of which any key was asked for.
     pub(super) for_update_ts: Timestamp,
     pub(super) put_down: BTreeSet<Bytes>,
+    /// The first and the last key that was flushed; of those only the primary is in `put_down`.
+    pub(super) flushed: Option<(Bytes, Bytes)>,
     /// A prewrite was sent, and this is the least commit timestamp that it asked for.
     pub(super) prewritten_from: Option<Timestamp>,
     /// A copy of a prewrite that may decide was not answered.
@@ -240,6 +242,12 @@ impl Known {
             self.returning.insert(key.clone(), held);
         }
         goes_back
+    }
+
+    /// Notes that a key is flushed.
+    pub(super) fn reach_to(&mut self, key: &Bytes) {
+        let (first, last) = self.flushed.take().unwrap_or((key.clone(), key.clone()));
+        self.flushed = Some((first.min(key.clone()), last.max(key.clone())));
     }
 
     /// Whether the cluster surely holds no lock for it.

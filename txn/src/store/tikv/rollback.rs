@@ -59,6 +59,7 @@ impl TikvCore {
         };
         let answers = self.cluster.spread(keys, make, Duration::ZERO).await?;
         let Some(error) = answers.into_iter().find_map(|(_, answer)| answer.error) else {
+            self.resolve_flushed(open, 0).await?;
             return Ok(End::RolledBack);
         };
         // By a commit whose answer was lost.

@@ -4,10 +4,11 @@
 use super::ended::End;
 use super::registry::Open;
 use super::{TikvError, TikvStore, prewrite};
+use crate::Entry;
 use crate::error::Error;
 use crate::store::{
-    Answer, Begin, COUNTER_BITS, LockAnswers, LockKey, LockTerms, Pairs, Prewrite, Prewritten,
-    SafePoint, ScanRequest, Store, Timestamp, TxnStatus,
+    Answer, Begin, COUNTER_BITS, Flush, LockAnswers, LockKey, LockTerms, Pairs, Prewrite,
+    Prewritten, SafePoint, ScanRequest, Store, Timestamp, TxnStatus,
 };
 use bytes::Bytes;
 use std::sync::Arc;
@@ -150,6 +151,30 @@ impl Store for TikvStore {
 
     fn decides_in_prewrite(&self) -> bool {
         self.core.cluster.options.async_commit || self.core.cluster.options.one_phase
+    }
+
+    fn takes_flushes(&self) -> bool {
+        true
+    }
+
+    fn flush<'a>(&'a self, start: Timestamp, request: &'a Flush) -> Answer<'a, ()> {
+        let (core, request) = (Arc::clone(&self.core), request.clone());
+        self.to_the_end(async move {
+            let open = core.registry.open(start)?;
+            core.flush(&open, &request).await
+        })
+    }
+
+    fn flushed<'a>(
+        &'a self,
+        start: Timestamp,
+        keys: &'a [Bytes],
+    ) -> Answer<'a, Vec<Option<Entry>>> {
+        let (core, keys) = (Arc::clone(&self.core), keys.to_vec());
+        self.as_long_as_wanted(async move {
+            let open = core.registry.open(start)?;
+            core.flushed(&open, &keys).await
+        })
     }
 
     fn commit(&self, start: Timestamp) -> Answer<'_, Timestamp> {

@@ -587,3 +587,51 @@ pub enum Action {
     TtlExpirePessimisticRollback = 4,
     LockNotExistDoNothing = 5,
 }
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct FlushRequest {
+    #[prost(message, optional, tag = "1")]
+    pub context: Option<Context>,
+    #[prost(message, repeated, tag = "2")]
+    pub mutations: Vec<Mutation>,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub primary_key: bytes::Bytes,
+    #[prost(uint64, tag = "4")]
+    pub start_ts: u64,
+    #[prost(uint64, tag = "5")]
+    pub min_commit_ts: u64,
+    #[prost(uint64, tag = "6")]
+    pub generation: u64,
+    #[prost(uint64, tag = "7")]
+    pub lock_ttl: u64,
+    #[prost(enumeration = "AssertionLevel", tag = "8")]
+    pub assertion_level: i32,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct FlushResponse {
+    #[prost(message, optional, tag = "1")]
+    pub region_error: Option<super::errorpb::Error>,
+    #[prost(message, repeated, tag = "2")]
+    pub errors: Vec<KeyError>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct BufferBatchGetRequest {
+    #[prost(message, optional, tag = "1")]
+    pub context: Option<Context>,
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub keys: Vec<bytes::Bytes>,
+    #[prost(uint64, tag = "3")]
+    pub version: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct BufferBatchGetResponse {
+    #[prost(message, optional, tag = "1")]
+    pub region_error: Option<super::errorpb::Error>,
+    #[prost(message, optional, tag = "2")]
+    pub error: Option<KeyError>,
+    #[prost(message, repeated, tag = "3")]
+    pub pairs: Vec<KvPair>,
+}

@@ -62,6 +62,8 @@ region_requests! {
     CheckTxnStatusRequest => CheckTxnStatusResponse, "KvCheckTxnStatus";
     CheckSecondaryLocksRequest => CheckSecondaryLocksResponse, "KvCheckSecondaryLocks";
     ResolveLockRequest => ResolveLockResponse, "KvResolveLock";
+    FlushRequest => FlushResponse, "KvFlush";
+    BufferBatchGetRequest => BufferBatchGetResponse, "KvBufferBatchGet";
 }
 
 /// A request of the service `pdpb.PD`.

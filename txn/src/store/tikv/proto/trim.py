@@ -86,6 +86,10 @@ WANTED = {
         "BatchRollbackResponse": "region_error error".split(),
         "ResolveLockRequest": "context start_version commit_version keys".split(),
         "ResolveLockResponse": "region_error error".split(),
+        "FlushRequest": None,
+        "FlushResponse": "region_error errors".split(),
+        "BufferBatchGetRequest": None,
+        "BufferBatchGetResponse": "region_error error pairs".split(),
         "LockInfo": "primary_lock lock_version key lock_ttl txn_size lock_type lock_for_update_ts use_async_commit min_commit_ts secondaries".split(),
         "KeyError": None,
         "WriteConflict": None,
@@ -106,12 +110,44 @@ WANTED = {
     },
 }
 
-# Newer than the files of tikv-client 0.4.0: shared locks, since TiKV 8.5.8.
+# Newer than the files of tikv-client 0.4.0: shared locks, since TiKV 8.5.8, and what is flushed, since TiKV 8.0.
 NEWER_VALUES = {"Op": [("SharedLock", "7"), ("SharedPessimisticLock", "8")]}
 NEWER_FIELDS = {
     "LockInfo": """    /// Since TiKV 8.5.8: who holds a lock of the type [`Op::SharedLock`].
     #[prost(message, repeated, tag = "12")]
     pub shared_lock_infos: Vec<LockInfo>,
+"""
+}
+
+NEWER_MESSAGES = {
+    "kvrpcpb": """
+message FlushRequest {
+    Context context = 1;
+    repeated Mutation mutations = 2;
+    bytes primary_key = 3;
+    uint64 start_ts = 4;
+    uint64 min_commit_ts = 5;
+    uint64 generation = 6;
+    uint64 lock_ttl = 7;
+    AssertionLevel assertion_level = 8;
+}
+
+message FlushResponse {
+    errorpb.Error region_error = 1;
+    repeated KeyError errors = 2;
+}
+
+message BufferBatchGetRequest {
+    Context context = 1;
+    repeated bytes keys = 2;
+    uint64 version = 3;
+}
+
+message BufferBatchGetResponse {
+    errorpb.Error region_error = 1;
+    KeyError error = 2;
+    repeated KvPair pairs = 3;
+}
 """
 }
 
@@ -179,7 +215,12 @@ def message(package, name, body, wanted, enumerations):
 def main():
     source, check = pathlib.Path(sys.argv[1]), "--check" in sys.argv[2:]
     folder = pathlib.Path(__file__).parent
-    known = {package: list(blocks((source / f"{package}.proto").read_text())) for package in WANTED}
+    known = {}
+    for package in WANTED:
+        known[package] = list(blocks((source / f"{package}.proto").read_text()))
+        names = {name for _, name, _ in known[package]}
+        newer = blocks(NEWER_MESSAGES.get(package, ""))
+        known[package] += [block for block in newer if block[1] not in names]
     enumerations = {name for parts in known.values() for kind, name, _ in parts if kind == "enum"}
     stale = []
     for package, wanted in WANTED.items():
