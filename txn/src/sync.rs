@@ -13,6 +13,7 @@ pub(crate) use plain::*;
 
 #[cfg(not(untorn_loom))]
 mod plain {
+    use std::io;
     use std::sync::PoisonError;
     use std::time::Instant;
 
@@ -53,7 +54,7 @@ mod plain {
     pub(crate) struct Parker(std::thread::Thread);
 
     /// Wakes the thread of one [`Parker`].
-    #[derive(Debug)]
+    #[derive(Debug, Clone)]
     pub(crate) struct Unparker(std::thread::Thread);
 
     impl Parker {
@@ -82,6 +83,33 @@ mod plain {
         }
     }
 
+    /// A thread of this crate's own.
+    #[derive(Debug)]
+    pub(crate) struct JoinHandle<T>(std::thread::JoinHandle<T>);
+
+    pub(crate) fn spawn<T: Send + 'static>(
+        name: &str,
+        run: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<JoinHandle<T>> {
+        let builder = std::thread::Builder::new().name(name.to_owned());
+        builder.spawn(run).map(JoinHandle)
+    }
+
+    impl<T> JoinHandle<T> {
+        pub(crate) fn join(self) -> std::thread::Result<T> {
+            self.0.join()
+        }
+
+        pub(crate) fn is_finished(&self) -> bool {
+            self.0.is_finished()
+        }
+
+        /// Whether it is this thread that asks.
+        pub(crate) fn is_current(&self) -> bool {
+            self.0.thread().id() == std::thread::current().id()
+        }
+    }
+
     /// One step of waiting for another thread that is expected to be quick.
     pub(crate) fn spin() {
         std::hint::spin_loop();
@@ -105,6 +133,7 @@ mod plain {
 
 #[cfg(untorn_loom)]
 mod modelled {
+    use std::io;
     use std::sync::{Arc, PoisonError};
     use std::time::Instant;
 
@@ -150,11 +179,17 @@ mod modelled {
     }
 
     /// `std`'s, so that a reference may be handed out, behind words that loom sees.
-    #[derive(Debug, Default)]
+    #[derive(Debug)]
     pub(crate) struct OnceLock<T> {
         value: std::sync::OnceLock<T>,
         is_made: AtomicBool,
         making: Mutex<()>,
+    }
+
+    impl<T> Default for OnceLock<T> {
+        fn default() -> Self {
+            Self::new()
+        }
     }
 
     impl<T> OnceLock<T> {
@@ -183,7 +218,7 @@ mod modelled {
     #[derive(Debug)]
     pub(crate) struct Parker(Arc<(loom::sync::Mutex<bool>, loom::sync::Condvar)>);
 
-    #[derive(Debug)]
+    #[derive(Debug, Clone)]
     pub(crate) struct Unparker(Arc<(loom::sync::Mutex<bool>, loom::sync::Condvar)>);
 
     impl Parker {
@@ -214,6 +249,44 @@ mod modelled {
             let (woken, bell) = &*self.0;
             *woken.lock().unwrap_or_else(PoisonError::into_inner) = true;
             bell.notify_one();
+        }
+    }
+
+    /// A thread of the model that the code itself has started.
+    #[derive(Debug)]
+    pub(crate) struct JoinHandle<T> {
+        thread: loom::thread::JoinHandle<T>,
+        is_finished: Arc<AtomicBool>,
+    }
+
+    pub(crate) fn spawn<T: Send + 'static>(
+        _: &str,
+        run: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<JoinHandle<T>> {
+        let is_finished = Arc::new(AtomicBool::new(false));
+        let finished = Arc::clone(&is_finished);
+        let thread = loom::thread::spawn(move || {
+            let done = run();
+            finished.store(true, Ordering::Release);
+            done
+        });
+        Ok(JoinHandle {
+            thread,
+            is_finished,
+        })
+    }
+
+    impl<T> JoinHandle<T> {
+        pub(crate) fn join(self) -> std::thread::Result<T> {
+            self.thread.join()
+        }
+
+        pub(crate) fn is_finished(&self) -> bool {
+            self.is_finished.load(Ordering::Acquire)
+        }
+
+        pub(crate) fn is_current(&self) -> bool {
+            self.thread.thread().id() == loom::thread::current().id()
         }
     }
 

@@ -114,6 +114,11 @@ pub const PROPERTIES: &[Property] = &[
         &["register_", "txn_", "s16_", "s17_", "s18_", "s23_", "s24_"],
         "the store behind it",
     ),
+    modelled(
+        "The write-ahead log: a commit is answered and seen only once it is on the disk, in the log's order; a failed sync is told to all who wait; none is lost to a rollback, an end or a checkpoint beside it",
+        &["log_"],
+        "timestamps, the real oracle's; a crash in the middle of a write: tests that cut and kill",
+    ),
     Property {
         claim: "The same models where loom forgets no order: a loom mended by `loom-tests/loom.patch`, without which a writer that reads first is not interleaved with all readers (tokio-rs/loom#166)",
         tool: "loom 0.7.3, mended",

@@ -12,6 +12,8 @@ mod inbox;
 #[cfg(untorn_loom)]
 mod locks;
 #[cfg(untorn_loom)]
+mod log;
+#[cfg(untorn_loom)]
 mod memtable;
 #[cfg(untorn_loom)]
 mod mutants;

@@ -11,9 +11,9 @@
 //! followed up to [`MARGIN`] below the bound that is written; past that only the counter goes on, and the log's thread
 //! is asked for a new bound. So nobody who draws waits, and only who draws while the store is in use has a bound written.
 
+use crate::sync::Unparker;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::Thread;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since 1970 in the upper 46 bits, a counter in the lower [`COUNTER_BITS`].
@@ -38,7 +38,7 @@ pub(crate) struct Oracle {
     /// Up to where the clock is followed. Stored once the bound is written, and read with every draw.
     until: AtomicU64,
     is_asked: AtomicBool,
-    asked: OnceLock<Thread>,
+    asked: OnceLock<Unparker>,
 }
 
 impl Default for Oracle {
@@ -98,17 +98,22 @@ impl Oracle {
         self.is_asked.load(Ordering::Acquire)
     }
 
-    /// The thread that writes bounds; it is unparked when one is asked for.
-    pub(crate) fn ask(&self, thread: Thread) {
+    /// The thread that writes bounds; it is unparked when one is asked for. Whether one was asked for before, it looks
+    /// itself.
+    pub(crate) fn ask(&self, thread: Unparker) {
         // There is one for each store.
         drop(self.asked.set(thread));
+        // Pairs with the one of who asks: either the thread is found there, or the question here.
+        fence(Ordering::SeqCst);
     }
 
     #[cold]
     fn ask_for_more(&self) {
-        if !self.is_asked.swap(true, Ordering::AcqRel)
-            && let Some(thread) = self.asked.get()
-        {
+        if self.is_asked.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        fence(Ordering::SeqCst);
+        if let Some(thread) = self.asked.get() {
             thread.unpark();
         }
     }

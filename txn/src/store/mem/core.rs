@@ -9,13 +9,13 @@ use super::live::{Held, Live};
 use super::locks::Asked;
 use super::log::{Fate, Queue};
 use super::options::{MemStoreOptions, MemStoreStats};
+use super::transactions::Transactions;
 use crate::error::Error;
 use crate::lock::{LockTable, OwnerId};
 use crate::store::oracle::{LARGEST, Oracle};
 use crate::store::{Begin, ForUpdate, Timestamp, TxnStatus};
-use dashmap::DashMap;
-use hashbrown::DefaultHashBuilder;
-use std::sync::{Arc, Mutex, Weak};
+use crate::sync::Mutex;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 use untorn_memtable::Memtable;
 
@@ -29,7 +29,7 @@ pub(super) struct Core {
     pub(super) newest: Memtable,
     pub(super) history: Memtable,
     pub(super) touched: Memtable,
-    pub(super) transactions: DashMap<Timestamp, Arc<Open>, DefaultHashBuilder>,
+    pub(super) transactions: Transactions,
     pub(super) ended: Ended,
     pub(super) locks: LockTable,
     pub(super) garbage: Garbage,
@@ -75,7 +75,7 @@ impl Core {
             newest: Memtable::new(),
             history: Memtable::new(),
             touched: Memtable::new(),
-            transactions: DashMap::default(),
+            transactions: Transactions::default(),
             ended: Ended::default(),
             locks: LockTable::new(),
             garbage: Garbage::default(),
@@ -97,7 +97,7 @@ impl Core {
 
     /// The transaction if it is open, else how it ended.
     pub(super) fn standing(&self, start: Timestamp) -> Result<Standing, Error> {
-        match self.transactions.view(&start, |_, open| Arc::clone(open)) {
+        match self.transactions.find(start) {
             Some(open) => Ok(Standing::Open(open)),
             None => self.ended.of(start).map(Standing::Ended),
         }
@@ -152,18 +152,12 @@ impl Core {
             return Err(invalid);
         }
         // The slot first: it makes sure that no other transaction of this name holds the timestamp.
-        let mut vacant = false;
         let entered = self
             .transactions
-            .entry(at)
-            .or_try_insert_with(|| {
-                vacant = true;
-                self.live.hold_given(at).map(open)
-            })
-            .map(drop);
+            .enter(at, || self.live.hold_given(at).map(open));
         match entered {
-            Ok(()) if vacant => Ok(at),
-            Ok(()) => Err(invalid),
+            Ok(true) => Ok(at),
+            Ok(false) => Err(invalid),
             Err(safe_point) => Err(Error::SnapshotTooOld {
                 start_ts: at,
                 safe_point,
@@ -194,7 +188,7 @@ impl Core {
     /// Forgets a transaction that is decided and resolved, but for how it ended.
     pub(super) fn leave(&self, open: &Open, end: End) {
         self.ended.note(open.held.at, end);
-        self.transactions.remove(&open.held.at);
+        self.transactions.remove(open.held.at);
         self.live.release(open.held);
         self.release_locks(open);
     }

@@ -14,7 +14,7 @@
 
 use crate::store::Timestamp;
 use crate::store::oracle::{LARGEST, Oracle};
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 const STATE_SHIFT: u32 = 62;
 const COMMITTED: u64 = 1 << STATE_SHIFT;

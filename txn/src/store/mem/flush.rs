@@ -11,7 +11,7 @@ use super::log;
 use super::record::{Record, decode_old, old_key};
 use crate::Entry;
 use crate::error::Error;
-use crate::store::{AssertionLevel, Flush, Mutation, MutationOp, Timestamp, lock};
+use crate::store::{AssertionLevel, Flush, Mutation, MutationOp, Timestamp};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
@@ -44,7 +44,7 @@ impl Core {
     pub(super) fn put_generation_down(&self, open: &Open, request: &Flush) -> Result<(), Error> {
         let start = open.held.at;
         let prewrite = &request.prewrite;
-        let mut put_down = lock(&open.put_down);
+        let mut put_down = open.put_down.lock();
         open.check_undecided()?;
         if !put_down.keys.is_empty() && put_down.generations.is_empty() {
             return Err(Error::OptionConflict {

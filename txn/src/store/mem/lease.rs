@@ -46,22 +46,16 @@ impl Core {
         if self.resolve(&others) {
             return None;
         }
-        others
-            .iter()
-            .filter_map(|owner| {
-                self.transactions
-                    .view(owner, |_, open| self.next_look(open))
-            })
-            .min()
+        let others = others.iter();
+        let open = others.filter_map(|&owner| self.transactions.find(owner));
+        open.map(|open| self.next_look(&open)).min()
     }
 
     fn is_dead(&self, owner: OwnerId) -> bool {
-        self.transactions
-            .view(&owner, |_, open| {
-                open.owner.strong_count() == 0
-                    && open.lease.0.load(Ordering::Relaxed) <= micros(self.made.elapsed())
-            })
-            .unwrap_or(false)
+        self.transactions.find(owner).is_some_and(|open| {
+            open.owner.strong_count() == 0
+                && open.lease.0.load(Ordering::Relaxed) <= micros(self.made.elapsed())
+        })
     }
 
     fn next_look(&self, open: &Open) -> Instant {

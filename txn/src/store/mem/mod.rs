@@ -90,6 +90,7 @@ mod read;
 mod record;
 #[cfg(test)]
 mod tests;
+mod transactions;
 use self::core::Core;
 use super::oracle::COUNTER_BITS;
 use super::{
@@ -98,6 +99,7 @@ use super::{
 };
 use crate::Entry;
 use crate::lock::LockTable;
+use crate::sync::JoinHandle;
 use bytes::Bytes;
 use ended::End;
 pub use ended::Forgotten;
@@ -107,7 +109,6 @@ pub use options::{MemStoreOptions, MemStoreStats};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// The embedded store. See the [module](self) for how it works.
@@ -203,7 +204,7 @@ impl Drop for MemStore {
                 queue.end();
             }
             // A waker that the log's thread drops may own the last handle: it cannot join itself.
-            if thread.thread().id() != thread::current().id() {
+            if !thread.is_current() {
                 drop(thread.join());
             }
         }

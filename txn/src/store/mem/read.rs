@@ -55,10 +55,8 @@ impl Core {
                 }
                 return self.replaced(key, at);
             }
-            let verdict = self
-                .transactions
-                .view(&record.start, |_, open| open.decision.observe(at));
-            match verdict {
+            let writer = self.transactions.find(record.start);
+            match writer.map(|writer| writer.decision.observe(at)) {
                 // The writer is gone, so the intent was resolved since we looked.
                 None => continue,
                 Some(Verdict::Committed(time)) if time <= at => {

@@ -12,6 +12,7 @@ use super::directory::Directory;
 use super::entry::Entry;
 use super::segment::{FileWriter, Frame, Head, Kind, unfinished};
 use crate::Error;
+use crate::mutant::planted;
 use crate::store::ScanRequest;
 use crate::store::mem::core::Core;
 use crate::store::mem::live::Held;
@@ -85,6 +86,9 @@ impl Checkpoint {
         file.append(Frame::new(), bound)?;
         file.sync()?;
         directory.rename(&name, &Kind::Checkpoint.name(self.number))?;
+        if planted("checkpoint-replaces-before-it-stays") {
+            remove_older(directory, self.number);
+        }
         directory.sync()?;
         remove_older(directory, self.number);
         Ok(file.length)

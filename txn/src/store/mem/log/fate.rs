@@ -14,11 +14,13 @@
 
 use super::error::LogFailure;
 use crate::Error;
+use crate::mutant::planted;
+use crate::store::Timestamp;
 use crate::store::mem::core::{Core, Open};
-use crate::store::{Timestamp, lock};
+use crate::sync::Mutex;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 #[derive(Debug, Default)]
@@ -58,19 +60,19 @@ impl Told {
 impl Fate {
     /// The log has it, or had it.
     pub(crate) fn is_with_log(&self) -> bool {
-        !matches!(lock(&self.state).stage, Stage::Apart)
+        !matches!(self.state.lock().stage, Stage::Apart)
     }
 
     /// The failure under which it was lost.
     pub(crate) fn failure(&self) -> Option<LogFailure> {
-        match &lock(&self.state).stage {
+        match &self.state.lock().stage {
             Stage::Lost(failure) => Some(failure.clone()),
             _ => None,
         }
     }
 
     pub(super) fn queue(&self) {
-        lock(&self.state).stage = Stage::Queued;
+        self.state.lock().stage = Stage::Queued;
     }
 
     pub(super) fn commit(&self, time: Timestamp) -> Told {
@@ -82,7 +84,7 @@ impl Fate {
     }
 
     fn end(&self, stage: Stage) -> Told {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.stage = stage;
         Told {
             wakers: std::mem::take(&mut state.wakers),
@@ -99,7 +101,7 @@ pub(crate) struct Waiting<'a> {
 
 impl<'a> Waiting<'a> {
     pub(crate) fn new(core: &'a Core, open: Arc<Open>) -> Self {
-        lock(&open.fate.state).waiting += 1;
+        open.fate.state.lock().waiting += 1;
         Self { core, open }
     }
 }
@@ -108,7 +110,7 @@ impl Future for Waiting<'_> {
     type Output = Result<Timestamp, Error>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = lock(&self.open.fate.state);
+        let mut state = self.open.fate.state.lock();
         match &state.stage {
             Stage::Apart | Stage::Queued => {
                 let waker = context.waker();
@@ -129,9 +131,11 @@ impl Future for Waiting<'_> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let mut state = lock(&self.open.fate.state);
+        let mut state = self.open.fate.state.lock();
         state.waiting -= 1;
-        if let Stage::Committed(time) = state.stage {
+        if let Stage::Committed(time) = state.stage
+            && !planted("fate-left-without-a-look")
+        {
             drop(state);
             self.core.finish(&self.open, time);
         }

@@ -62,6 +62,8 @@ mod entry;
 mod error;
 mod fate;
 mod frame;
+#[cfg(untorn_loom)]
+pub mod model;
 mod options;
 mod queue;
 mod reader;
@@ -78,10 +80,11 @@ pub use options::{LogOptions, SyncMode};
 pub(super) use queue::Queue;
 
 use super::core::Core;
+use crate::sync::{JoinHandle, spawn};
 use directory::{Directory, OsDirectory};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 use writer::Writer;
 
 /// A store's tables, filled from a directory, and the thread that writes its log.
@@ -96,28 +99,29 @@ fn open_in(
     directory: Arc<dyn Directory>,
     options: LogOptions,
 ) -> Result<(Arc<Core>, JoinHandle<()>), OpenError> {
-    let failed = |source| OpenError::Io {
-        path: directory.path(""),
-        source,
-    };
+    let (core, writer) = filled(Arc::clone(&directory), options)?;
+    let thread = spawn("untorn-log", move || writer.run()).map_err(failed(&*directory))?;
+    Ok((core, thread))
+}
+
+/// The tables, and who is to write the log.
+fn filled(
+    directory: Arc<dyn Directory>,
+    options: LogOptions,
+) -> Result<(Arc<Core>, Writer), OpenError> {
     let core = Arc::new(Core::new(&options.store, Some(Queue::default())));
     let recovered = recover::recover(&*directory, &core)?;
-    let position = (recovered.number, recovered.sequence);
     let writer = Writer::begin(
         Arc::clone(&core),
         Arc::clone(&directory),
         options,
-        position,
+        (recovered.number, recovered.sequence),
         recovered.earlier,
-    )
-    .map_err(failed)?;
-    let thread = thread::Builder::new()
-        .name("untorn-log".to_owned())
-        .spawn(move || writer.run())
-        .map_err(failed)?;
-    core.oracle.ask(thread.thread().clone());
-    if let Some(log) = &core.log {
-        log.served_by(thread.thread().clone());
-    }
-    Ok((core, thread))
+    );
+    Ok((core, writer.map_err(failed(&*directory))?))
+}
+
+fn failed(directory: &dyn Directory) -> impl FnOnce(io::Error) -> OpenError {
+    let path = directory.path("");
+    move |source| OpenError::Io { path, source }
 }

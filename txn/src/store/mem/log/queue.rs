@@ -2,11 +2,11 @@
 
 use super::entry::Entry;
 use super::error::LogFailure;
-use crate::store::lock;
+use crate::mutant::planted;
 use crate::store::mem::core::Open;
+use crate::sync::{Mutex, OnceLock, Unparker};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, OnceLock};
-use std::thread::Thread;
+use std::sync::Arc;
 
 /// Bytes after which no more commits go into a group.
 const GROUP: usize = 4 << 20;
@@ -15,7 +15,7 @@ const GROUP: usize = 4 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     state: Mutex<State>,
-    thread: OnceLock<Thread>,
+    thread: OnceLock<Unparker>,
 }
 
 #[derive(Debug, Default)]
@@ -38,7 +38,7 @@ impl Queue {
     ///
     /// The failure after which the log takes nothing: the commit stays its owner's.
     pub(crate) fn push(&self, open: &Arc<Open>, entry: Entry) -> Result<(), LogFailure> {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if let Some(failure) = &state.failure {
             return Err(failure.clone());
         }
@@ -54,22 +54,22 @@ impl Queue {
 
     /// The failure after which the log takes nothing.
     pub(crate) fn failure(&self) -> Option<LogFailure> {
-        lock(&self.state).failure.clone()
+        self.state.lock().failure.clone()
     }
 
     /// Has the thread write what is queued, and end.
     pub(crate) fn end(&self) {
-        lock(&self.state).is_ending = true;
+        self.state.lock().is_ending = true;
         self.wake();
     }
 
     pub(super) fn is_ending(&self) -> bool {
-        lock(&self.state).is_ending
+        self.state.lock().is_ending
     }
 
     /// The next group, if there is one.
     pub(super) fn take(&self) -> Vec<Queued> {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let mut bytes = 0;
         let fits = |queued: &&Queued| {
             let before = bytes;
@@ -83,18 +83,25 @@ impl Queue {
     /// Takes nothing from now on; what was queued is lost.
     pub(super) fn fail(&self, failure: &LogFailure) {
         let commits = {
-            let mut state = lock(&self.state);
-            state.failure = Some(failure.clone());
+            let mut state = self.state.lock();
+            if !planted("log-failure-noted-late") {
+                state.failure = Some(failure.clone());
+            }
             std::mem::take(&mut state.commits)
         };
         for queued in commits {
             queued.open.fate.lose(failure.clone());
         }
+        if planted("log-failure-noted-late") {
+            self.state.lock().failure = Some(failure.clone());
+        }
     }
 
-    pub(super) fn served_by(&self, thread: Thread) {
+    /// Says who serves the queue, before it looks into it for the first time: a commit that meets nobody to wake is found
+    /// then.
+    pub(super) fn served_by(&self, thread: Unparker) {
         // There is one thread for each queue.
-        drop(self.thread.set(thread));
+        self.thread.get_or_init(|| thread);
     }
 
     fn wake(&self) {

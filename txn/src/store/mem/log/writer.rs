@@ -16,12 +16,13 @@ use super::error::LogFailure;
 use super::options::{LogOptions, SyncMode};
 use super::queue::{Queue, Queued};
 use super::segment::{FileWriter, Frame, Head, Kind};
+use crate::mutant::planted;
 use crate::store::mem::core::Core;
 use crate::store::mem::decision::Verdict;
+use crate::sync::{JoinHandle, Parker, spawn};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 /// Segments that a checkpoint is written for, however small they are: each opening of the store begins one.
@@ -78,7 +79,10 @@ impl Writer {
     pub(super) fn run(mut self) {
         let core = Arc::clone(&self.core);
         let Some(queue) = &core.log else { return };
-        let served = catch_unwind(AssertUnwindSafe(|| self.serve(queue)));
+        let parker = Parker::new();
+        queue.served_by(parker.unparker());
+        core.oracle.ask(parker.unparker());
+        let served = catch_unwind(AssertUnwindSafe(|| self.serve(queue, &parker)));
         if let Err(source) = served.unwrap_or_else(|_| Err(io::Error::other("a panic"))) {
             let failure = LogFailure {
                 file: self.directory.path(&self.segment.name),
@@ -86,8 +90,10 @@ impl Writer {
             };
             tracing::error!(%failure, "the store takes no more commits");
             queue.fail(&failure);
-            for queued in self.group.drain(..) {
-                queued.open.fate.lose(failure.clone());
+            if !planted("log-failure-told-to-the-queue-alone") {
+                for queued in self.group.drain(..) {
+                    queued.open.fate.lose(failure.clone());
+                }
             }
             // Nothing can be committed at the timestamps that are given out from now on.
             core.oracle.unbound();
@@ -97,27 +103,21 @@ impl Writer {
         }
     }
 
-    fn serve(&mut self, queue: &Queue) -> io::Result<()> {
+    fn serve(&mut self, queue: &Queue, parker: &Parker) -> io::Result<()> {
         loop {
             // Asked first: what was queued before the end is found below.
             let is_ending = queue.is_ending();
             self.group = queue.take();
+            let is_ending = is_ending || planted("log-end-looked-for-last") && queue.is_ending();
             if !self.group.is_empty() || self.core.oracle.is_asked() {
                 self.write()?;
             } else if is_ending {
                 return self.close();
             } else {
-                self.wait();
+                parker.park_until(self.sync_at);
             }
             self.sync_if_due()?;
             self.checkpoint_if_due()?;
-        }
-    }
-
-    fn wait(&self) {
-        match self.sync_at {
-            Some(at) => thread::park_timeout(at.saturating_duration_since(Instant::now())),
-            None => thread::park(),
         }
     }
 
@@ -129,6 +129,9 @@ impl Writer {
         }
         let bound = self.core.oracle.bound();
         self.segment.append(frame, bound)?;
+        if planted("log-decided-before-the-sync") {
+            self.decide();
+        }
         match self.options.sync {
             SyncMode::Always => self.segment.sync()?,
             SyncMode::Every(interval) => {
@@ -144,6 +147,9 @@ impl Writer {
 
     fn decide(&mut self) {
         let mut told = Vec::with_capacity(self.group.len());
+        if planted("log-decided-from-the-back") {
+            self.group.reverse();
+        }
         for queued in self.group.drain(..) {
             // Nobody else decides what is with the log.
             if let Verdict::Committed(time) = queued.open.decision.commit(&self.core.oracle) {
@@ -203,10 +209,7 @@ impl Writer {
             number: self.number,
             sequence,
         };
-        let spawned = thread::Builder::new()
-            .name("untorn-checkpoint".to_owned())
-            .spawn(move || checkpoint.run());
-        match spawned {
+        match spawn("untorn-checkpoint", move || checkpoint.run()) {
             Ok(running) => self.checkpoint = Some(running),
             Err(error) => tracing::warn!(%error, "no checkpoint is written"),
         }
