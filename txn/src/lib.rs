@@ -193,6 +193,7 @@ mod key_display;
 pub mod lock;
 mod metrics;
 mod mutant;
+mod spin;
 pub mod store;
 mod sync;
 pub mod transaction;

@@ -13,10 +13,9 @@ use super::stats::{Counters, Refusal};
 use super::timer::Timer;
 use super::wait_graph::WaitGraph;
 use super::waiter::{Ended, Failure, Limit, Outcome, Waiter};
-use crate::sync::{Mutex, Parker, spin};
+use crate::spin::Waiting;
+use crate::sync::{Mutex, Parker};
 
-/// How often a blocking call looks at its word before it parks: a few microseconds, about what a wake-up costs.
-const SPINS: u32 = if cfg!(untorn_loom) { 0 } else { 100 };
 /// How often a search starts again because what it found was gone, before it makes way for others.
 const ROUNDS: u32 = 64;
 /// When a search that made way goes on.
@@ -148,11 +147,11 @@ impl Core {
     /// Parks the thread until the wait has ended. `is_timed` is asked once, before the thread parks, whether the timer
     /// thread looks after the call; if it does not, the call looks after itself, at the price of a slower wake-up.
     pub(super) fn park(&self, waiter: &Arc<Waiter>, is_timed: impl FnOnce() -> bool) -> Outcome {
-        for _ in 0..SPINS {
-            if let Some(outcome) = waiter.outcome() {
-                return outcome;
-            }
-            spin();
+        let waiting = Waiting::begin();
+        if waiting.spin_until(|| !waiter.is_waiting())
+            && let Some(outcome) = waiter.outcome()
+        {
+            return outcome;
         }
         let parker = Parker::new();
         waiter.wake_thread(parker.unparker());

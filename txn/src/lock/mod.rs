@@ -88,7 +88,8 @@
 //! # Time
 //!
 //! Somebody has to look at the clock for a call that waits: the table's timer thread, started by the first one that
-//! does, joined when the last handle of the table is dropped. A wait that ends takes its entry out of the timer at once.
+//! does, joined when the last handle of the table is dropped. A wait that ends takes its entry out of the timer at once. The
+//! thread is woken only for what is due before it looks by itself.
 //! Blocking calls use it too: a thread that parks without a timeout of its own is woken in a third of the time, where a
 //! timeout is a trap into a hypervisor. If the thread cannot be started they park with a timeout and look after
 //! themselves; a future gets [`LockError::TimerUnavailable`].

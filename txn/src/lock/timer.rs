@@ -4,6 +4,9 @@
 //! the end of the wait. Who looks at one that is due puts it in again for the next. An entry is put in
 //! with the timer locked, if the word still says `WAITING`; the call takes it out after its word has changed. So none
 //! is left behind, and a long budget on a short wait costs nothing later.
+//!
+//! The thread notes until when it sleeps, and is woken for what is due before that alone. So where waits follow each other it
+//! looks once in a deadlock delay, not once a wait.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -19,6 +22,28 @@ struct Entries {
     due: BTreeMap<Place, Arc<Waiter>>,
     next: u64,
     stopped: bool,
+    sleep: Sleep,
+}
+
+/// What the thread does.
+#[derive(Debug, Default, Clone, Copy)]
+enum Sleep {
+    /// Before it sleeps it looks what is due.
+    #[default]
+    Awake,
+    Until(Instant),
+    Endless,
+}
+
+impl Sleep {
+    /// Whether it goes on beyond this instant.
+    fn is_too_long_for(self, at: Instant) -> bool {
+        match self {
+            Self::Awake => false,
+            Self::Until(end) => at < end,
+            Self::Endless => true,
+        }
+    }
 }
 
 /// See the module.
@@ -45,12 +70,10 @@ impl Timer {
             entries.due.remove(&old);
         }
         drop(armed);
-        let first = entries
-            .due
-            .first_key_value()
-            .is_none_or(|(first, _)| place < *first);
         entries.due.insert(place, waiter.clone());
-        if first {
+        if entries.sleep.is_too_long_for(at) {
+            entries.sleep = Sleep::Awake;
+            drop(entries);
             self.bell.notify_one();
         }
     }
@@ -71,10 +94,10 @@ impl Timer {
                 return None;
             }
             let Some((&place, _)) = entries.due.first_key_value() else {
-                entries = self
-                    .bell
-                    .wait(entries)
-                    .unwrap_or_else(PoisonError::into_inner);
+                entries.sleep = Sleep::Endless;
+                let rung = self.bell.wait(entries);
+                entries = rung.unwrap_or_else(PoisonError::into_inner);
+                entries.sleep = Sleep::Awake;
                 continue;
             };
             let now = Instant::now();
@@ -83,8 +106,10 @@ impl Timer {
                 armed(&waiter).take();
                 return Some(waiter);
             }
+            entries.sleep = Sleep::Until(place.0);
             let waited = self.bell.wait_timeout(entries, place.0 - now);
             entries = waited.unwrap_or_else(PoisonError::into_inner).0;
+            entries.sleep = Sleep::Awake;
         }
     }
 
@@ -107,4 +132,37 @@ impl Timer {
 
 fn armed(waiter: &Waiter) -> MutexGuard<'_, Option<Place>> {
     waiter.armed.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(all(test, not(untorn_loom)))]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::super::request::LockMode;
+    use super::*;
+
+    fn waiter(owner: u64) -> Arc<Waiter> {
+        let key = Bytes::from_static(b"k");
+        Waiter::new(owner, 0, LockMode::Exclusive, key, Instant::now(), None)
+    }
+
+    #[test]
+    fn a_thread_that_sleeps_is_woken_for_what_is_due_earlier_and_for_nothing_else() {
+        let timer = Timer::default();
+        let now = Instant::now();
+        let after = |seconds| now + Duration::from_secs(seconds);
+        let is_rung = || matches!(timer.lock().sleep, Sleep::Awake);
+        timer.lock().sleep = Sleep::Until(after(10));
+        timer.arm(&waiter(1), after(20));
+        timer.arm(&waiter(2), after(10));
+        assert!(!is_rung());
+        timer.arm(&waiter(3), after(5));
+        assert!(is_rung());
+        timer.lock().sleep = Sleep::Endless;
+        timer.arm(&waiter(4), after(30));
+        assert!(is_rung());
+        assert_eq!(timer.len(), 4);
+    }
 }

@@ -1,13 +1,14 @@
 //! The same methods for threads without a runtime, and for threads of one.
 //!
-//! A thread that waits parks. It is woken by whoever releases the lock or by a thread of the store or the database,
+//! A thread that waits [looks](crate::spin) for a while and parks. It is woken by whoever releases the lock or by a thread of the store or the database,
 //! never by a task that would have to run on the caller's own worker, so blocking within a runtime only holds up
 //! that one worker.
 
 use super::{CommitInfo, CommitOptions, LockOptions, LockOutcome, Range, Transaction};
 use crate::error::Error;
+use crate::spin::Waiting;
 use crate::store::TxnStatus;
-use crate::sync::{Mutex, Parker, Unparker};
+use crate::sync::{AtomicBool, Ordering, Parker, Unparker};
 use bytes::Bytes;
 use std::future::Future;
 use std::ops::RangeBounds;
@@ -18,7 +19,7 @@ use std::task::{Context, Poll, Wake, Waker};
 /// Unparks a thread. The flag makes up for the unparks that others may have used up.
 struct Parked {
     thread: Unparker,
-    is_woken: Mutex<bool>,
+    is_woken: AtomicBool,
 }
 
 impl Wake for Parked {
@@ -27,8 +28,11 @@ impl Wake for Parked {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        *self.is_woken.lock() = true;
-        self.thread.unpark();
+        // Release: what the waker has done is seen by the poll after the swap that takes the mark. Whoever finds it set leaves
+        // the unpark to him who set it; his own doings are seen with it.
+        if !self.is_woken.swap(true, Ordering::AcqRel) {
+            self.thread.unpark();
+        }
     }
 }
 
@@ -45,7 +49,7 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let parker = Parker::new();
     let parked = Arc::new(Parked {
         thread: parker.unparker(),
-        is_woken: Mutex::default(),
+        is_woken: AtomicBool::new(false),
     });
     let waker = Waker::from(Arc::clone(&parked));
     let mut context = Context::from_waker(&waker);
@@ -53,7 +57,9 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
         if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
             return value;
         }
-        while !std::mem::take(&mut *parked.is_woken.lock()) {
+        let waiting = Waiting::begin();
+        waiting.spin_until(|| parked.is_woken.load(Ordering::Relaxed));
+        while !parked.is_woken.swap(false, Ordering::Acquire) {
             parker.park_until(None);
         }
     }
