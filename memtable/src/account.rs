@@ -34,7 +34,7 @@ use crate::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
 use crate::sync::{self, const_fn};
 use crate::version::{Delta, Place, State, VersionRef};
 use std::ptr;
-use stripe::Stripe;
+use stripe::{Apart, Lined, Stripe};
 use tally::Parts;
 
 pub(crate) use announced::Announced;
@@ -57,8 +57,8 @@ pub struct Stats {
 /// The account of one table.
 pub(crate) struct Account {
     /// The first stripe lies in the table itself, so that a table with one writer at a time allocates none.
-    first: Stripe,
-    blocks: [AtomicPtr<Stripe>; BLOCKS],
+    first: Apart,
+    blocks: [AtomicPtr<Lined>; BLOCKS],
     /// Stripes in use: 1, 2, 4, ...
     active: AtomicUsize,
 }
@@ -67,7 +67,7 @@ impl Account {
     const_fn! {
         pub(crate) const fn new() -> Account {
             Account {
-                first: Stripe::new(),
+                first: Apart::new(),
                 #[cfg(not(untorn_loom))]
                 blocks: [const { AtomicPtr::new(ptr::null_mut()) }; BLOCKS],
                 #[cfg(untorn_loom)]
@@ -79,17 +79,17 @@ impl Account {
 
     fn stripe(&self, index: usize) -> &Stripe {
         if index == 0 {
-            return &self.first;
+            return &self.first.stripe;
         }
         let block = index.ilog2() as usize;
         let start = self.blocks[block].load(Ordering::Acquire);
         // SAFETY: `active` grows past a block's stripes only after the block was installed; it lives as long as the table.
-        unsafe { &*start.add(index - (1 << block)) }
+        unsafe { &(*start.add(index - (1 << block))).0 }
     }
 
     /// Bytes of the stripes that do not lie in the table itself.
     pub(crate) fn allocated(&self) -> usize {
-        (self.active.load(Ordering::Relaxed) - 1) * size_of::<Stripe>()
+        (self.active.load(Ordering::Relaxed) - 1) * size_of::<Lined>()
     }
 
     fn stripes(&self) -> impl Iterator<Item = &Stripe> {
@@ -122,7 +122,7 @@ impl Account {
             return false;
         };
         if word.load(Ordering::Acquire).is_null() {
-            let stripes: Box<[Stripe]> = (0..active).map(|_| Stripe::new()).collect();
+            let stripes: Box<[Lined]> = (0..active).map(|_| Lined(Stripe::new())).collect();
             let stripes = Box::into_raw(stripes);
             if word
                 .compare_exchange(

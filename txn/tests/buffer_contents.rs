@@ -281,3 +281,45 @@ fn buffer_handles_and_iterators_go_to_other_threads() {
     let seen = std::thread::spawn(move || scan.count()).join().unwrap();
     assert_eq!(seen, 1);
 }
+
+/// Longer than any key that a buffer takes, and than any that a table takes.
+fn keys_of_no_buffer() -> [Vec<u8>; 3] {
+    [65_536, 1 << 18, (1 << 18) + 1].map(|len| vec![b'k'; len])
+}
+
+#[test]
+fn a_key_that_is_too_long_is_read_as_absent() {
+    let buffer = MemBuffer::new();
+    for made in [false, true] {
+        for key in keys_of_no_buffer() {
+            assert_eq!(buffer.get(&key), None);
+            assert_eq!(buffer.get_flags(&key), None);
+            assert_eq!(buffer.batch_get([&key[..], b"k"]).len(), usize::from(made));
+            assert_eq!(buffer.history(&key).len(), 0);
+            assert_eq!(buffer.snapshot().get(&key), None);
+        }
+        buffer.set("k", "v").unwrap();
+    }
+}
+
+#[test]
+fn a_key_that_is_too_long_bounds_ranges_and_unions() {
+    let buffer = MemBuffer::new();
+    for key in ["a", "k", "z"] {
+        buffer.set(key, "v").unwrap();
+    }
+    for key in keys_of_no_buffer() {
+        let bound = &key[..];
+        let keys = |scan: Vec<(bytes::Bytes, Entry)>| -> Vec<_> {
+            scan.into_iter().map(|(key, _)| key).collect()
+        };
+        assert_eq!(keys(buffer.range(bound..).collect()), ["z"]);
+        assert_eq!(keys(buffer.range(..bound).rev().collect()), ["k", "a"]);
+        assert_eq!(buffer.range_with_flags(..=bound).count(), 2);
+        assert_eq!(buffer.snapshot().range(bound..).count(), 1);
+        assert_eq!(buffer.range(bound..=bound).count(), 0);
+        let stored = || [(bytes::Bytes::from(key.clone()), "stored".into())];
+        assert_eq!(buffer.union(bound.., stored()).count(), 2);
+        assert_eq!(buffer.union_rev(..bound, stored()).count(), 2);
+    }
+}

@@ -117,6 +117,60 @@ fn what_does_not_grow_always_passes() {
 }
 
 #[test]
+fn what_does_not_grow_passes_an_entry_limit_that_was_lowered() {
+    let buffer = MemBuffer::new();
+    buffer.set("key", [0; 97]).unwrap();
+    buffer.set_entry_limit(50);
+    buffer.set("key", [1; 97]).unwrap();
+    buffer.set("key", [1; 60]).unwrap();
+    for refused in [buffer.set("key", [2; 61]), buffer.set("new", [2; 60])] {
+        let limit = 50;
+        assert!(matches!(refused, Err(Error::EntryTooLarge { limit: l, .. }) if l == limit));
+    }
+    assert_eq!(buffer.size(), 63);
+    buffer.delete("key").unwrap();
+    buffer.set("key", [3; 47]).unwrap();
+    assert!(buffer.set("key", [3; 48]).is_err());
+}
+
+#[test]
+fn what_does_not_grow_passes_a_key_limit_that_was_lowered() {
+    let buffer = MemBuffer::new();
+    buffer.set("a long key", "value").unwrap();
+    buffer
+        .update_flags("another one", [FlagOp::SetLocked])
+        .unwrap();
+    buffer.set_key_limit(3);
+    buffer.set("a long key", "other").unwrap();
+    buffer
+        .update_flags("another one", [FlagOp::ClearLocked])
+        .unwrap();
+    for refused in [
+        buffer.set("a long key", "longer"),
+        buffer.delete("a new key"),
+        buffer.update_flags("a new key", []),
+    ] {
+        assert!(matches!(refused, Err(Error::KeyTooLarge { limit: 3, .. })));
+    }
+    buffer.delete("a long key").unwrap();
+    assert_eq!((buffer.len(), buffer.size()), (2, 21));
+}
+
+#[test]
+fn a_value_that_no_table_takes_is_refused_by_the_entry_limit() {
+    // Of zeros that were never touched, so that it takes no memory.
+    let value = vec![0; (1 << 30) + 1];
+    let buffer = MemBuffer::new();
+    buffer.set("k", "v").unwrap();
+    let refused = buffer.set("k", &value);
+    assert!(matches!(
+        refused,
+        Err(Error::EntryTooLarge { size, limit }) if size == limit + 1 && size == value.len() + 1
+    ));
+    assert_eq!(buffer.size(), 2);
+}
+
+#[test]
 fn room_comes_back_with_shrinks_and_rollbacks() {
     let buffer = MemBuffer::builder().buffer_limit(20).build();
     buffer.set("a", vec![0; 9]).unwrap();

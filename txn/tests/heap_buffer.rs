@@ -3,7 +3,7 @@
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
-use untorn_txn::MemBuffer;
+use untorn_txn::{Error, FlagOp, MemBuffer};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -28,6 +28,33 @@ fn is_flat(name: &str, mut round: impl FnMut(u32)) {
     assert!(many < few.max(1 << 20), "{name}: {many} after {few}");
 }
 
+/// Scans and views of a buffer that was never used.
+fn scans_show_nothing(buffer: &MemBuffer) {
+    assert_eq!(buffer.range("a".."z").count(), 0);
+    assert_eq!(buffer.range("a".."z").rev().count(), 0);
+    assert_eq!(buffer.range_with_flags("a"..).count(), 0);
+    for view in [buffer.snapshot(), buffer.snapshot_now().clone()] {
+        assert_eq!(view.get("k"), None);
+        assert_eq!(view.range("a"..="z").rev().count(), 0);
+    }
+}
+
+/// What a buffer that was never used refuses.
+fn refusals_change_nothing(buffer: &MemBuffer) {
+    assert!(matches!(buffer.set("k", ""), Err(Error::EmptyValue)));
+    static LONG: [u8; 65_536] = [0; 65_536];
+    let refused = [
+        buffer.set(LONG, "v"),
+        buffer.delete(LONG),
+        buffer.update_flags(LONG, [FlagOp::SetLocked]),
+    ];
+    assert!(
+        refused
+            .iter()
+            .all(|answer| matches!(answer, Err(Error::KeyTooLarge { .. })))
+    );
+}
+
 /// One test, since the allocator counts for all threads of the process.
 #[test]
 fn a_buffer_takes_no_more_than_it_needs() {
@@ -41,7 +68,29 @@ fn a_buffer_takes_no_more_than_it_needs() {
     assert_eq!(buffer.batch_get(["k", "l"]).len(), 0);
     assert_eq!(buffer.history("k").len(), 0);
     assert_eq!((buffer.memory().total(), buffer.open_stages()), (0, 0));
+    scans_show_nothing(&buffer);
+    refusals_change_nothing(&buffer);
+    buffer.reset().unwrap();
+    buffer.clear_memory_hook();
+    buffer.compact();
+    assert_eq!(buffer.limits().buffer, usize::MAX);
     assert_eq!(region.change().allocations, 0, "never written");
+    drop(buffer);
+    assert_eq!(region.change().deallocations, 0, "never written");
+
+    let buffer = MemBuffer::new();
+    let region = Region::new(ALLOCATOR);
+    let clone = buffer.clone();
+    let shared = region.change();
+    println!(
+        "a clone of a buffer never written: {} allocations, {} bytes",
+        shared.allocations, shared.bytes_allocated
+    );
+    assert!(shared.allocations <= 2 && shared.bytes_allocated <= 1_500);
+    assert_eq!((clone.memory().total(), buffer.memory().total()), (0, 0));
+    let region = Region::new(ALLOCATOR);
+    drop((buffer.clone(), clone));
+    assert_eq!(region.change().allocations, 0, "cloned before");
 
     is_flat("stage, 100 new keys, cleanup", |n| {
         let stage = buffer.stage();

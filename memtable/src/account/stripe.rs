@@ -71,11 +71,37 @@ impl Slot {
     }
 }
 
-#[repr(align(128))]
 pub(super) struct Stripe {
     owned: AtomicBool,
     published: AtomicU64,
     ring: [Slot; RING as usize],
+}
+
+/// A stripe among others, on lines of its own.
+#[repr(align(128))]
+pub(super) struct Lined(pub(super) Stripe);
+
+/// The stripe in a table, on lines of its own. For that it has room on both sides and no alignment, which the allocator would make
+/// every small table pay for.
+#[repr(C)]
+pub(super) struct Apart {
+    _before: [u8; LINE],
+    pub(super) stripe: Stripe,
+    _behind: [u8; LINE],
+}
+
+const LINE: usize = if cfg!(untorn_loom) { 0 } else { 64 };
+
+impl Apart {
+    const_fn! {
+        pub(super) const fn new() -> Apart {
+            Apart {
+                _before: [0; LINE],
+                stripe: Stripe::new(),
+                _behind: [0; LINE],
+            }
+        }
+    }
 }
 
 impl Stripe {

@@ -71,6 +71,7 @@ impl<R, K> Gate<R, K> {
     }
 
     /// Comes in, as soon as the gate is open.
+    #[inline]
     pub fn enter(&self) -> Inside<'_, R, K> {
         let door = match self.more.get() {
             None => &self.first,
@@ -83,6 +84,11 @@ impl<R, K> Gate<R, K> {
             }
             return Inside { gate: self, door };
         }
+        self.enter_late(door)
+    }
+
+    #[cold]
+    fn enter_late<'g>(&'g self, door: &'g Door) -> Inside<'g, R, K> {
         self.leave(door);
         let _open = self.kept.lock();
         // Acquire is the mutex's.
@@ -90,15 +96,21 @@ impl<R, K> Gate<R, K> {
         Inside { gate: self, door }
     }
 
+    #[inline]
     fn leave(&self, door: &Door) {
         let last = SHUT | 1;
         let release = match planted("gate-left-relaxed") {
             true => Ordering::Relaxed,
             false => Ordering::Release,
         };
-        if door.0.fetch_sub(1, release) == last
-            && let Some(sleeper) = self.sleeper.lock().take()
-        {
+        if door.0.fetch_sub(1, release) == last {
+            self.wake();
+        }
+    }
+
+    #[cold]
+    fn wake(&self) {
+        if let Some(sleeper) = self.sleeper.lock().take() {
             sleeper.unpark();
         }
     }

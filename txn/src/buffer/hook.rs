@@ -8,13 +8,15 @@
 //!
 //! | word | changed by | read by |
 //! |---|---|---|
-//! | which hook, and whether there ever was one | `set_memory_hook`, one swap | every operation, one load |
+//! | whether there ever was a hook | the first `set_memory_hook` | every operation, one load |
+//! | which hook | `set_memory_hook`, one swap | every operation, once there was one |
 //! | reported total, one for each hook | who calls the hook, before that | every operation |
 //!
 //! A hook that was replaced may still be running, or be about to run, when the swap returns.
 
-use super::MemBuffer;
-use crate::sync;
+use super::{Inner, MemBuffer};
+use crate::sync::{self, OnceLock};
+use arc_swap::ArcSwapOption;
 use std::cell::RefCell;
 use std::sync::Arc;
 // Reached by way of the swap, which a model cannot see, so `std`'s there too.
@@ -23,7 +25,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// The hook is called when the total is this many bytes from what it was told last.
 pub const MEMORY_BLOCK: usize = 4096;
 
-pub(super) struct Hook {
+/// Where the hook is. Made with the first one, so that who has none pays for none.
+#[derive(Default)]
+pub(super) struct HookSlot(OnceLock<Box<ArcSwapOption<Hook>>>);
+
+impl HookSlot {
+    pub(super) fn is_set(&self) -> bool {
+        self.0.get().is_some_and(|hook| hook.load().is_some())
+    }
+
+    fn swap(&self, hook: Option<Arc<Hook>>) -> Option<Arc<Hook>> {
+        self.0.get_or_init(Box::default).swap(hook)
+    }
+}
+
+struct Hook {
     call: Box<dyn Fn(usize) + Send + Sync>,
     reported: AtomicUsize,
 }
@@ -103,7 +119,6 @@ impl MemBuffer {
             call: Box::new(hook),
             reported: AtomicUsize::new(table.held_bytes()),
         })));
-        inner.hooked.store(true, Ordering::Relaxed);
         drop(shut);
         // What it owns may be a stage or savepoint of this buffer.
         drop(replaced);
@@ -111,24 +126,38 @@ impl MemBuffer {
 
     /// Takes the hook away.
     pub fn clear_memory_hook(&self) {
-        if let Some(inner) = self.made() {
-            inner.hook.store(None);
+        if let Some(hook) = self.made().and_then(|inner| inner.hook.0.get()) {
+            hook.store(None);
         }
     }
 
-    /// Calls the hook if it is due. At the end of an operation, with no lock held.
+    /// [`Inner::report_memory`].
     pub(crate) fn report_memory(&self) {
-        let Some(inner) = self.made() else {
-            return;
-        };
-        // Relaxed: set with the gate shut, so who wrote afterwards sees it.
-        if !inner.hooked.load(Ordering::Relaxed) || inner.hook.load().is_none() {
+        if let Some(inner) = self.made() {
+            inner.report_memory();
+        }
+    }
+}
+
+impl Inner {
+    /// Calls the hook if it is due. At the end of an operation, with no lock held.
+    #[inline]
+    pub(super) fn report_memory(&self) {
+        // Set with the gate shut, so who wrote afterwards sees it.
+        if let Some(hook) = self.hook.0.get() {
+            self.report_to(hook);
+        }
+    }
+
+    #[cold]
+    fn report_to(&self, hook: &ArcSwapOption<Hook>) {
+        if hook.load().is_none() {
             return;
         }
-        let total = inner.table.load().held_bytes();
+        let total = self.table.load().held_bytes();
         // Owned for the call, so that a replacement does not wait for it.
-        if let Some(hook) = inner.hook.load_full()
-            && let Some(_running) = Running::begin(std::ptr::from_ref(inner).addr())
+        if let Some(hook) = hook.load_full()
+            && let Some(_running) = Running::begin(std::ptr::from_ref(self).addr())
             && hook.takes(total)
         {
             (hook.call)(total);

@@ -111,10 +111,11 @@ impl MemBuffer {
         stage: &Stage,
         mut f: impl FnMut(Bytes, Entry, KeyFlags),
     ) -> Result<(), Error> {
+        let inner = self.made().ok_or(Error::StageOrder)?;
         let writes = {
-            let shut = self.inner().shut();
+            let shut = inner.shut();
             let open = stage.in_table(self, &shut);
-            open.and_then(|stage| self.inner().table.load().stage_writes(stage))
+            open.and_then(|stage| inner.table.load().stage_writes(stage))
         };
         for write in writes.ok_or(Error::StageOrder)? {
             if let Some(entry) = Entry::of(write.kind, write.value) {

@@ -62,7 +62,7 @@ impl Layer for MemBuffer {
 
 impl Layer for BufferSnapshot {
     fn step(&self, between: Between<'_>, end: End, flags_only: bool) -> Option<Step> {
-        let mut entries = self.view().range::<&[u8]>(between);
+        let mut entries = self.view()?.range::<&[u8]>(between);
         loop {
             let entry = match end {
                 End::Front => entries.next(),
@@ -82,7 +82,8 @@ impl Layer for BufferSnapshot {
 /// The bounds of what is still to come.
 #[derive(Debug, Clone)]
 pub struct Cursor<L> {
-    layer: L,
+    /// `None`: it has nothing, and the cursor began at its end.
+    layer: Option<L>,
     low: Bound<Bytes>,
     high: Bound<Bytes>,
     flags_only: bool,
@@ -98,11 +99,22 @@ impl<L: Layer> Cursor<L> {
     ) -> Self {
         let own = |bound: Bound<&K>| bound.map(|key| Bytes::copy_from_slice(key.as_ref()));
         Cursor {
-            layer,
+            layer: Some(layer),
             low: own(bounds.start_bound()),
             high: own(bounds.end_bound()),
             flags_only,
             done: false,
+        }
+    }
+
+    /// Over nothing, at no cost.
+    pub(super) fn ended() -> Self {
+        Cursor {
+            layer: None,
+            low: Bound::Unbounded,
+            high: Bound::Unbounded,
+            flags_only: false,
+            done: true,
         }
     }
 
@@ -115,7 +127,7 @@ impl<L: Layer> Cursor<L> {
             self.low.as_ref().map(|key| &key[..]),
             self.high.as_ref().map(|key| &key[..]),
         );
-        self.layer.step(between, end, self.flags_only)
+        self.layer.as_ref()?.step(between, end, self.flags_only)
     }
 
     /// What lies at `end` now, and moves behind it. `None` is final, for both ends.

@@ -1,5 +1,8 @@
 //! Limits, and the room that a bounded buffer has left.
 //!
+//! Limits bind growth: no limit refuses a write that leaves its key no larger than it was, whatever was lowered meanwhile. Of that
+//! the very item decides that the write replaces.
+//!
 //! The buffer limit is strict: `size()` never passes it by a write, however many threads write.
 //! One word, `charged`, is compared with the limit, and
 //!
@@ -24,7 +27,8 @@ use crate::sync::{AtomicUsize, Ordering};
 /// Longest key, in bytes; a higher key limit is taken as this.
 pub const MAX_KEY_LEN: usize = 65_535;
 
-/// What a buffer takes. `usize::MAX` is "no limit", the default for entry and buffer.
+/// What a buffer takes. `usize::MAX` is "no limit", the default for entry and buffer. A write that leaves its key no larger
+/// than it was passes all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -53,21 +57,50 @@ impl Limits {
     }
 
     /// Checks the key, and the entry where `value` is its length (`None`: flags only).
-    pub(super) fn admit(&self, key: usize, value: Option<usize>) -> Result<(), Error> {
-        if key > self.key {
-            return Err(Error::KeyTooLarge {
-                size: key,
-                limit: self.key,
-            });
-        }
+    pub(super) fn admit(&self, key: usize, value: Option<usize>) -> Result<(), TooLarge> {
+        within(self.key, key).map_err(TooLarge::Key)?;
         if let Some(value) = value {
-            let size = key.saturating_add(value);
             let limit = self.entry.min(key + untorn_memtable::MAX_VALUE_LEN);
-            if size > limit {
-                return Err(Error::EntryTooLarge { size, limit });
-            }
+            within(limit, key.saturating_add(value)).map_err(TooLarge::Entry)?;
         }
         Ok(())
+    }
+
+    /// Checks the size that the whole buffer would have.
+    pub(super) fn admit_all(&self, size: usize) -> Result<(), TooLarge> {
+        within(self.buffer, size).map_err(TooLarge::Buffer)
+    }
+}
+
+fn within(limit: usize, size: usize) -> Result<(), Over> {
+    match size > limit {
+        true => Err(Over { size, limit }),
+        false => Ok(()),
+    }
+}
+
+/// Which limit refuses a write.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum TooLarge {
+    Key(Over),
+    Entry(Over),
+    Buffer(Over),
+}
+
+/// What was asked for, and the limit that it is over.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Over {
+    size: usize,
+    limit: usize,
+}
+
+impl From<TooLarge> for Error {
+    fn from(refused: TooLarge) -> Error {
+        match refused {
+            TooLarge::Key(Over { size, limit }) => Error::KeyTooLarge { size, limit },
+            TooLarge::Entry(Over { size, limit }) => Error::EntryTooLarge { size, limit },
+            TooLarge::Buffer(Over { size, limit }) => Error::TxnTooLarge { size, limit },
+        }
     }
 }
 
@@ -98,9 +131,9 @@ impl Room {
     }
 
     /// Reserves bytes for later writes.
-    pub(super) fn reserve(&self, bytes: usize, limits: &Limits) -> Result<(), Error> {
+    pub(super) fn reserve(&self, bytes: usize, limits: &Limits) -> Result<(), TooLarge> {
         if limits.bounded() && bytes != 0 {
-            self.charge(bytes, limits.buffer)?;
+            self.charge(bytes, limits)?;
         }
         self.reserved.fetch_add(bytes, Ordering::SeqCst);
         Ok(())
@@ -128,42 +161,42 @@ impl Room {
         self.charged.load(Ordering::SeqCst)
     }
 
-    /// Makes `hold` fit a write that takes its key from `before` bytes to `after`. The error holds
-    /// the size that the buffer would have reached.
+    /// Makes `hold` fit a write that takes its key from `before` bytes to `after`.
     pub(super) fn fit(
         &self,
         hold: &mut Hold,
         before: usize,
         after: usize,
-        limit: usize,
-    ) -> Result<(), Error> {
+        limits: &Limits,
+    ) -> Result<(), TooLarge> {
         hold.growth = after.saturating_sub(before);
         hold.shrink = before.saturating_sub(after);
         if planted("room-given-early") {
             self.give(std::mem::take(&mut hold.shrink));
         }
         if hold.growth > hold.held {
-            let limit = match planted("room-without-limit") {
-                true => usize::MAX,
-                false => limit,
+            let unlimited = Limits::default();
+            let limits = match planted("room-without-limit") {
+                true => &unlimited,
+                false => limits,
             };
-            self.charge(hold.growth - hold.held, limit)?;
+            self.charge(hold.growth - hold.held, limits)?;
             hold.held = hold.growth;
         }
         Ok(())
     }
 
-    fn charge(&self, bytes: usize, limit: usize) -> Result<(), Error> {
-        let sum = |charged: usize| charged.saturating_add(bytes);
-        self.charged
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |charged| {
-                Some(sum(charged)).filter(|sum| *sum <= limit)
-            })
-            .map_err(|charged| Error::TxnTooLarge {
-                size: sum(charged),
-                limit,
-            })?;
-        Ok(())
+    fn charge(&self, bytes: usize, limits: &Limits) -> Result<(), TooLarge> {
+        let mut refused = Ok(());
+        let charge = |charged: usize| {
+            let sum = charged.saturating_add(bytes);
+            refused = limits.admit_all(sum);
+            refused.is_ok().then_some(sum)
+        };
+        let ordering = Ordering::SeqCst;
+        // Fails where the last look was refused.
+        let _ = self.charged.fetch_update(ordering, ordering, charge);
+        refused
     }
 
     /// Ends a hold: growth that was published now belongs to the table, the rest goes back, and so

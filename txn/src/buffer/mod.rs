@@ -82,8 +82,8 @@
 //! [`TransactionClosed`](Error::TransactionClosed), [`EmptyValue`](Error::EmptyValue),
 //! [`KeyTooLarge`](Error::KeyTooLarge), [`EntryTooLarge`](Error::EntryTooLarge),
 //! [`TxnTooLarge`](Error::TxnTooLarge). The key and buffer limits bind flags-only keys too. The
-//! buffer limit is strict under any number of writers; a write that does not grow its key always
-//! passes it. `size` stands above it in two cases only: the limit was lowered, or a rollback left
+//! buffer limit is strict under any number of writers. A write that does not grow its key passes
+//! every limit, also one that was lowered below what the key takes. `size` stands above it in two cases only: the limit was lowered, or a rollback left
 //! keys alive for their locks (no rollback ever fails). Then growth is refused, all else works.
 //!
 //! # Coming from client-go
@@ -108,7 +108,7 @@
 //! | `Len`, `Size` | [`len`](MemBuffer::len), [`size`](MemBuffer::size), [`stats`](MemBuffer::stats) | `size` counts current values only |
 //! | `Dirty` | [`is_dirty`](MemBuffer::is_dirty) | an outermost release dirties only if a value or tombstone of it is left |
 //! | `Mem`, `SetMemoryFootprintChangeHook` | [`memory`](MemBuffer::memory), [`set_memory_hook`](MemBuffer::set_memory_hook) | by kind, 0 for a buffer never written; the hook is called with no lock held, told of shrinkage too, may be set at any time, may panic |
-//! | `SetEntrySizeLimit` | [`set_entry_limit`](MemBuffer::set_entry_limit), [`set_buffer_limit`](MemBuffer::set_buffer_limit) | strict, before the write |
+//! | `SetEntrySizeLimit` | [`set_entry_limit`](MemBuffer::set_entry_limit), [`set_buffer_limit`](MemBuffer::set_buffer_limit) | strict, before the write; what does not grow its key passes |
 //! | `Reset`, `DiscardValues` | [`reset`](MemBuffer::reset) | open stages and iterators stay safe |
 //! | `RLock`, `RUnlock`, `SetSkipMutex` | none | nothing to lock |
 //! | `NEED_CONSTRAINT_CHECK` cleared by a write | the clear goes with the write that made it | there the older write, restored, has lost its check |
@@ -152,22 +152,26 @@ pub use untorn_memtable::{Memory, Stats};
 
 use crate::error::{Error, TxnState};
 use crate::sync::{AtomicBool, Ordering};
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use builder::Options;
 use gate::Gate;
-use hook::Hook;
+use hook::HookSlot;
 use limits::Room;
 use rules::Rules;
-use seam::Seam;
+use seam::{Moment, Seam};
 use stage::Stages;
 use std::sync::{Arc, OnceLock};
 use tag::Tag;
 use untorn_memtable::Memtable;
 
 /// A transaction's writes, for any number of threads. See the [module](self).
+///
+/// One that was never used owns no heap, and neither do reads of it, scans and snapshots included,
+/// nor writes that it refuses. A clone, a stage, a savepoint, a union, a limit or a hook makes what the
+/// handles share from then on, once: two allocations, 1.1 KB together.
 pub struct MemBuffer {
-    /// Made by the first call that has something to keep, and by the first clone; until then the
-    /// buffer owns no heap.
+    /// Made by the first call that has something to keep, and by whatever is to see what it will
+    /// keep: a clone, a stage, a savepoint, a union. Until then the buffer owns no heap.
     inner: OnceLock<Arc<Inner>>,
     options: Options,
 }
@@ -190,9 +194,7 @@ struct Inner {
     dirty: AtomicBool,
     /// Whether any key was ever presumed absent; said before the write.
     presumes: AtomicBool,
-    /// Whether a hook was ever set: a load of nothing but this for who has none.
-    hooked: AtomicBool,
-    hook: ArcSwapOption<Hook>,
+    hook: HookSlot,
     options: Options,
 }
 
@@ -273,17 +275,25 @@ impl MemBuffer {
                 reason: "the buffer of a transaction cannot be reset",
             });
         }
-        let mut shut = self.inner().shut();
-        stage::end_all(&mut shut);
-        let table = empty_table();
-        if self.inner().hook.load().is_some() {
-            table.count_held_bytes();
-        }
-        self.inner().table.store(Arc::new(table));
-        self.inner().dirty.store(false, Ordering::SeqCst);
-        self.inner().recount(&shut);
-        drop(shut);
-        self.report_memory();
+        let Some(inner) = self.made() else {
+            return Ok(());
+        };
+        let replaced = {
+            let mut shut = inner.shut();
+            stage::end_all(&mut shut);
+            let table = empty_table();
+            if inner.hook.is_set() {
+                table.count_held_bytes();
+            }
+            let replaced = inner.table.swap(Arc::new(table));
+            inner.dirty.store(false, Ordering::SeqCst);
+            inner.recount(&shut);
+            replaced
+        };
+        inner.seam.reached(Moment::Emptied);
+        // Nobody waits at the gate for a million keys to be freed.
+        drop(replaced);
+        inner.report_memory();
         Ok(())
     }
 
@@ -324,13 +334,13 @@ impl Inner {
             seam: Seam::default(),
             dirty: AtomicBool::new(false),
             presumes: AtomicBool::new(false),
-            hooked: AtomicBool::new(false),
-            hook: ArcSwapOption::const_empty(),
+            hook: HookSlot::default(),
             options,
         }
     }
 
     /// Comes in to write: the rules stand still while the answer lives. Never twice by one thread.
+    #[inline]
     fn inside(&self) -> Inside<'_> {
         self.gate.enter()
     }

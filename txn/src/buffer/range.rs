@@ -34,7 +34,8 @@ impl MemBuffer {
     /// `reset` overtakes has shown what was there before and shows what is left after. Use
     /// [`snapshot_now`](Self::snapshot_now) where it must be all or nothing.
     ///
-    /// One descent and one copy of key and value a step.
+    /// One descent and one copy of key and value a step. A scan that was begun before the buffer was
+    /// ever used shows nothing, and takes no heap.
     ///
     /// ```
     /// use untorn_txn::MemBuffer;
@@ -50,7 +51,7 @@ impl MemBuffer {
     /// ```
     pub fn range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> Range {
         Range {
-            cursor: Cursor::new(self.clone(), bounds, false),
+            cursor: self.cursor(bounds, false),
         }
     }
 
@@ -58,7 +59,18 @@ impl MemBuffer {
     /// that a committer walks. Otherwise as [`range`](Self::range).
     pub fn range_with_flags<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> RangeWithFlags {
         RangeWithFlags {
-            cursor: Cursor::new(self.clone(), bounds, true),
+            cursor: self.cursor(bounds, true),
+        }
+    }
+
+    fn cursor<K: AsRef<[u8]>>(
+        &self,
+        bounds: impl RangeBounds<K>,
+        flags_only: bool,
+    ) -> Cursor<MemBuffer> {
+        match self.made() {
+            Some(_) => Cursor::new(self.clone(), bounds, flags_only),
+            None => Cursor::ended(),
         }
     }
 }
@@ -67,9 +79,11 @@ impl BufferSnapshot {
     /// Values and tombstones within `bounds`, in order, from either end, as they were. Empty and
     /// inverted bounds yield nothing. One descent a step.
     pub fn range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> Range<BufferSnapshot> {
-        Range {
-            cursor: Cursor::new(self.clone(), bounds, false),
-        }
+        let cursor = match self.view() {
+            Some(_) => Cursor::new(self.clone(), bounds, false),
+            None => Cursor::ended(),
+        };
+        Range { cursor }
     }
 }
 

@@ -33,7 +33,11 @@ impl MemBuffer {
             let limits = rules.limits();
             let keys = || keys.iter().map(AsRef::as_ref);
             for key in keys() {
-                limits.admit(key.len(), None)?;
+                if let Err(refused) = limits.admit(key.len(), None)
+                    && inner.table.load().pin().entry(key).is_none()
+                {
+                    return Err(refused.into());
+                }
             }
             // Without a limit room costs nothing, and nobody has to look what is there.
             let bytes = if limits.bounded() {
@@ -99,7 +103,7 @@ impl Reservation {
             };
             *bytes -= share;
             let hold = inner.room.draw(share, &limits);
-            inner.attempt(&rules, &table, key, Content::Keep, ops.as_ref(), Some(hold))?;
+            inner.attempt_apart(&rules, &table, key, Content::Keep, ops.as_ref(), Some(hold))?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 //! live, for writers have to know whether what they replace may come back.
 
 use super::MemBuffer;
+use super::seam::Moment;
 use crate::error::Error;
 use crate::mutant::planted;
 use std::sync::Arc;
@@ -31,9 +32,15 @@ type Point = untorn_memtable::Savepoint<Arc<Memtable>>;
 impl Drop for Held {
     /// Behind the gate, for who looks at a stage has to find all that was written in it.
     fn drop(&mut self) {
-        let rules = self.buffer.inner().inside();
+        let inner = self.buffer.inner();
+        // That of before a reset, maybe, with nobody else to hold it: a million keys are not freed inside of the gate.
+        let table = self.point.as_ref().map(|point| point.table().clone());
+        let rules = inner.inside();
         self.point = None;
         rules.let_savepoint_go();
+        drop(rules);
+        inner.seam.reached(Moment::LetGo);
+        drop(table);
     }
 }
 
@@ -88,12 +95,13 @@ impl MemBuffer {
     /// [`Error::StageOrder`] if a stage that was opened after it is open.
     pub fn rollback_to(&self, savepoint: &Savepoint) -> Result<(), Error> {
         let held = &savepoint.held;
-        let shut = self.inner().shut();
+        let inner = self.made().ok_or(Error::StaleSavepoint)?;
+        let shut = inner.shut();
         if let Some(state) = shut.rules().closed() {
             return Err(Error::TransactionClosed { state });
         }
         let ours = |point: &&Point| {
-            Arc::ptr_eq(point.table(), &self.inner().table.load())
+            Arc::ptr_eq(point.table(), &inner.table.load())
                 || planted("savepoint-of-before-a-reset")
         };
         let point = held.point.as_ref().filter(ours);
@@ -105,9 +113,9 @@ impl MemBuffer {
                 _ => Error::StaleSavepoint,
             })?;
         shut.rules().notes().forget_since(held.number);
-        self.inner().recount(&shut);
+        inner.recount(&shut);
         drop(shut);
-        self.report_memory();
+        inner.report_memory();
         Ok(())
     }
 }

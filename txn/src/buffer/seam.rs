@@ -1,13 +1,17 @@
-//! Places inside a write where a test can stop it; nothing outside tests.
+//! Places inside an operation where a test can stop it; nothing outside tests.
 
-/// Where a write stands.
+/// Where an operation stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(not(test), allow(dead_code))]
 pub(super) enum Moment {
-    /// It has been decided and the table has not published it.
+    /// A write has been decided and the table has not published it.
     Decided,
-    /// It can be seen; its room and the dirty mark have not been settled.
+    /// A write can be seen; its room and the dirty mark have not been settled.
     Published,
+    /// A reset has taken effect and the gate is open; what was there before has not been freed.
+    Emptied,
+    /// A savepoint was let go and the gate is left; what it alone held has not been freed.
+    LetGo,
 }
 
 #[cfg(test)]

@@ -10,24 +10,28 @@ use untorn_memtable::{Memtable, Snapshot};
 /// Cheap to clone. While it lives, the versions that it shows are kept.
 #[derive(Clone)]
 pub struct BufferSnapshot {
-    view: Arc<Snapshot<Arc<Memtable>>>,
+    /// `None`: there was nothing to view.
+    view: Option<Arc<View>>,
 }
+
+type View = Snapshot<Arc<Memtable>>;
 
 impl MemBuffer {
     /// The buffer as it was when the outermost open stage began, or now if none is open: the view
     /// for a statement that must not see its own writes. O(1).
     pub fn snapshot(&self) -> BufferSnapshot {
-        let table = self.inner().table.load_full();
-        BufferSnapshot {
-            view: Arc::new(Snapshot::before_stages(table)),
-        }
+        self.view(Snapshot::before_stages)
     }
 
     /// The buffer as it is now, staged writes included: all of a stage or nothing of it. O(1).
     pub fn snapshot_now(&self) -> BufferSnapshot {
-        let table = self.inner().table.load_full();
+        self.view(Snapshot::new)
+    }
+
+    fn view(&self, of: impl Fn(Arc<Memtable>) -> View) -> BufferSnapshot {
+        let made = self.made();
         BufferSnapshot {
-            view: Arc::new(Snapshot::new(table)),
+            view: made.map(|inner| Arc::new(of(inner.table.load_full()))),
         }
     }
 }
@@ -35,12 +39,12 @@ impl MemBuffer {
 impl BufferSnapshot {
     /// What the key held; `None` if it was absent or had flags only.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Entry> {
-        let entry = self.view.entry(key)?;
+        let entry = self.view()?.entry(key)?;
         Entry::of(entry.kind, entry.value)
     }
 
-    pub(super) fn view(&self) -> &Snapshot<Arc<Memtable>> {
-        &self.view
+    pub(super) fn view(&self) -> Option<&View> {
+        self.view.as_deref()
     }
 }
 

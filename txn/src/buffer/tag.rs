@@ -65,7 +65,16 @@ impl Tag {
     /// The tag after a write. `content`: a value or a tombstone, which clears
     /// `NEED_CONSTRAINT_CHECK` unless `ops` touch it. `may_return`: a rollback may bring this tag
     /// back.
+    #[inline]
     pub(super) fn after(self, content: bool, ops: &[FlagOp], may_return: bool) -> Tag {
+        // Most writes: they say nothing of flags, and there is no check that they would clear.
+        if ops.is_empty() && self.0 >> CHECK_SHIFT == 0 {
+            return self;
+        }
+        self.changed(content, ops, may_return)
+    }
+
+    fn changed(self, content: bool, ops: &[FlagOp], may_return: bool) -> Tag {
         let before = self.flags();
         let flags = before.apply(ops);
         let explicit = ops.iter().any(|op| {

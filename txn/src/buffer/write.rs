@@ -4,6 +4,7 @@
 //! then one atomic read-modify-write of the table on one key. Writers never wait for each other,
 //! but for those that do not fit into a bounded buffer.
 
+use super::builder::Options;
 use super::limits::Hold;
 use super::seam::Moment;
 use super::tag::Tag;
@@ -13,7 +14,7 @@ use crate::flags::{FlagOp, KeyFlags};
 use crate::mutant::planted;
 use crate::sync::Ordering;
 use std::borrow::Cow;
-use untorn_memtable::{Kind, Memtable, Update};
+use untorn_memtable::{Item, Kind, Memtable, Update};
 
 /// What a write does to the content of its key.
 #[derive(Clone, Copy)]
@@ -21,6 +22,17 @@ pub(super) enum Content<'v> {
     Value(&'v [u8]),
     Tombstone,
     Keep,
+}
+
+impl Content<'_> {
+    /// Length of the value that is written; `None` if the content stays.
+    fn value_len(self) -> Option<usize> {
+        match self {
+            Content::Value(value) => Some(value.len()),
+            Content::Tombstone => Some(0),
+            Content::Keep => None,
+        }
+    }
 }
 
 impl MemBuffer {
@@ -100,26 +112,54 @@ impl MemBuffer {
     }
 
     fn write(&self, key: &[u8], content: Content<'_>, ops: &[FlagOp]) -> Result<(), Error> {
-        let inner = self.inner();
+        let inner = match self.made() {
+            Some(inner) => inner,
+            None => {
+                // What a buffer never written refuses leaves it so.
+                self.options.admit_first(key.len(), content)?;
+                self.inner()
+            }
+        };
         if ops.contains(&FlagOp::SetPresumeNotExists) {
             inner.presumes.store(true, Ordering::SeqCst);
         }
-        let table = || inner.table.load();
-        let mut written = inner.attempt(&inner.inside(), &table(), key, content, ops, None);
-        if matches!(written, Err(Error::TxnTooLarge { .. })) {
-            // The room may only be held by a sibling for the moment: decide it alone.
-            written = inner.attempt(inner.shut().rules(), &table(), key, content, ops, None);
-        }
+        let written = inner.write(key, content, ops);
         let _inside = planted("hook-inside").then(|| inner.inside());
-        self.report_memory();
+        inner.report_memory();
         written
     }
 }
 
 impl Inner {
+    #[inline]
+    fn write(&self, key: &[u8], content: Content<'_>, ops: &[FlagOp]) -> Result<(), Error> {
+        let table = || self.table.load();
+        let written = self.attempt(&self.inside(), &table(), key, content, ops, None);
+        if !matches!(written, Err(Error::TxnTooLarge { .. })) {
+            return written;
+        }
+        // The room may only be held by a sibling for the moment: decide it alone.
+        self.attempt_apart(self.shut().rules(), &table(), key, content, ops, None)
+    }
+
+    /// [`attempt`](Self::attempt), for where it is not worth a copy of its code.
+    #[inline(never)]
+    pub(super) fn attempt_apart(
+        &self,
+        rules: &Rules,
+        table: &Memtable,
+        key: &[u8],
+        content: Content<'_>,
+        ops: &[FlagOp],
+        reserved: Option<Hold>,
+    ) -> Result<(), Error> {
+        self.attempt(rules, table, key, content, ops, reserved)
+    }
+
     /// One write under the given rules, in the table that they go with. `reserved` is room that it
     /// brings along: then no limit is asked, and what it does not need goes back.
-    pub(super) fn attempt(
+    #[inline(always)]
+    fn attempt(
         &self,
         rules: &Rules,
         table: &Memtable,
@@ -134,33 +174,33 @@ impl Inner {
             self.room.settle(hold, false);
             return Err(Error::TransactionClosed { state });
         }
-        let value_len = match content {
-            Content::Value([]) if !self.options.empty_values => return Err(Error::EmptyValue),
-            Content::Value(value) => Some(value.len()),
-            Content::Tombstone => Some(0),
-            Content::Keep => None,
-        };
+        self.options.admit_empty(content)?;
         let limits = rules.limits();
-        if !is_reserved {
-            limits.admit(key.len(), value_len)?;
-        }
+        let value_len = content.value_len();
+        let too_large = match is_reserved {
+            true => None,
+            false => limits.admit(key.len(), value_len).err(),
+        };
 
         let may_return = rules.may_return();
         let bounded = limits.bounded();
-        let mut refused = None;
-        let mut flags = KeyFlags::empty();
+        let is_judged = bounded || too_large.is_some();
+        // That of a key which the table would not even look for.
+        let mut refused = too_large;
+        let mut tag = Tag::default();
         let written = table.update(key, |item| {
-            refused = None;
             let old = item.map_or(Tag::default(), |item| Tag(item.tag));
-            let new = old.after(value_len.is_some(), ops, may_return);
-            flags = new.flags();
-            let has_content = item.is_some_and(|item| item.kind != Kind::TagOnly);
-            if bounded {
+            tag = old.after(value_len.is_some(), ops, may_return);
+            if is_judged {
                 let before = item.map_or(0, |item| key.len() + item.value.len());
                 let kept = item.map_or(0, |item| item.value.len());
                 let after = key.len() + value_len.unwrap_or(kept);
-                if let Err(error) = self.room.fit(&mut hold, before, after, limits.buffer) {
-                    refused = Some(error);
+                refused = match too_large {
+                    Some(_) if after > before => too_large,
+                    _ if bounded => self.room.fit(&mut hold, before, after, &limits).err(),
+                    _ => None,
+                };
+                if refused.is_some() {
                     return Update::Keep;
                 }
             }
@@ -168,12 +208,12 @@ impl Inner {
             match content {
                 Content::Value(value) => Update::Put {
                     value: Cow::Borrowed(value),
-                    tag: new.0,
+                    tag: tag.0,
                 },
-                Content::Tombstone => Update::Tombstone { tag: new.0 },
+                Content::Tombstone => Update::Tombstone { tag: tag.0 },
                 // A flags-only key may be alive for its lock alone; now it is on its own account.
-                Content::Keep if has_content && new == old => Update::Keep,
-                Content::Keep => Update::Tag(new.0),
+                Content::Keep if tag == old && has_content(item) => Update::Keep,
+                Content::Keep => Update::Tag(tag.0),
             }
         });
         self.seam.reached(Moment::Published);
@@ -181,13 +221,14 @@ impl Inner {
             self.room
                 .settle(hold, written.is_ok_and(|written| written.changed));
         }
-        match (refused, written) {
-            (Some(error), _) => return Err(error),
-            (None, Err(error)) => return Err(from_table(error, key.len(), value_len)),
-            (None, Ok(_)) => {}
+        if let Some(refused) = refused {
+            return Err(refused.into());
+        }
+        if let Err(error) = written {
+            return Err(from_table(error, key.len(), value_len));
         }
         rules.note(value_len.is_some());
-        if !rules.staged() || flags.intersects(KeyFlags::PERSISTENT) {
+        if !rules.staged() || tag.flags().intersects(KeyFlags::PERSISTENT) {
             self.mark_dirty();
         }
         Ok(())
@@ -198,6 +239,29 @@ impl Inner {
         if !self.dirty.load(Ordering::Relaxed) {
             self.dirty.store(true, Ordering::SeqCst);
         }
+    }
+}
+
+fn has_content(item: Option<Item<'_>>) -> bool {
+    item.is_some_and(|item| item.kind != Kind::TagOnly)
+}
+
+impl Options {
+    fn admit_empty(&self, content: Content<'_>) -> Result<(), Error> {
+        match content {
+            Content::Value([]) if !self.empty_values => Err(Error::EmptyValue),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a buffer in which nothing was ever changed takes this write.
+    #[cold]
+    fn admit_first(&self, key: usize, content: Content<'_>) -> Result<(), Error> {
+        self.admit_empty(content)?;
+        let value = content.value_len();
+        self.limits.admit(key, value)?;
+        self.limits.admit_all(key + value.unwrap_or(0))?;
+        Ok(())
     }
 }
 

@@ -117,13 +117,18 @@ impl Model {
             Content::Tombstone => Some(0),
             Content::Keep => None,
         };
-        if name > self.key_limit {
+        let before = self.replay(key, self.log.len());
+        let kept = before
+            .as_ref()
+            .map_or(0, |state| Model::bytes(KEYS[key], state) - name);
+        let grows = name + value.unwrap_or(kept) > before.map_or(0, |_| name + kept);
+        if name > self.key_limit && grows {
             return Err(Error::KeyTooLarge {
                 size: name,
                 limit: self.key_limit,
             });
         }
-        if value.is_some_and(|value| name + value > self.entry_limit) {
+        if value.is_some_and(|value| name + value > self.entry_limit) && grows {
             let size = name + value.unwrap();
             return Err(Error::EntryTooLarge {
                 size,

@@ -105,6 +105,61 @@ fn a_stage_opened_during_a_write_does_not_contain_it() {
     assert!(answers.recv().unwrap());
 }
 
+/// Runs `sibling` in a thread of its own when `moment` is reached, and does not go on before it is done.
+fn let_pass<T: Send + 'static>(
+    buffer: &MemBuffer,
+    moment: Moment,
+    sibling: impl Fn() -> T + Clone + Send + Sync + 'static,
+) -> Receiver<T> {
+    let (answer, answers) = channel();
+    buffer.inner().seam.visit(move |reached| {
+        if reached == moment {
+            let (answer, sibling, (done, is_done)) = (answer.clone(), sibling.clone(), channel());
+            thread::spawn(move || {
+                answer.send(sibling()).unwrap();
+                let _ = done.send(());
+            });
+            let waited = is_done.recv_timeout(std::time::Duration::from_secs(60));
+            assert!(waited.is_ok(), "the gate is shut");
+        }
+    });
+    answers
+}
+
+#[test]
+fn what_a_reset_replaced_is_freed_when_the_gate_is_open() {
+    let buffer = MemBuffer::new();
+    buffer.set("old", "value").unwrap();
+    let old = std::sync::Arc::downgrade(&buffer.inner().table.load_full());
+    let (sibling, seen) = (buffer.clone(), old.clone());
+    let answers = let_pass(&buffer, Moment::Emptied, move || {
+        // A writer and a stage pass, and what there was before is still to be freed.
+        sibling.set("new", "value").unwrap();
+        sibling.stage().release().unwrap();
+        (sibling.get("old"), seen.strong_count())
+    });
+    buffer.reset().unwrap();
+    assert_eq!(answers.recv().unwrap(), (None, 1));
+    assert_eq!((old.strong_count(), buffer.len()), (0, 1));
+}
+
+#[test]
+fn a_savepoint_that_is_the_last_to_hold_a_table_frees_it_outside_of_the_gate() {
+    let buffer = MemBuffer::new();
+    buffer.set("old", "value").unwrap();
+    let old = std::sync::Arc::downgrade(&buffer.inner().table.load_full());
+    let savepoint = buffer.savepoint();
+    buffer.reset().unwrap();
+    assert_eq!(old.strong_count(), 1);
+    let (sibling, seen) = (buffer.clone(), old.clone());
+    let answers = let_pass(&buffer, Moment::LetGo, move || {
+        sibling.stage().release().unwrap();
+        seen.strong_count()
+    });
+    drop(savepoint);
+    assert_eq!((answers.recv().unwrap(), old.strong_count()), (1, 0));
+}
+
 #[test]
 fn of_writes_that_race_with_the_close_those_that_were_taken_are_there_and_no_other() {
     const WRITERS: usize = 3;
