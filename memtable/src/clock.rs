@@ -105,7 +105,7 @@ impl View {
 
     /// The innermost mark that `segment` does not lie before.
     pub(crate) fn mark_of(&self, segment: u64) -> Option<&Arc<Mark>> {
-        self.marks.iter().find(|mark| mark.first <= segment)
+        self.marks.descent().mark_of(segment)
     }
 
     /// Whether a rollback may part the two segments: the table can return to an instant after `older` and not after `newer`.

@@ -66,7 +66,7 @@ impl Memtable {
                 let Some(entry) = walk.next() else {
                     return;
                 };
-                self.table().trim(entry, Role::Writer, &guard);
+                self.table().trim(entry, Role::Compactor, &guard);
                 last = Some(entry.key());
             }
             from = match last {

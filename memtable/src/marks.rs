@@ -137,6 +137,8 @@ struct Node {
     mark: Arc<Mark>,
     outer: Option<Arc<Node>>,
     depth: usize,
+    /// The segment that the outermost stage from here on began.
+    outermost_stage: Option<u64>,
 }
 
 impl Drop for Node {
@@ -180,8 +182,9 @@ impl Marks {
         self.iter().find(|mark| mark.is_stage())
     }
 
-    pub(crate) fn outermost_stage(&self) -> Option<&Arc<Mark>> {
-        self.iter().filter(|mark| mark.is_stage()).last()
+    /// The segment that it began.
+    pub(crate) fn outermost_stage(&self) -> Option<u64> {
+        self.innermost.as_ref()?.outermost_stage
     }
 
     /// The next order, for new content; `UNORDERED` if there is no mark.
@@ -203,10 +206,12 @@ impl Marks {
 
     /// With another mark on top.
     pub(crate) fn with(&self, mark: Arc<Mark>) -> Marks {
+        let own = mark.is_stage().then_some(mark.first);
         let innermost = Some(Arc::new(Node {
             mark,
             outer: self.innermost.clone(),
             depth: self.depth() + 1,
+            outermost_stage: self.outermost_stage().or(own),
         }));
         Marks { innermost }
     }
@@ -223,6 +228,14 @@ impl Marks {
         Marks {
             innermost: node.and_then(|node| node.outer.clone()),
         }
+    }
+
+    /// Without `mark`. Makes anew what lies above it.
+    pub(crate) fn without(&self, mark: &Arc<Mark>) -> Marks {
+        let above = self.iter().take_while(|other| !Arc::ptr_eq(other, mark));
+        let above: Vec<_> = above.cloned().collect();
+        let moved = above.into_iter().rev();
+        moved.fold(self.outside_of(mark), |marks, mark| marks.with(mark))
     }
 
     /// Without the marks that are `gone`, and those. Makes anew what lies above the outermost of them.
@@ -268,7 +281,17 @@ pub(crate) struct Descent<'m> {
     node: Option<&'m Node>,
 }
 
-impl Descent<'_> {
+impl<'m> Descent<'m> {
+    /// The innermost mark that `segment` does not lie before, which is not above that of an earlier call.
+    pub(crate) fn mark_of(&mut self, segment: u64) -> Option<&'m Arc<Mark>> {
+        while let Some(node) = self.node
+            && node.mark.first > segment
+        {
+            self.node = node.outer.as_deref();
+        }
+        self.node.map(|node| &node.mark)
+    }
+
     /// Whether a rollback may part the two segments: the table can return to an instant after `older` and not after `newer`, which is
     /// not above that of an earlier call.
     pub(crate) fn parts(&mut self, older: u64, newer: u64) -> bool {

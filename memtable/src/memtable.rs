@@ -268,16 +268,20 @@ impl Memtable {
     /// # Errors
     /// The handle, if it is not the innermost open stage; nothing is changed then.
     pub fn release_stage(&self, stage: StageId) -> Result<Released, StageId> {
-        stage::release(stage, &self.table.clock, &self.table.debts, &reclaim::pin())
+        let guard = reclaim::pin();
+        self.table.pay_debts(&guard);
+        stage::release(stage, &self.table.clock, &self.table.debts, &guard)
     }
 
     /// Closes the innermost stage; its writes vanish for every reader at one instant, in O(1). The space comes back with
-    /// later writes, each of which clears away two of them, or with [`compact`](Memtable::compact).
+    /// later writes and releases, each of which clears away two of them, or with [`compact`](Memtable::compact).
     ///
     /// # Errors
     /// The handle, if it is not the innermost open stage; nothing is changed then.
     pub fn cleanup_stage(&self, stage: StageId) -> Result<(), StageId> {
-        stage::clean_up(stage, &self.table.clock, &self.table.debts, &reclaim::pin())
+        let guard = reclaim::pin();
+        self.table.pay_for_holes(&guard);
+        stage::clean_up(stage, &self.table.clock, &self.table.debts, &guard)
     }
 }
 

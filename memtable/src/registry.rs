@@ -69,7 +69,7 @@ impl Registry {
                 // What lies below an open stage is kept for its rollback, and nothing is stamped there any more. That the
                 // stage is still open now, when the slot can be seen, is what makes it last.
                 Some(outermost) if before_stages => {
-                    let segment = outermost.first - 1;
+                    let segment = outermost - 1;
                     slot.store(segment, Ordering::SeqCst);
                     sync::atomic::fence(Ordering::SeqCst);
                     if clock.now(guard) == view {

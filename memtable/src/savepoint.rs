@@ -77,6 +77,7 @@ impl<T: Deref<Target = Memtable>> Savepoint<T> {
     pub fn roll_back(&self) -> Result<(), RollbackError> {
         let guard = reclaim::pin();
         let core = self.held.table.table();
+        core.pay_for_holes(&guard);
         roll_back(&self.held.anchor, &core.clock, &core.debts, &guard)
     }
 
@@ -152,7 +153,7 @@ fn roll_back(
 
 /// Takes out the marks that have lapsed: those on top, or `all`.
 pub(crate) fn sweep(all: bool, clock: &Clock, debts: &Debts, guard: &Guard) {
-    let parted = loop {
+    let (left, parted) = loop {
         let view = clock.now(guard);
         let (marks, parted) = match all {
             true => view.marks.part(|mark| mark.has_lapsed()),
@@ -162,15 +163,17 @@ pub(crate) fn sweep(all: bool, clock: &Clock, debts: &Debts, guard: &Guard) {
             return;
         }
         let next = View {
-            marks,
+            marks: marks.clone(),
             ..View::clone(&view)
         };
         if clock.step(view, next, guard) {
-            break parted;
+            break (marks, parted);
         }
         sync::spin();
     };
+    // From the innermost on, so that what is left is looked through once.
+    let mut left = left.descent();
     for mark in parted {
-        hand_outward(&mark, clock, debts, guard);
+        hand_outward(&mark, left.mark_of(mark.first), clock, debts, guard);
     }
 }

@@ -48,38 +48,47 @@ pub(crate) fn release(
     debts: &Debts,
     guard: &Guard,
 ) -> Result<Released, StageId> {
-    let outermost = loop {
+    let left = loop {
         let view = clock.now(guard);
         if !is_innermost(&view, &id) {
             return Err(id);
         }
         // The savepoints that were made in the stage outlive it.
-        let (marks, _) = view.marks.part(|mark| Arc::ptr_eq(mark, &id.mark));
-        let outermost = marks.innermost_stage().is_none();
+        let marks = view.marks.without(&id.mark);
         let next = View {
-            marks,
+            marks: marks.clone(),
             ..View::clone(&view)
         };
         if clock.step(view, next, guard) {
-            break outermost;
+            break marks;
         }
         sync::spin();
     };
-    hand_outward(&id.mark, clock, debts, guard);
+    let outer = left.descent().mark_of(id.mark.first);
+    hand_outward(&id.mark, outer, clock, debts, guard);
     sweep(false, clock, debts, guard);
-    Ok(Released { outermost })
+    Ok(Released {
+        outermost: left.outermost_stage().is_none(),
+    })
 }
 
-/// What was written since a mark that left the stack, and stays, belongs to the mark outside.
-pub(crate) fn hand_outward(mark: &Mark, clock: &Clock, debts: &Debts, guard: &Guard) {
+/// What was written since a mark that left the stack, and stays, belongs to the mark outside: `outer`, when it left.
+pub(crate) fn hand_outward(
+    mark: &Mark,
+    outer: Option<&Arc<Mark>>,
+    clock: &Clock,
+    debts: &Debts,
+    guard: &Guard,
+) {
     let mut written = mark.written.close();
-    // The marks outside may be taken away meanwhile.
+    let mut outer = outer.cloned();
+    // It may be taken away meanwhile: then its list is closed.
     loop {
         let view = clock.now(guard);
         // Holes first: a mark further outside may be there still, but who takes it away knows nothing of the hole.
         let hole = view.rolled_back(mark.first);
         let hole = hole.map(|hole| hole.record.clone());
-        match view.mark_of(mark.first) {
+        match &outer {
             Some(outer) if hole.is_none() => match outer.written.push_list(written) {
                 Ok(()) => return,
                 Err(refused) => written = refused,
@@ -95,6 +104,7 @@ pub(crate) fn hand_outward(mark: &Mark, clock: &Clock, debts: &Debts, guard: &Gu
             }
         }
         sync::spin();
+        outer = clock.now(guard).mark_of(mark.first).cloned();
     }
 }
 

@@ -12,8 +12,12 @@
 //! * if it is the newest that happened at all and carries persistent bits, or hides those of an older one;
 //! * if it is not booked, since a stripe of the account may still name it, or lies below such a one.
 //!
+//! Not everybody looks through all of a chain: [`depth`].
+//!
 //! The order is always: unlink, then retire. A version that was unlinked keeps its own `previous`, so a reader who stands on it
 //! still finds what was needed when he came.
+
+mod depth;
 
 use crate::clock::{Clock, View};
 use crate::debt::Payment;
@@ -26,6 +30,7 @@ use crate::registry::Registry;
 use crate::stamp::Stamp;
 use crate::sync;
 use crate::version::{self, State, VersionRef};
+use depth::{Depth, LOOKS};
 
 /// Who trims, and why.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,8 +39,19 @@ pub(crate) enum Role {
     Writer,
     /// Who took the entry from a list of debts.
     Payer,
+    /// Who looks through all of the chain and owes nothing.
+    Compactor,
     /// Who removed the key and owes the entry since before: what he cannot clear away he names in a list of debts.
     Remover,
+}
+
+impl Role {
+    fn owes(self) -> bool {
+        match self {
+            Role::Payer | Role::Remover => true,
+            Role::Writer | Role::Compactor => false,
+        }
+    }
 }
 
 /// What trimming came to.
@@ -116,10 +132,14 @@ impl<'g> Judge<'_, 'g> {
         }
     }
 
+    /// In a long chain that is taken for true before the end: then what was rolled back stays on top until the chain is shorter.
     fn bits_at_or_below(&self, version: VersionRef<'g>) -> bool {
-        self.persistent_mask != 0
-            && std::iter::successors(Some(version), VersionRef::previous)
-                .any(|version| happened(version) && version.tag() & self.persistent_mask != 0)
+        if self.persistent_mask == 0 {
+            return false;
+        }
+        let mut chain = std::iter::successors(Some(version), VersionRef::previous);
+        let has_bits = |version| happened(version) && version.tag() & self.persistent_mask != 0;
+        chain.by_ref().take(LOOKS).any(has_bits) || chain.next().is_some()
     }
 }
 
@@ -132,7 +152,7 @@ impl Trimmer<'_> {
         let Some(_flag) = entry.try_trim() else {
             return Trimmed::Done(Payment::Busy);
         };
-        if role != Role::Writer {
+        if role.owes() {
             entry.settle_debt();
         }
         let Head::Live(head) = entry.head() else {
@@ -172,16 +192,21 @@ impl Trimmer<'_> {
         {
             head.stamp_word().discard(segment);
         }
+        let mut depth = Depth::of(role, entry, &view);
         let mut kept = head;
+        let mut is_end = false;
         let mut next = head.previous();
-        while let Some(version) = next {
+        while let (false, Some(version)) = (is_end, next) {
             next = version.previous();
             if judge.needs(version) {
                 self.unlink(kept, Some(version), guard);
                 kept = version;
+                is_end = depth.ends_at(version);
             }
         }
-        self.unlink(kept, None, guard);
+        if !is_end {
+            self.unlink(kept, None, guard);
+        }
 
         let empty = !alive
             && kept == head
@@ -243,13 +268,11 @@ impl Trimmer<'_> {
     }
 }
 
-/// What could not be cleared away stays owed, but for a writer, who owes nothing.
+/// What could not be cleared away stays owed, if it was.
 fn put_off(entry: EntryRef<'_>, role: Role, why: Payment) -> Payment {
-    match role {
-        Role::Writer => Payment::Paid,
-        Role::Payer | Role::Remover => {
-            entry.owe();
-            why
-        }
+    if !role.owes() {
+        return Payment::Paid;
     }
+    entry.owe();
+    why
 }

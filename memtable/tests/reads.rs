@@ -329,3 +329,33 @@ fn what_is_owned_may_be_sent_and_shared() {
     sync(&table);
     send(&table.shards(1));
 }
+
+/// Longer than a key may be: never there, and above or below what is.
+#[test]
+fn a_key_that_no_table_takes_is_read_as_absent_and_bounds_as_any_other() {
+    let table = Memtable::new();
+    let long = vec![b'm'; untorn_memtable::MAX_KEY_LEN + 1];
+    assert!(matches!(
+        table.insert(&long, "v"),
+        Err(Error::KeyTooLarge { .. })
+    ));
+    for key in ["a", "m", "z"] {
+        table.insert(key, key).unwrap();
+    }
+    assert_eq!((table.get(&long), table.entry(&long)), (None, None));
+    assert!(!table.contains(&long));
+    let many = table.get_many(&[&long[..], b"m", &long[..]]);
+    assert_eq!(many, [None, Some("m".into()), None]);
+    let snapshot = table.snapshot();
+    assert_eq!(snapshot.get(&long), None);
+    assert_eq!(snapshot.range(&long[..]..).count(), 1);
+    let pinned = table.pin();
+    assert_eq!(pinned.range(..&long[..]).count(), 2);
+    assert_eq!(pinned.range(&long[..]..=&long[..]).count(), 0);
+    for mut cursor in [table.cursor(), snapshot.cursor()] {
+        cursor.seek(&long);
+        assert_eq!(cursor.entry().map(|entry| &entry.key[..]), Some(&b"z"[..]));
+        cursor.seek_for_prev(&long);
+        assert_eq!(cursor.entry().map(|entry| &entry.key[..]), Some(&b"m"[..]));
+    }
+}

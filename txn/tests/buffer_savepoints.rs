@@ -240,6 +240,32 @@ fn savepoints_dropped_in_any_order_let_go_of_what_they_kept() {
 }
 
 #[test]
+fn twenty_thousand_savepoints_of_one_key_are_dropped_from_the_oldest_on_or_rolled_back_to_one_by_one()
+ {
+    const DEEP: u32 = 20_000;
+    let buffer = two_keys();
+    let make = |n: u32| {
+        let savepoint = buffer.savepoint();
+        buffer.set("a", n.to_be_bytes()).unwrap();
+        savepoint
+    };
+    drop((0..DEEP).map(make).collect::<Vec<_>>());
+    let mut savepoints: Vec<_> = (0..DEEP).map(make).collect();
+    while let Some(savepoint) = savepoints.pop() {
+        buffer.rollback_to(&savepoint).unwrap();
+        let before = match savepoints.len() as u32 {
+            0 => DEEP - 1,
+            n => n - 1,
+        };
+        let expected = Entry::Value(before.to_be_bytes().to_vec().into());
+        assert_eq!(buffer.get("a"), Some(expected));
+    }
+    buffer.compact();
+    // But for the version that is on top of what is left.
+    assert!(buffer.memory().superseded < 100, "{:?}", buffer.memory());
+}
+
+#[test]
 fn a_transaction_keeps_its_locks_over_a_rollback_and_commits_them() {
     let db = Db::in_memory();
     let txn = db.blocking().begin(BeginOptions::default()).unwrap();

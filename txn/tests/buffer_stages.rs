@@ -113,6 +113,80 @@ fn a_thousand_nested_stages_may_be_dropped_from_without() {
     assert_eq!(buffer.get("depth"), Some(Entry::Value("none".into())));
 }
 
+/// So deep that whatever looks at all of the stack, or at all versions of the key, at each step does not come to its end.
+const DEEP: u32 = 20_000;
+
+/// Opens stages in each other, with a write of one key in each.
+fn nested(buffer: &MemBuffer) -> Vec<untorn_txn::buffer::Stage> {
+    buffer.set("depth", "none").unwrap();
+    let open = |depth: u32| {
+        let stage = buffer.stage();
+        buffer.set("depth", depth.to_be_bytes()).unwrap();
+        stage
+    };
+    (0..DEEP).map(open).collect()
+}
+
+fn depth(depth: u32) -> Option<Entry> {
+    Some(Entry::Value(depth.to_be_bytes().to_vec().into()))
+}
+
+#[test]
+fn twenty_thousand_stages_are_cleaned_up_from_within_one_by_one() {
+    let buffer = MemBuffer::new();
+    let mut open = nested(&buffer);
+    for below in (0..DEEP - 1).rev() {
+        open.pop().unwrap().cleanup().unwrap();
+        assert_eq!(buffer.get("depth"), depth(below));
+    }
+    open.pop().unwrap().cleanup().unwrap();
+    assert_eq!(buffer.get("depth"), Some(Entry::Value("none".into())));
+    buffer.compact();
+    // But for the version that is on top of what is left.
+    assert!(buffer.memory().superseded < 100, "{:?}", buffer.memory());
+}
+
+#[test]
+fn twenty_thousand_stages_are_released_from_within_one_by_one() {
+    let buffer = MemBuffer::new();
+    let mut open = nested(&buffer);
+    assert_eq!(
+        buffer.snapshot().get("depth"),
+        Some(Entry::Value("none".into()))
+    );
+    while let Some(stage) = open.pop() {
+        stage.release().unwrap();
+        assert_eq!(buffer.get("depth"), depth(DEEP - 1));
+    }
+    buffer.compact();
+    // But for the oldest version, whose bytes lie with the key.
+    assert!(buffer.memory().superseded < 100, "{:?}", buffer.memory());
+    assert_eq!(buffer.history("depth").len(), 1);
+}
+
+#[test]
+fn twenty_thousand_stages_fall_with_the_innermost_when_all_are_doomed() {
+    let buffer = MemBuffer::new();
+    drop(nested(&buffer));
+    assert_eq!(buffer.open_stages(), 0);
+    assert_eq!(buffer.get("depth"), Some(Entry::Value("none".into())));
+}
+
+#[test]
+fn stages_that_write_nothing_reclaim_what_was_taken_back() {
+    let buffer = MemBuffer::new();
+    let stage = buffer.stage();
+    for key in 0..100_u32 {
+        buffer.set(key.to_be_bytes(), [0; 100]).unwrap();
+    }
+    stage.cleanup().unwrap();
+    assert!(buffer.memory().superseded > 10_000);
+    for _ in 0..60 {
+        buffer.stage().release().unwrap();
+    }
+    assert_eq!(buffer.memory().superseded, 0);
+}
+
 #[test]
 fn closing_out_of_order_gives_the_handle_back_and_changes_nothing() {
     let buffer = MemBuffer::new();

@@ -187,26 +187,23 @@ impl Tally {
     /// Takes out the sums that lie in a hole. False if there were none.
     pub(super) fn drop_hole(&mut self, hole: &Hole, replaced: &mut Vec<*mut OlderSum>) -> bool {
         let inside = |sum: &Sum| hole.contains(sum.first) && hole.contains(sum.last);
-        let found = inside(&self.newest)
-            // SAFETY: as in `sums`.
-            || self.sums().any(|node| inside(unsafe { &(*node).sum }));
-        if !found {
-            return false;
-        }
+        // SAFETY: as in `sums`.
+        let reaches = |&node: &*mut OlderSum| hole.first <= unsafe { (*node).sum.last };
+        // They lie in order, the newest first.
+        let nodes: Vec<_> = self.sums().take_while(reaches).collect();
+        // SAFETY: as in `sums`.
+        let mut sums: Vec<_> = nodes.iter().map(|node| unsafe { (**node).sum }).collect();
+        sums.retain(|sum| !inside(sum));
         if inside(&self.newest) {
             (self.newest.len, self.newest.size) = (0, 0);
+        } else if sums.len() == nodes.len() {
+            return false;
         }
-        let nodes: Vec<_> = self.sums().collect();
-        // SAFETY: as in `sums`.
-        let kept = nodes
-            .iter()
-            .map(|node| unsafe { (**node).sum })
-            .filter(|sum| !inside(sum));
-        let kept: Vec<_> = kept.collect();
-        self.older = kept
+        let rest = self.sums().nth(nodes.len()).unwrap_or(ptr::null_mut());
+        self.older = sums
             .into_iter()
             .rev()
-            .fold(ptr::null_mut(), |older, sum| cons(sum, older));
+            .fold(rest, |older, sum| cons(sum, older));
         replaced.extend(nodes);
         true
     }

@@ -55,8 +55,8 @@ impl Table {
         if debts > 0 {
             // Not listed: a debt without a push may have come after the check of who buries the entry.
             (0..debts).for_each(|_| entry.settle_debt());
-            // Whoever was ahead may have left a burial to us, since the entry was in debt.
-            self.trim(entry, Role::Writer, guard);
+            // Whoever was ahead may have left a burial to us, or the depth of the chain, since the entry was in debt.
+            self.trim(entry, Role::Compactor, guard);
         }
     }
 
@@ -116,8 +116,8 @@ impl Table {
         }
     }
 
-    /// Pays that share only where holes pile up: for who sets a mark, so that setting and taking away marks without a write
-    /// in between does not make every reader's way longer.
+    /// Pays that share only where holes pile up: for who sets a mark or takes back what was written behind one, so that doing so
+    /// without a write in between does not make every reader's way longer.
     pub(crate) fn pay_for_holes(&self, guard: &Guard) {
         if self.clock.now(guard).holes.len() >= MANY_HOLES {
             self.pay_debts(guard);
