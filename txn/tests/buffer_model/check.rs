@@ -1,6 +1,7 @@
 //! What a buffer shows, by every way to look, against what the model says.
 
 use super::model::{KEYS, Model, State};
+use bytes::Bytes;
 use std::collections::BTreeMap;
 use untorn_txn::buffer::{BufferSnapshot, Stage};
 use untorn_txn::{Entry, Error, KeyFlags, MemBuffer};
@@ -63,9 +64,67 @@ pub fn check(buffer: &MemBuffer, model: &Model) {
     );
     let batch = buffer.batch_get(KEYS);
     assert_eq!(batch.into_iter().collect::<Vec<_>>(), forward);
+
+    let own: BTreeMap<_, _> = held.into_iter().collect();
+    let all = |key: &str| {
+        (
+            buffer.union(key.., stored()),
+            buffer.union_rev(key.., stored().rev()),
+        )
+    };
+    for low in ["", "aa"] {
+        let (forward, back) = all(low);
+        check_union(&own, forward, back, |key| key >= low);
+    }
+}
+
+/// What lies in the store below, beside some of the buffer's keys.
+const STORED: [&str; 6] = ["", "a", "aa", "b", "key-five", "zz"];
+
+fn stored() -> impl DoubleEndedIterator<Item = (Bytes, Bytes)> {
+    let pair = |key: &'static str| (Bytes::from(key), Bytes::from("stored"));
+    STORED.into_iter().map(pair)
+}
+
+/// Checks the views `forward` and `back` of the buffer over the store against what the buffer holds.
+fn check_union(
+    own: &BTreeMap<&'static str, Entry>,
+    forward: impl Iterator<Item = (Bytes, Bytes)>,
+    back: impl Iterator<Item = (Bytes, Bytes)>,
+    within: impl Fn(&str) -> bool,
+) {
+    let mut merged: BTreeMap<_, _> = STORED
+        .into_iter()
+        .map(|key| (key, "stored".into()))
+        .collect();
+    for (key, entry) in own {
+        match entry.value() {
+            Some(value) => drop(merged.insert(*key, value.clone())),
+            None => drop(merged.remove(key)),
+        }
+    }
+    merged.retain(|key, _| within(key));
+    let expected: Vec<_> = merged
+        .iter()
+        .map(|(key, value)| (Bytes::from(*key), value.clone()))
+        .collect();
+    assert_eq!(forward.collect::<Vec<_>>(), expected, "union");
+    let mut back: Vec<_> = back.collect();
+    back.reverse();
+    assert_eq!(back, expected, "union from the back");
 }
 
 pub fn check_snapshot(view: &BufferSnapshot, expected: &BTreeMap<&'static str, Entry>) {
+    let all = || view.union::<&str, _>(.., stored());
+    check_union(
+        expected,
+        all(),
+        view.union_rev::<&str, _>(.., stored().rev()),
+        |_| true,
+    );
+    let mut back: Vec<_> = view.range("a".."z").rev().collect();
+    back.reverse();
+    assert_eq!(back, view.range("a".."z").collect::<Vec<_>>());
     let shown: Vec<_> = view.range::<&[u8]>(..).collect();
     let shown: Vec<_> = shown
         .iter()

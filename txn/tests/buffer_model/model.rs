@@ -234,12 +234,18 @@ impl Model {
         }
     }
 
-    /// Contents before the outermost open stage.
+    /// Values and tombstones before the outermost open stage.
     pub fn snapshot(&self) -> BTreeMap<&'static str, Entry> {
-        let mark = self
-            .stages
-            .first()
-            .map_or(self.log.len(), |stage| stage.mark);
+        let outermost = self.stages.first();
+        self.entries_at(outermost.map_or(self.log.len(), |stage| stage.mark))
+    }
+
+    /// Values and tombstones now.
+    pub fn entries(&self) -> BTreeMap<&'static str, Entry> {
+        self.entries_at(self.log.len())
+    }
+
+    fn entries_at(&self, mark: usize) -> BTreeMap<&'static str, Entry> {
         let held =
             |(index, key): (usize, &&'static str)| Some((*key, self.replay(index, mark)?.0?));
         KEYS.iter().enumerate().filter_map(held).collect()

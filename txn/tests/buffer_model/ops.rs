@@ -1,11 +1,12 @@
 //! Random operations.
 
 use super::model::{Content, KEYS};
+use super::pipelined::Op as PipelinedOp;
 use super::session::Op;
 use proptest::prelude::*;
 use untorn_txn::FlagOp;
 
-pub fn flag_ops() -> impl Strategy<Value = Vec<FlagOp>> {
+fn flag_ops() -> impl Strategy<Value = Vec<FlagOp>> {
     let check = prop_oneof![
         Just(FlagOp::SetNeedConstraintCheck),
         Just(FlagOp::ClearNeedConstraintCheck),
@@ -20,7 +21,7 @@ pub fn flag_ops() -> impl Strategy<Value = Vec<FlagOp>> {
     ]
 }
 
-pub fn content() -> impl Strategy<Value = Content> {
+fn content() -> impl Strategy<Value = Content> {
     prop_oneof![
         4 => (any::<u8>(), 0usize..40).prop_map(|(byte, length)| Content::Value(vec![byte; length])),
         2 => Just(Content::Tombstone),
@@ -28,9 +29,31 @@ pub fn content() -> impl Strategy<Value = Content> {
     ]
 }
 
+/// Some so long that the memory hook is told of them.
+fn any_content() -> impl Strategy<Value = Content> {
+    let long = (any::<u8>(), 3_000usize..6_000);
+    prop_oneof![
+        9 => content(),
+        1 => long.prop_map(|(byte, length)| Content::Value(vec![byte; length])),
+    ]
+}
+
+/// For a pipelined buffer.
+pub fn pipelined() -> impl Strategy<Value = PipelinedOp> {
+    prop_oneof![
+        16 => (0..KEYS.len(), content(), flag_ops())
+            .prop_map(|(key, content, ops)| PipelinedOp::Write { key, content, ops }),
+        2 => Just(PipelinedOp::Stage),
+        2 => Just(PipelinedOp::Release),
+        1 => Just(PipelinedOp::Cleanup),
+        1 => Just(PipelinedOp::Flush),
+    ]
+}
+
+/// For a buffer.
 pub fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        24 => (0..KEYS.len(), content(), flag_ops())
+        24 => (0..KEYS.len(), any_content(), flag_ops())
             .prop_map(|(key, content, ops)| Op::Write { key, content, ops }),
         6 => Just(Op::Stage),
         4 => (0usize..16).prop_map(|pick| Op::Release { pick }),
@@ -39,10 +62,13 @@ pub fn op() -> impl Strategy<Value = Op> {
         4 => Just(Op::Savepoint),
         5 => (0usize..24).prop_map(|pick| Op::RollBack { pick }),
         1 => (0usize..16).prop_map(|pick| Op::DropSavepoint { pick }),
-        1 => proptest::option::of(0usize..100).prop_map(Op::BufferLimit),
-        1 => proptest::option::of(0usize..50).prop_map(Op::EntryLimit),
+        1 => proptest::option::of(prop_oneof![0usize..100, 3_000usize..15_000]).prop_map(Op::BufferLimit),
+        1 => proptest::option::of(prop_oneof![0usize..50, 3_000usize..6_000]).prop_map(Op::EntryLimit),
         1 => prop_oneof![Just(2usize), Just(65_535)].prop_map(Op::KeyLimit),
         1 => Just(Op::Snapshot),
+        1 => Just(Op::SnapshotNow),
+        1 => any::<bool>().prop_map(|panics| Op::Hook { panics }),
+        1 => prop_oneof![1 => Just(Op::ClearHook), 2 => Just(Op::Compact)],
         1 => prop_oneof![6 => Just(Op::Stage), 1 => Just(Op::Reset)],
     ]
 }

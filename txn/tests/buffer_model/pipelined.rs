@@ -3,8 +3,6 @@
 use super::check::same_error;
 use super::flushed::Flushed;
 use super::model::{Content, KEYS, Model};
-use super::ops::{content, flag_ops};
-use proptest::prelude::*;
 use std::collections::BTreeMap;
 use untorn_txn::buffer::{PipelinedBuffer, Stage};
 use untorn_txn::{Entry, Error, FlagOp};
@@ -14,7 +12,7 @@ const MIN_BYTES: usize = 24;
 const FORCE_BYTES: usize = 60;
 
 #[derive(Debug, Clone)]
-enum Op {
+pub enum Op {
     Write {
         key: usize,
         content: Content,
@@ -24,17 +22,6 @@ enum Op {
     Release,
     Cleanup,
     Flush,
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    prop_oneof![
-        16 => (0..KEYS.len(), content(), flag_ops())
-            .prop_map(|(key, content, ops)| Op::Write { key, content, ops }),
-        2 => Just(Op::Stage),
-        2 => Just(Op::Release),
-        1 => Just(Op::Cleanup),
-        1 => Just(Op::Flush),
-    ]
 }
 
 /// The active part, and what the generations before it left.
@@ -131,7 +118,11 @@ impl Parts {
     }
 }
 
-fn run(ops: Vec<Op>, limit: Option<usize>) {
+/// Does the operations; `limit` is that of the whole buffer.
+///
+/// # Panics
+/// Where buffer and model differ.
+pub fn run(ops: Vec<Op>, limit: Option<usize>) {
     let target = Flushed::default();
     let limit = limit.unwrap_or(usize::MAX);
     let buffer = PipelinedBuffer::builder()
@@ -188,16 +179,4 @@ fn run(ops: Vec<Op>, limit: Option<usize>) {
         .map(|(number, _)| number)
         .collect();
     assert_eq!(numbers, (1..=buffer.generations()).collect::<Vec<_>>());
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn a_pipelined_buffer_does_what_its_parts_do(
-        ops in proptest::collection::vec(op(), 1..60),
-        limit in proptest::option::of(20usize..300),
-    ) {
-        run(ops, limit);
-    }
 }
