@@ -272,6 +272,9 @@ fn buffer_handles_and_iterators_go_to_other_threads() {
     everywhere(&buffer);
     everywhere(&buffer.snapshot());
     sendable(&buffer.stage());
+    everywhere(&buffer.savepoint());
+    sendable(&buffer.history("k"));
+    sendable(&buffer.union_rev::<&[u8], _>(.., Vec::new()));
     sendable(&buffer.range::<&[u8]>(..));
     sendable(&buffer.range_with_flags::<&[u8]>(..));
     sendable(&buffer.snapshot().range::<&[u8]>(..));

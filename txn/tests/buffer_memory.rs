@@ -61,6 +61,27 @@ fn compacting_spares_what_stages_savepoints_and_snapshots_need() {
 }
 
 #[test]
+fn a_hot_key_keeps_one_version_and_one_more_for_each_stage_savepoint_and_snapshot() {
+    let buffer = MemBuffer::new();
+    let overwrite = || (0..1000).for_each(|_| buffer.set("hot", [0; 1000]).unwrap());
+    let kept = || buffer.memory().superseded / 1000;
+    overwrite();
+    assert_eq!(kept(), 0);
+    let savepoint = buffer.savepoint();
+    overwrite();
+    let stage = buffer.stage();
+    overwrite();
+    let snapshot = buffer.snapshot_now();
+    overwrite();
+    assert_eq!(kept(), 3);
+    drop(snapshot);
+    stage.release().unwrap();
+    drop(savepoint);
+    overwrite();
+    assert_eq!(kept(), 0);
+}
+
+#[test]
 fn the_hook_is_told_of_growth_by_blocks_and_of_shrinkage_by_the_next_operation() {
     let buffer = MemBuffer::new();
     let told = noting(&buffer);
@@ -122,7 +143,9 @@ fn the_hook_may_use_the_buffer_and_is_not_called_by_its_own_writes() {
     assert_eq!(calls.load(Ordering::Relaxed), 1);
     buffer.set("l", [0; 10_000]).unwrap();
     assert_eq!(calls.load(Ordering::Relaxed), 2);
+    assert!(buffer.has_memory_hook());
     buffer.clear_memory_hook();
+    assert!(!buffer.has_memory_hook());
     buffer.set("m", [0; 10_000]).unwrap();
     assert_eq!(calls.load(Ordering::Relaxed), 2);
 }

@@ -258,3 +258,54 @@ fn s8_scans_during_inserts_are_ordered_and_show_every_settled_key_once() {
         }
     });
 }
+
+#[test]
+fn no_scan_shows_an_older_value_than_was_returned_before() {
+    let seed = seed("scans");
+    const KEYS: usize = 40;
+    const ROUNDS: u32 = 150;
+    let keys = shuffled_keys(KEYS, &mut rng(seed, 0));
+    let buffer = MemBuffer::new();
+    let write = |round: u32| {
+        for key in &keys {
+            buffer.set(key, round.to_be_bytes()).unwrap();
+        }
+    };
+    write(0);
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let _done = Done(&done);
+            (1..ROUNDS).for_each(write);
+        });
+        for reader in 1..3 {
+            let (buffer, done, keys) = (&buffer, &done, &keys);
+            scope.spawn(move || {
+                let mut rng = rng(seed, reader);
+                let mut newest = std::collections::BTreeMap::new();
+                let mut shown = |key: &[u8], entry: &Entry| {
+                    let value = entry.value().unwrap()[..].try_into().unwrap();
+                    let round = u32::from_be_bytes(value);
+                    let before = newest.insert(key.to_vec(), round).unwrap_or(0);
+                    assert!(before <= round, "round {round} after {before}");
+                };
+                while !done.load(SeqCst) {
+                    let mut scan = buffer.range::<&[u8]>(..);
+                    for n in 0..KEYS {
+                        let from_front = rng.random_bool(0.5);
+                        let step = if from_front {
+                            scan.next()
+                        } else {
+                            scan.next_back()
+                        };
+                        let (key, entry) = step.expect("every key is there for the whole scan");
+                        shown(&key, &entry);
+                        shown(keys[n].as_bytes(), &buffer.get(&keys[n]).unwrap());
+                    }
+                    assert!(scan.next().is_none());
+                }
+            });
+        }
+    });
+    exact_at_rest(&buffer);
+}

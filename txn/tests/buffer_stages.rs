@@ -289,6 +289,28 @@ fn persistent_flags_survive_and_keep_the_key_alive() {
     assert_eq!(keys(&buffer), ["key"]);
 }
 
+/// From no flags and from all of them.
+#[test]
+fn a_rollback_leaves_of_each_flag_operation_what_it_did_to_persistent_flags() {
+    for op in FlagOp::ALL {
+        for before in [KeyFlags::empty(), KeyFlags::all()] {
+            let buffer = MemBuffer::new();
+            let set_all = FlagOp::ALL.iter().filter(|op| !op.effect().0.is_empty());
+            let ops: Vec<_> = set_all.copied().filter(|_| !before.is_empty()).collect();
+            buffer.set_with_flags("k", "v", &ops).unwrap();
+            let before = buffer.get_flags("k").unwrap();
+            let stage = buffer.stage();
+            buffer.update_flags("k", [op]).unwrap();
+            let after = buffer.get_flags("k").unwrap();
+            assert_eq!(after, op.apply(before));
+            stage.cleanup().unwrap();
+            let persistent = KeyFlags::PERSISTENT;
+            let left = (before - persistent) | (after & persistent);
+            assert_eq!(buffer.get_flags("k"), Some(left), "{op:?} on {before:?}");
+        }
+    }
+}
+
 #[test]
 fn a_persistent_flag_that_was_cleared_again_keeps_nothing_alive() {
     let buffer = MemBuffer::new();

@@ -124,6 +124,11 @@ impl MemBuffer {
         drop(replaced);
     }
 
+    /// Whether a hook is set.
+    pub fn has_memory_hook(&self) -> bool {
+        self.made().is_some_and(|inner| inner.hook.is_set())
+    }
+
     /// Takes the hook away.
     pub fn clear_memory_hook(&self) {
         if let Some(hook) = self.made().and_then(|inner| inner.hook.0.get()) {

@@ -74,6 +74,7 @@
 //! | `snapshot`, `snapshot_now` | every key at one instant, for ever | O(1); a step or get like those of the buffer |
 //! | `reset`, `set_..._limit`, `open_stages` | linearizable | waits for the writes under way |
 //! | `limits` | linearizable | waits for a stage operation under way |
+//! | `has_memory_hook` | linearizable | never waits |
 //! | `set_memory_hook`, `clear_memory_hook` | the swap is one instant; a hook that runs runs on | a walk over the buffer with the writers shut out; taking it away, nothing |
 //!
 //! # Limits
@@ -107,12 +108,14 @@
 //! | `UnionStore`, `NewUnionIter` | [`union`](MemBuffer::union), [`union_rev`](MemBuffer::union_rev) | |
 //! | `Len`, `Size` | [`len`](MemBuffer::len), [`size`](MemBuffer::size), [`stats`](MemBuffer::stats) | `size` counts current values only |
 //! | `Dirty` | [`is_dirty`](MemBuffer::is_dirty) | an outermost release dirties only if a value or tombstone of it is left |
-//! | `Mem`, `SetMemoryFootprintChangeHook` | [`memory`](MemBuffer::memory), [`set_memory_hook`](MemBuffer::set_memory_hook) | by kind, 0 for a buffer never written; the hook is called with no lock held, told of shrinkage too, may be set at any time, may panic |
+//! | `Mem`, `SetMemoryFootprintChangeHook`, `MemHookSet` | [`memory`](MemBuffer::memory), [`set_memory_hook`](MemBuffer::set_memory_hook), [`has_memory_hook`](MemBuffer::has_memory_hook) | by kind, 0 for a buffer never written; the hook is called with no lock held, told of shrinkage too, may be set at any time, may panic |
 //! | `SetEntrySizeLimit` | [`set_entry_limit`](MemBuffer::set_entry_limit), [`set_buffer_limit`](MemBuffer::set_buffer_limit) | strict, before the write; what does not grow its key passes |
 //! | `Reset`, `DiscardValues` | [`reset`](MemBuffer::reset) | open stages and iterators stay safe |
 //! | `RLock`, `RUnlock`, `SetSkipMutex` | none | nothing to lock |
+//! | `RemoveFromBuffer` | none | there for tests alone, and without a trace in stages; a rollback takes a key out |
+//! | `GetLocal`, `GetMemDB` | [`get`](MemBuffer::get) | here all is local |
 //! | `NEED_CONSTRAINT_CHECK` cleared by a write | the clear goes with the write that made it | there the older write, restored, has lost its check |
-//! | `PipelinedMemDB` | [`PipelinedBuffer`] | from any thread; a flush is begun by the write that makes it due; where the next one is due while one is under way, a write waits; an error of the target comes out of the write that would begin the next flush |
+//! | `PipelinedMemDB`, `Flush`, `FlushWait` | [`PipelinedBuffer`], its [`flush`](PipelinedBuffer::flush), [`flush_wait`](PipelinedBuffer::flush_wait) | from any thread; a flush is begun by the write that makes it due; where the next one is due while one is under way, a write waits; an error of the target comes out of the write that would begin the next flush |
 
 mod builder;
 mod entry;
