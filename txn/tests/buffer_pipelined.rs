@@ -322,3 +322,23 @@ fn what_was_settled_is_found_by_every_reader_while_parts_come_and_go() {
         "each write is in one generation"
     );
 }
+
+#[test]
+fn by_default_a_part_is_flushed_at_ten_thousand_keys_of_sixteen_mebibytes() {
+    const KEYS: u32 = 10_000;
+    // With a key of four bytes each, so that the last one passes both.
+    let value = vec![7; (16 << 20) / KEYS as usize - 3];
+    let buffer = PipelinedBuffer::builder().build(Flushed::default());
+    let writes = buffer.blocking();
+    for key in 1..KEYS {
+        writes.set(key.to_be_bytes(), &value).unwrap();
+    }
+    writes.set(1_u32.to_be_bytes(), vec![8; 17 << 20]).unwrap();
+    assert_eq!(buffer.generations(), 0, "a key too few");
+    writes.set(1_u32.to_be_bytes(), "small").unwrap();
+    writes.set(KEYS.to_be_bytes(), "small").unwrap();
+    assert_eq!(buffer.generations(), 0, "bytes too few: {}", buffer.size());
+    writes.set(1_u32.to_be_bytes(), &value).unwrap();
+    writes.set(KEYS.to_be_bytes(), &value).unwrap();
+    assert_eq!(buffer.generations(), 1, "{}", buffer.size());
+}
