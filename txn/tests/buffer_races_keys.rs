@@ -291,7 +291,7 @@ fn no_scan_shows_an_older_value_than_was_returned_before() {
                 };
                 while !done.load(SeqCst) {
                     let mut scan = buffer.range::<&[u8]>(..);
-                    for n in 0..KEYS {
+                    for asked in keys {
                         let from_front = rng.random_bool(0.5);
                         let step = if from_front {
                             scan.next()
@@ -300,7 +300,7 @@ fn no_scan_shows_an_older_value_than_was_returned_before() {
                         };
                         let (key, entry) = step.expect("every key is there for the whole scan");
                         shown(&key, &entry);
-                        shown(keys[n].as_bytes(), &buffer.get(&keys[n]).unwrap());
+                        shown(asked.as_bytes(), &buffer.get(asked).unwrap());
                     }
                     assert!(scan.next().is_none());
                 }

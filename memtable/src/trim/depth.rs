@@ -62,7 +62,7 @@ impl Depth {
 fn draw() -> usize {
     const GOLDEN: u32 = 0x9e37_79b9;
     sync::thread_local! {
-        static DRAWN: Cell<u32> = Cell::new(0);
+        static DRAWN: Cell<u32> = Cell::default();
     }
     let drawn = DRAWN.try_with(|drawn| {
         drawn.set(drawn.get().wrapping_add(GOLDEN));
