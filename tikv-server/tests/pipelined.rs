@@ -8,11 +8,13 @@ use untorn_tikv_server::{Cluster, Fault};
 use untorn_txn::lock::Wait;
 use untorn_txn::store::tikv::{TikvOptions, TikvStore};
 use untorn_txn::{
-    BeginOptions, Db, Error, LockOptions, OnDrop, PipelinedOptions, PipelinedTransaction, TxnState,
+    BeginOptions, CommitOptions, Db, Error, LockOptions, OnDrop, PipelinedOptions,
+    PipelinedTransaction, TxnState,
 };
 
 /// More than anything here should take.
 const IN_TIME: Duration = Duration::from_secs(30);
+const BRIEFLY: Duration = Duration::from_millis(50);
 
 fn opened(stores: usize) -> (Cluster, Arc<TikvStore>, Db) {
     let cluster = Cluster::start(stores as _).unwrap();
@@ -154,28 +156,37 @@ fn requests_and_answers_that_get_lost_or_come_twice_change_nothing() {
 }
 
 #[test]
-fn a_rollback_ends_a_flush_that_waits_for_a_lock() {
+fn a_rollback_and_a_deadline_end_a_flush_that_waits_for_a_lock() {
     let (cluster, store, db) = opened(1);
     let holder = db.blocking().begin(BeginOptions::default()).unwrap();
     let held = holder
         .blocking()
         .lock_keys([key(1)], LockOptions::default());
     held.unwrap();
-    let options = PipelinedOptions {
-        min_keys: 2,
-        min_bytes: 1,
-        lock_wait: Wait::Forever,
-        ..PipelinedOptions::default()
-    };
-    let txn = db.blocking().begin_pipelined(options).unwrap();
-    txn.blocking().put(key(0), "v").unwrap();
-    txn.blocking().put(key(1), "v").unwrap();
-    // What is not in anybody's way is put down, and is taken back with the rest.
-    while cluster.locks().len() < 2 {
-        thread::yield_now();
+    for has_deadline in [false, true] {
+        let options = PipelinedOptions {
+            min_keys: 2,
+            min_bytes: 1,
+            lock_wait: Wait::Forever,
+            ..PipelinedOptions::default()
+        };
+        let txn = db.blocking().begin_pipelined(options).unwrap();
+        txn.blocking().put(key(0), "v").unwrap();
+        txn.blocking().put(key(1), "v").unwrap();
+        // What is not in anybody's way is put down, and is taken back with the rest.
+        while cluster.locks().len() < 2 {
+            thread::yield_now();
+        }
+        if has_deadline {
+            let soon = CommitOptions::default().deadline(Instant::now() + BRIEFLY);
+            let failed = txn.blocking().commit_with(soon);
+            assert!(matches!(failed, Err(Error::DeadlineExceeded)), "{failed:?}");
+        } else {
+            txn.blocking().rollback().unwrap();
+        }
+        assert_eq!(txn.state(), TxnState::RolledBack);
+        assert_eq!(cluster.locks().len(), 1, "the holder's");
     }
-    txn.blocking().rollback().unwrap();
-    assert_eq!(txn.state(), TxnState::RolledBack);
     holder.blocking().rollback().unwrap();
     no_lock_is_left(&cluster, &store);
     assert_eq!(newest(&cluster, 2), [None, None]);

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use txn_held_store::HeldStore;
 use untorn_txn::lock::Wait;
-use untorn_txn::{BeginOptions, Db, Error, LockOptions, OnDrop};
+use untorn_txn::{BeginOptions, Db, Error, LockOptions, OnDrop, PipelinedOptions};
 
 /// Adds counters up.
 #[derive(Default)]
@@ -124,4 +124,26 @@ fn reads_are_counted_by_whether_they_were_kept() {
         txn.blocking().batch_get(["a", "b", "c"]).unwrap();
     });
     assert_eq!((sums.of("reads_kept"), sums.of("reads_asked")), (2, 3));
+}
+
+/// Flushes have threads of their own, so the recorder is that of the process.
+#[test]
+fn each_flush_is_counted_and_each_that_fails() {
+    let sums = Arc::new(Sums::default());
+    metrics::set_global_recorder(Arc::clone(&sums)).unwrap();
+    let db = Db::in_memory();
+    let options = PipelinedOptions {
+        on_drop: OnDrop::Silent,
+        ..PipelinedOptions::default()
+    };
+    let txn = db.blocking().begin_pipelined(options.clone()).unwrap();
+    for value in ["1", "2"] {
+        txn.blocking().put("k", value).unwrap();
+        txn.blocking().flush().unwrap();
+    }
+    txn.blocking().commit().unwrap();
+    let txn = db.blocking().begin_pipelined(options).unwrap();
+    txn.blocking().insert("k", "3").unwrap();
+    assert!(txn.blocking().commit().is_err());
+    assert_eq!((sums.of("flushed"), sums.of("flushes_failed")), (2, 1));
 }

@@ -441,6 +441,30 @@ fn a_rollback_and_a_drop_end_a_flush_that_waits() {
 }
 
 #[test]
+fn a_deadline_ends_a_commit_whose_flush_waits() {
+    let (store, db) = opened();
+    let holder = db.blocking().begin(BeginOptions::default()).unwrap();
+    holder
+        .blocking()
+        .lock_keys(["k"], LockOptions::default())
+        .unwrap();
+    let options = PipelinedOptions {
+        lock_wait: Wait::Forever,
+        ..flushes_at(1)
+    };
+    let txn = db.blocking().begin_pipelined(options).unwrap();
+    txn.blocking().put("k", "mine").unwrap();
+    let soon = Instant::now() + Duration::from_millis(50);
+    let options = CommitOptions::default().deadline(soon);
+    let failed = txn.blocking().commit_with(options);
+    assert!(matches!(failed, Err(Error::DeadlineExceeded)), "{failed:?}");
+    assert_eq!(txn.state(), TxnState::RolledBack);
+    assert!(store.locks().waiting().is_empty());
+    holder.blocking().rollback().unwrap();
+    nothing_is_left(&store);
+}
+
+#[test]
 fn a_commit_waits_for_the_lock_that_its_flush_waits_for() {
     let (store, db) = opened();
     let holder = db.blocking().begin(BeginOptions::default()).unwrap();

@@ -285,3 +285,23 @@ fn a_decision_that_nobody_answers_is_undetermined_and_its_outcome_may_be_asked()
         agree(&**store.inner(), &db, &[each]);
     }
 }
+
+/// Rule 50: what was flushed is locked, also while nothing is sent.
+#[test]
+fn signs_of_life_are_given_from_the_first_flush_on() {
+    let (store, db) = faulty(MemStore::new(), FaultPlan::new(1));
+    (0..3).for_each(|_| store.inject(Request::Heartbeat, Fault::Delay));
+    let options = PipelinedOptions {
+        lock_ttl: Duration::from_millis(20),
+        ..options()
+    };
+    let txn = db.blocking().begin_pipelined(options).unwrap();
+    txn.blocking().put("k", "v").unwrap();
+    txn.blocking().flush().unwrap();
+    let until = Instant::now() + Duration::from_secs(60);
+    while store.happened(Fault::Delay) < 3 {
+        assert!(Instant::now() < until, "no heartbeat");
+        thread::yield_now();
+    }
+    txn.blocking().commit().unwrap();
+}

@@ -268,7 +268,7 @@ pub struct CommitInfo {
     pub start_ts: Timestamp,
     /// When its writes became visible; `None` where there was nothing to write.
     pub commit_ts: Option<Timestamp>,
-    /// Number of mutations.
+    /// Number of mutations; over all generations, where a key counts again in each that wrote it.
     pub keys: usize,
     /// Length of their keys and values.
     pub bytes: usize,

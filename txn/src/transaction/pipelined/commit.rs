@@ -35,6 +35,8 @@ impl Core {
                 return Ok(info);
             }
             (Err(error), primary) => {
+                // Where the deadline has passed a flush may wait for a lock still.
+                self.store().stop_locking(self.start_ts);
                 let primary = primary.cloned().unwrap_or_default();
                 self.take_back(error, &primary, false).await
             }

@@ -122,20 +122,20 @@ impl Target {
             ttl: self.lock_ttl,
             ..Prewrite::new(mutations)
         };
+        if prewrite.leaves_something() {
+            let primary = self.sent.primary.get_or_init(|| prewrite.primary.clone());
+            prewrite.primary = primary.clone();
+        }
         self.of_open(|core| {
             core.check_alive()?;
-            if prewrite.leaves_something() && self.sent.primary.get().is_none() {
-                core.register.settle_primary(&prewrite.primary);
+            if let Some(primary) = self.sent.primary.get() {
+                core.register.settle_primary(primary);
             }
             if core.register.starts_to_beat() {
                 core.start_to_beat();
             }
             Ok(())
         })?;
-        if prewrite.leaves_something() {
-            let primary = self.sent.primary.get_or_init(|| prewrite.primary.clone());
-            prewrite.primary = primary.clone();
-        }
         let request = Flush::new(number, prewrite);
         let mut pause = FIRST_PAUSE;
         for _ in 1..ATTEMPTS {
