@@ -107,7 +107,8 @@ pub enum Error {
     Deadlock {
         /// The circle, this transaction's edge first.
         cycle: Vec<WaitEdge>,
-        /// This call asked for the circle's key, so its statement may run again in the transaction.
+        /// This call asked for the circle's key, so its statement may run again in the transaction. Not so for a commit, which has
+        /// rolled back.
         retryable: bool,
     },
     /// The wait budget ended before the lock was granted.
@@ -236,6 +237,17 @@ impl Error {
                     ..
                 }
         )
+    }
+
+    /// An error of a lock call in terms of a commit: no statement is left that could run again.
+    pub(crate) fn of_a_commit(self) -> Self {
+        match self {
+            Error::Deadlock { cycle, .. } => Error::Deadlock {
+                cycle,
+                retryable: false,
+            },
+            other => other,
+        }
     }
 
     /// That a lock is not to be had at once, in terms of a call with a budget for waiting, which is used up: a timeout.

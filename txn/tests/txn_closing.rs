@@ -72,6 +72,7 @@ fn of_a_commit_and_a_rollback_that_race_exactly_one_wins() {
     }
 }
 
+/// Rules 21 and 22.
 #[test]
 fn a_closed_transaction_refuses_everything_but_looking_at_its_buffer() {
     let (store, db) = in_memory();
@@ -79,6 +80,9 @@ fn a_closed_transaction_refuses_everything_but_looking_at_its_buffer() {
         let txn = begin(&db);
         txn.put("k", "value").unwrap();
         lock(&txn, &["l"]).unwrap();
+        let view = txn.statement_view().unwrap();
+        let mut range = txn.blocking().range::<&str>(..);
+        range.next().unwrap().unwrap();
         let state = if commit {
             txn.blocking().commit().unwrap();
             TxnState::Committed
@@ -92,6 +96,10 @@ fn a_closed_transaction_refuses_everything_but_looking_at_its_buffer() {
         assert_eq!(closed_as(txn.buffer().set("k", "late")), state);
         assert_eq!(closed_as(txn.stage()), state);
         assert_eq!(closed_as(txn.blocking().get("k")), state);
+        assert_eq!(closed_as(txn.blocking().batch_get(["k"])), state);
+        assert_eq!(closed_as(view.get_blocking("k")), state);
+        assert_eq!(closed_as(range.next().unwrap()), state);
+        assert_eq!(closed_as(txn.savepoint()), state);
         assert_eq!(closed_as(txn.blocking().get_for_update("k")), state);
         assert_eq!(closed_as(lock(&txn, &["m"])), state);
         assert_eq!(closed_as(txn.blocking().commit()), state);

@@ -77,7 +77,7 @@ fn a_locked_write_does_not_conflict_with_a_commit_before_the_lock() {
     assert_eq!(newest(&db, "k").as_deref(), Some(&b"on top"[..]));
 }
 
-/// Rule 38.
+/// Rules 27 and 38.
 #[test]
 fn a_lock_at_a_timestamp_conflicts_with_a_later_commit_and_gives_the_lock_back() {
     let db = Db::in_memory();

@@ -1,10 +1,11 @@
-//! Deadlocks of transactions: who is the victim, and which of its calls fail (rule 42, S29).
+//! Deadlocks of transactions: who is the victim, which of its calls fail, and what it may do then (rules 41 and 42, S29).
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 use std::thread;
 use untorn_txn::lock::Wait;
-use untorn_txn::{BeginOptions, Db, Error, LockOptions, MemStore, OnDrop, Transaction};
+use untorn_txn::store::faults::{Fault, FaultPlan, FaultyStore, Request};
+use untorn_txn::{BeginOptions, Db, Error, LockOptions, MemStore, OnDrop, Transaction, TxnState};
 
 fn in_memory() -> (Arc<MemStore>, Db) {
     let store = Arc::new(MemStore::new());
@@ -23,12 +24,15 @@ fn holding(db: &Db, key: &str) -> Transaction {
     txn
 }
 
-fn lock(txn: &Transaction, key: &str) -> Result<(), Error> {
-    let options = LockOptions {
+fn forever() -> LockOptions {
+    LockOptions {
         wait: Some(Wait::Forever),
         ..LockOptions::default()
-    };
-    txn.blocking().lock_keys([key], options).map(drop)
+    }
+}
+
+fn lock(txn: &Transaction, key: &str) -> Result<(), Error> {
+    txn.blocking().lock_keys([key], forever()).map(drop)
 }
 
 fn come_to_wait(store: &MemStore, count: usize) {
@@ -106,13 +110,7 @@ fn siblings_that_hold_and_wait_for_each_others_keys_are_no_deadlock() {
     thread::scope(|scope| {
         let calls = [["a", "m"], ["m", "z"], ["a", "z"]].map(|keys| {
             let txn = &txn;
-            scope.spawn(move || {
-                let forever = LockOptions {
-                    wait: Some(Wait::Forever),
-                    ..LockOptions::default()
-                };
-                txn.blocking().lock_keys(keys, forever)
-            })
+            scope.spawn(move || txn.blocking().lock_keys(keys, forever()))
         });
         come_to_wait(&store, 1);
         // A deadlock beside it is found meanwhile: the search has met the siblings' edges too.
@@ -131,4 +129,44 @@ fn siblings_that_hold_and_wait_for_each_others_keys_are_no_deadlock() {
     });
     assert_eq!(txn.held_locks(), 4);
     assert_eq!(store.locks().stats().deadlocks, 1);
+}
+
+/// Rule 41: the store takes its time with what the victim gives back.
+#[test]
+fn a_victim_is_told_once_what_it_gives_back_is_given_back() {
+    let inner = Arc::new(MemStore::new());
+    let store = Arc::new(FaultyStore::new(inner.clone(), FaultPlan::new(1)));
+    let db = Db::new(store.clone());
+    let (elder, younger) = (holding(&db, "a"), holding(&db, "b"));
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| lock(&elder, "b"));
+        come_to_wait(&inner, 1);
+        store.inject(Request::Unlock, Fault::Delay);
+        let failed = younger.blocking().lock_keys(["0", "1", "a"], forever());
+        assert!(matches!(failed, Err(Error::Deadlock { .. })), "{failed:?}");
+        assert_eq!(store.happened(Fault::Delay), 1);
+        // "0" and "1" are not held any more; "b" is, which another call had locked.
+        assert_eq!((inner.locks().len(), younger.held_locks()), (2, 1));
+        younger.blocking().rollback().unwrap();
+        waits.join().unwrap().unwrap();
+    });
+}
+
+/// Rule 41: a commit has rolled back, so nothing can run again in its transaction.
+#[test]
+fn a_commit_that_is_the_victim_has_no_statement_to_run_again() {
+    let (store, db) = in_memory();
+    let (elder, younger) = (holding(&db, "a"), holding(&db, "b"));
+    younger.put("a", "v").unwrap();
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| lock(&elder, "b"));
+        come_to_wait(&store, 1);
+        let failed = younger.blocking().commit();
+        let Err(error @ Error::Deadlock { retryable, .. }) = &failed else {
+            panic!("{failed:?}");
+        };
+        assert!(!retryable && error.is_retryable());
+        assert_eq!(younger.state(), TxnState::RolledBack);
+        waits.join().unwrap().unwrap();
+    });
 }

@@ -161,6 +161,7 @@ fn a_locked_flag_is_only_the_image_of_a_lock() {
     buffer.update_flags("there", [FlagOp::ClearLocked]).unwrap();
     buffer.update_flags("free", [FlagOp::SetLocked]).unwrap();
     assert_eq!(txn.held_locks(), 1);
+    assert!(matches!(buffer.reset(), Err(Error::OptionConflict { .. })));
     put(&db, "free", "x");
     // Set by hand it is checked like a write that was never locked.
     let failed = commit(&txn);

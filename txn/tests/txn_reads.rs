@@ -3,7 +3,10 @@
 
 use bytes::Bytes;
 use std::ops::Bound;
-use untorn_txn::{BeginOptions, Db, Error, Transaction, TxnState};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use untorn_txn::transaction::Range;
+use untorn_txn::{BeginOptions, CommitInfo, Db, Entry, Error, Transaction, TxnState};
 
 fn begin(db: &Db) -> Transaction {
     db.blocking()
@@ -70,6 +73,7 @@ fn a_snapshot_does_not_see_later_commits() {
     assert_eq!(pairs(new.blocking().range::<&str>(..)), ["a=5", "new=x"]);
 }
 
+/// Rule 27.
 #[test]
 fn a_plain_read_of_a_locked_key_stays_in_the_snapshot_and_a_locking_read_does_not() {
     let db = Db::in_memory();
@@ -117,6 +121,7 @@ fn a_range_merges_the_buffer_over_the_store_in_both_directions() {
     assert_eq!(pairs(txn.blocking().range("b".."b")), [""; 0]);
 }
 
+/// Rule 28.
 #[test]
 fn a_range_is_asked_anew_for_each_item() {
     let db = Db::in_memory();
@@ -204,4 +209,66 @@ fn keys_with_zero_bytes_are_told_apart_in_every_version() {
         .map(|item| item.unwrap().0)
         .collect();
     assert_eq!(found, keys);
+}
+
+/// Rule 28: the direction is chosen before the first step.
+#[test]
+fn a_range_that_has_begun_is_not_turned_round() {
+    let db = Db::in_memory();
+    fill(&db, &[("a", "1"), ("b", "2"), ("c", "3")]);
+    let txn = begin(&db);
+    let mut range = txn.range::<&str>(..).rev();
+    let next = |range: &mut Range| {
+        let item = block_on(range.next()).unwrap();
+        item.map(|(key, _)| String::from_utf8(key.to_vec()).unwrap())
+    };
+    assert_eq!(next(&mut range).as_deref(), Some("c"));
+    let mut range = range.rev();
+    assert_eq!(next(&mut range).as_deref(), Some("b"));
+    assert_eq!(next(&mut range).as_deref(), Some("a"));
+    assert_eq!(next(&mut range), None);
+}
+
+/// Rule 57: what is written here compiles.
+#[test]
+fn keys_go_in_as_anything_that_is_bytes_and_come_out_as_bytes() {
+    type Read<T> = Result<T, Error>;
+    let db = Db::in_memory();
+    let txn = begin(&db);
+    txn.put("a", String::from("1")).unwrap();
+    txn.put(String::from("b"), vec![b'2']).unwrap();
+    txn.put(vec![b'c'], b"3").unwrap();
+    txn.put(Bytes::from("d"), Bytes::from("4")).unwrap();
+    txn.put([b'e'], [b'5']).unwrap();
+    let calls = txn.blocking();
+    let got: Read<Option<Bytes>> = calls.get(String::from("a"));
+    assert_eq!(got.unwrap().unwrap(), "1");
+    let got: Read<Vec<Option<Bytes>>> = calls.batch_get([[b'b'], [b'c']]);
+    assert_eq!(got.unwrap().len(), 2);
+    let got: Read<Option<Bytes>> = calls.get_for_update(Bytes::from("d"));
+    assert_eq!(got.unwrap().unwrap(), "4");
+    let got: Read<Vec<Option<Bytes>>> = calls.batch_get_for_update(vec!["e"]);
+    assert_eq!(got.unwrap()[0].as_ref().unwrap(), "5");
+    let first: Option<Read<(Bytes, Bytes)>> = calls.range(b"a".to_vec()..).next();
+    assert_eq!(first.unwrap().unwrap().0, "a");
+    let held: Option<Entry> = txn.buffer().get(b"b".to_vec());
+    assert_eq!(held, Some(Entry::Value("2".into())));
+    let first: Option<(Bytes, Entry)> = txn.buffer().range::<&str>(..).next();
+    assert_eq!(first.unwrap().0, "a");
+    // The same names, async.
+    let of_another = begin(&db);
+    let got: Read<Option<Bytes>> = block_on(of_another.get("a"));
+    assert_eq!(got.unwrap(), None);
+    let rolled_back: Read<()> = block_on(of_another.rollback());
+    rolled_back.unwrap();
+    let info: Read<CommitInfo> = block_on(txn.commit());
+    assert_eq!(info.unwrap().keys, 5);
+}
+
+/// Every future here is ready at once.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("it has to wait"),
+    }
 }

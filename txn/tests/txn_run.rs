@@ -4,6 +4,8 @@
 use std::error::Error as StdError;
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
+use untorn_txn::store::faults::{Fault, FaultPlan, FaultyStore, Request};
 use untorn_txn::{
     BeginOptions, ConflictReason, Db, Error, MemStore, OnDrop, Transaction, TxnState,
 };
@@ -174,4 +176,27 @@ fn a_snapshot_stays_and_holds_back_what_it_shows() {
     store.collect();
     assert_eq!(store.stats().old_versions, 0);
     assert_eq!(store.stats().open, 0);
+}
+
+#[test]
+fn a_beginning_that_the_store_did_not_answer_is_tried_again() {
+    let store = Arc::new(FaultyStore::new(
+        Arc::new(MemStore::new()),
+        FaultPlan::new(1),
+    ));
+    let db = Db::new(store.clone());
+    for fault in [Fault::Error, Fault::LostRequest, Fault::Error] {
+        store.inject(Request::Begin, fault);
+    }
+    let run = db
+        .blocking()
+        .run(BeginOptions::default(), |txn| txn.put("k", "x"));
+    run.unwrap();
+    assert_eq!(store.happened(Fault::Error), 2);
+    db.blocking()
+        .close(Instant::now() + Duration::from_secs(20));
+    let closed = db
+        .blocking()
+        .run(BeginOptions::default(), |_| Ok::<_, Error>(()));
+    assert!(matches!(closed, Err(Error::DatabaseClosed)));
 }

@@ -267,6 +267,7 @@ fn a_failed_call_leaves_the_locks_of_earlier_calls_and_the_buffer_as_they_were()
     assert!(!flags.contains(KeyFlags::LOCKED));
 }
 
+/// C9.
 #[test]
 fn outcomes_come_in_the_order_given_with_duplicates_answered_each() {
     let (_, db) = in_memory();
@@ -378,7 +379,7 @@ fn locks_and_writes_of_the_same_keys_leave_both() {
     assert!(store.locks().is_empty());
 }
 
-/// S29 through transactions.
+/// S29 through transactions; rule 41: the statement may run again in this one.
 #[test]
 fn of_two_transactions_in_a_circle_the_younger_gets_the_deadlock_and_may_go_on() {
     let (store, db) = in_memory();
@@ -476,5 +477,44 @@ fn random_calls_of_siblings_and_rivals_leave_register_flags_and_lock_table_in_ag
             txn.blocking().commit().unwrap();
         }
         assert!(store.locks().is_empty(), "seed {seed}");
+    }
+}
+
+/// Rule 33: nothing of a call shows before its last answer, and all of it shows once it has returned; a future that is
+/// dropped in between leaves no flag.
+#[test]
+fn the_flags_of_a_call_appear_after_its_last_answer_or_not_at_all() {
+    for is_dropped in [false, true] {
+        let (store, db) = held_store();
+        let txn = begin_with_primary(&db);
+        store.hold("c");
+        let mut context = Context::from_waker(Waker::noop());
+        {
+            let options = || LockOptions {
+                check_existence: true,
+                ..LockOptions::default()
+            };
+            let mut call = pin!(txn.lock_keys(["a", "b", "c", "d"], options()));
+            for _ in 0..3 {
+                assert!(call.as_mut().poll(&mut context).is_pending());
+            }
+            assert_eq!(held_by(&store.inner, &txn), ["0", "a", "b"]);
+            assert_eq!((locked_flags(&txn), txn.len()), (vec!["0".to_owned()], 1));
+            if !is_dropped {
+                store.answer("c", Ok(()));
+                assert!(call.as_mut().poll(&mut context).is_ready());
+            }
+        }
+        if is_dropped {
+            assert_eq!((locked_flags(&txn), txn.len()), (vec!["0".to_owned()], 1));
+            assert_eq!(held_by(&store.inner, &txn), ["0"]);
+        } else {
+            assert_eq!(locked_flags(&txn), ["0", "a", "b", "c", "d"]);
+            for key in ["a", "b", "c", "d"] {
+                let flags = txn.buffer().get_flags(key).unwrap();
+                assert!(!flags.contains(KeyFlags::LOCKED_VALUE_EXISTS));
+            }
+        }
+        txn.blocking().rollback().unwrap();
     }
 }

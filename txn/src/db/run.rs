@@ -42,8 +42,8 @@ impl Cause for Box<dyn std::error::Error> {
 }
 
 impl Db {
-    /// Runs `body` in a transaction and commits, unless the body has ended it. If either fails with an error that is
-    /// [retryable](Error::is_retryable), it is run again in a new transaction, up to ten times with growing pauses.
+    /// Runs `body` in a transaction and commits, unless the body has ended it. If the beginning, the body or the commit fails with
+    /// an error that is [retryable](Error::is_retryable), it is run again in a new transaction, up to ten times with growing pauses.
     ///
     /// Any other failure, and a panic, rolls back.
     ///
@@ -58,20 +58,10 @@ impl Db {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let txn = self.begin(options.clone()).await?;
-            let span = tracing::debug_span!("attempt", number = attempt, start_ts = txn.start_ts());
-            let failed = match body(txn.clone()).instrument(span).await {
-                Err(error) => error,
-                Ok(value) if txn.state() != TxnState::Open => return Ok(value),
-                Ok(value) => match txn.commit().await {
-                    Ok(_) => return Ok(value),
-                    Err(error) => error.into(),
-                },
+            let failed = match self.attempt(attempt, &options, &mut body).await {
+                Ok(value) => return Ok(value),
+                Err(failed) => failed,
             };
-            if txn.state() == TxnState::Open {
-                // It may have been ended by a clone that the body left behind: then there is nothing to do.
-                drop(txn.rollback().await);
-            }
             let again = failed.cause().is_some_and(Error::is_retryable);
             if !again || attempt >= ATTEMPTS {
                 return Err(failed);
@@ -83,6 +73,29 @@ impl Db {
                 .sleep_until(Instant::now() + pause_after(attempt))
                 .await;
         }
+    }
+
+    async fn attempt<T, E: Cause, F: Future<Output = Result<T, E>>>(
+        &self,
+        number: u32,
+        options: &BeginOptions,
+        body: &mut impl FnMut(Transaction) -> F,
+    ) -> Result<T, E> {
+        let txn = self.begin(options.clone()).await?;
+        let span = tracing::debug_span!("attempt", number, start_ts = txn.start_ts());
+        let failed = match body(txn.clone()).instrument(span).await {
+            Err(error) => error,
+            Ok(value) if txn.state() != TxnState::Open => return Ok(value),
+            Ok(value) => match txn.commit().await {
+                Ok(_) => return Ok(value),
+                Err(error) => error.into(),
+            },
+        };
+        if txn.state() == TxnState::Open {
+            // It may have been ended by a clone that the body left behind: then there is nothing to do.
+            drop(txn.rollback().await);
+        }
+        Err(failed)
     }
 }
 

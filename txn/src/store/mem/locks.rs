@@ -351,7 +351,8 @@ impl Core {
                 false => error.after_waiting(began.elapsed()),
             });
             if let Some(acquire) = queued? {
-                self.wait(owner, &mutation.key, acquire).await?;
+                let waited = self.wait(owner, &mutation.key, acquire).await;
+                waited.map_err(Error::of_a_commit)?;
             }
         }
         Ok(())
