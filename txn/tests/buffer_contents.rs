@@ -52,6 +52,7 @@ fn an_empty_value_is_refused_and_changes_nothing() {
     assert!(!buffer.is_dirty());
 }
 
+/// Rule 5.
 #[test]
 fn empty_values_can_be_switched_on() {
     let buffer = MemBuffer::builder().empty_values(true).build();
@@ -108,6 +109,7 @@ fn size_counts_current_values_only() {
     assert_eq!((len, size), (1, 13));
 }
 
+/// Rule 6.
 #[test]
 fn a_value_write_keeps_the_flags_but_for_the_constraint_check() {
     let buffer = MemBuffer::new();
@@ -168,6 +170,7 @@ fn a_batch_finds_values_and_tombstones_and_nothing_else() {
     assert_eq!(found[&b"value"[..]], Entry::Value("v".into()));
 }
 
+/// Rule 1.
 #[test]
 fn clones_are_one_buffer() {
     let buffer = MemBuffer::new();
@@ -204,6 +207,7 @@ fn a_write_without_stage_dirties_and_only_reset_cleans() {
     }
 }
 
+/// Rule 12.
 #[test]
 fn a_staged_write_dirties_when_its_outermost_stage_is_released() {
     let buffer = MemBuffer::new();
@@ -217,6 +221,7 @@ fn a_staged_write_dirties_when_its_outermost_stage_is_released() {
     assert!(buffer.is_dirty());
 }
 
+/// Rule 12.
 #[test]
 fn what_was_rolled_back_inside_does_not_dirty() {
     let buffer = MemBuffer::new();
@@ -230,6 +235,7 @@ fn what_was_rolled_back_inside_does_not_dirty() {
     assert_eq!(buffer.len(), 1);
 }
 
+/// Rule 12.
 #[test]
 fn a_persistent_flag_dirties_at_once_in_any_stage() {
     for op in [
@@ -264,6 +270,7 @@ fn reset_empties_and_keeps_the_limits() {
     assert!(buffer.set("l", "v").is_err());
 }
 
+/// Rule 1.
 #[test]
 fn buffer_handles_and_iterators_go_to_other_threads() {
     fn everywhere<T: Send + Sync + 'static>(_: &T) {}

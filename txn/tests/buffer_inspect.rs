@@ -24,6 +24,7 @@ fn pair(key: &str, entry: Entry) -> (String, Entry) {
     (key.to_owned(), entry)
 }
 
+/// Rule 16.
 #[test]
 fn a_key_that_nothing_can_return_to_has_one_version() {
     let buffer = MemBuffer::new();
@@ -34,6 +35,7 @@ fn a_key_that_nothing_can_return_to_has_one_version() {
     assert_eq!(contents(&buffer, "k"), [Some(value("3"))]);
 }
 
+/// Rule 16.
 #[test]
 fn each_stage_and_savepoint_shows_what_it_would_return_to() {
     let buffer = MemBuffer::new();
@@ -137,6 +139,7 @@ fn inner_stages_are_shown_unless_they_were_cleaned_up() {
     );
 }
 
+/// Rule 15.
 #[test]
 fn what_is_called_may_write_stage_and_roll_back() {
     let buffer = MemBuffer::new();

@@ -30,6 +30,7 @@ fn a_key_limit_above_the_longest_key_is_the_longest_key() {
     assert_eq!(buffer.limits().key, MAX_KEY_LEN);
 }
 
+/// Rule 2.
 #[test]
 fn the_entry_limit_binds_values_and_tombstones_not_flags() {
     let buffer = MemBuffer::builder().entry_limit(8).build();
@@ -49,6 +50,7 @@ fn the_entry_limit_binds_values_and_tombstones_not_flags() {
     assert_eq!(buffer.len(), 3);
 }
 
+/// Rule 2.
 #[test]
 fn rejections_come_in_order() {
     let buffer = MemBuffer::builder()
@@ -72,6 +74,7 @@ fn rejections_come_in_order() {
     buffer.set("key", "v").unwrap();
 }
 
+/// Rule 12.
 #[test]
 fn a_refused_write_leaves_key_flags_counts_and_dirt() {
     let buffer = MemBuffer::builder().buffer_limit(10).build();
@@ -95,6 +98,7 @@ fn a_refused_write_leaves_key_flags_counts_and_dirt() {
     assert_eq!(buffer.size(), 0);
 }
 
+/// Rule 3.
 #[test]
 fn what_does_not_grow_always_passes() {
     let buffer = MemBuffer::new();
@@ -116,6 +120,7 @@ fn what_does_not_grow_always_passes() {
     assert!(buffer.set("k", "v").is_err());
 }
 
+/// Rule 3.
 #[test]
 fn what_does_not_grow_passes_an_entry_limit_that_was_lowered() {
     let buffer = MemBuffer::new();
@@ -184,6 +189,7 @@ fn room_comes_back_with_shrinks_and_rollbacks() {
     assert_eq!(buffer.size(), 20);
 }
 
+/// C3.
 #[test]
 fn a_rollback_that_leaves_a_lock_may_pass_the_limit_and_growth_is_refused() {
     let buffer = MemBuffer::builder().buffer_limit(10).build();
@@ -207,6 +213,7 @@ fn a_rollback_that_leaves_a_lock_may_pass_the_limit_and_growth_is_refused() {
     assert_eq!(buffer.size(), 8);
 }
 
+/// C3.
 #[test]
 fn a_limit_can_be_taken_off_and_set_again() {
     let buffer = MemBuffer::builder().buffer_limit(4).build();

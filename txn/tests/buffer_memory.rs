@@ -15,6 +15,7 @@ fn noting(buffer: &MemBuffer) -> Arc<Mutex<Vec<usize>>> {
     told
 }
 
+/// Rule 13.
 #[test]
 fn what_was_taken_back_counts_until_it_is_cleared_away() {
     let buffer = MemBuffer::new();
@@ -60,6 +61,7 @@ fn compacting_spares_what_stages_savepoints_and_snapshots_need() {
     );
 }
 
+/// Rule 14.
 #[test]
 fn a_hot_key_keeps_one_version_and_one_more_for_each_stage_savepoint_and_snapshot() {
     let buffer = MemBuffer::new();
@@ -127,6 +129,7 @@ fn what_the_hook_is_told_is_about_what_memory_answers() {
     assert!((0.9..1.1).contains(&share), "told {told}, memory {memory}");
 }
 
+/// Rule 14.
 #[test]
 fn the_hook_may_use_the_buffer_and_is_not_called_by_its_own_writes() {
     let buffer = MemBuffer::new();
@@ -246,6 +249,7 @@ fn hooks_are_swapped_while_threads_write() {
     );
 }
 
+/// Rule 14.
 #[test]
 fn a_lock_call_reports_when_all_its_flags_are_set() {
     let db = Db::in_memory();

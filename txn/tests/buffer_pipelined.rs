@@ -197,6 +197,7 @@ fn a_target_that_panics_has_failed() {
     assert_eq!(calls.get("a").unwrap(), value("1"));
 }
 
+/// C6.
 #[test]
 fn no_flush_begins_while_a_stage_is_open() {
     let target = Flushed::default();
@@ -220,6 +221,7 @@ fn no_flush_begins_while_a_stage_is_open() {
     assert_eq!(target.generations()[0].1.len(), 2, "the third came after");
 }
 
+/// Rule 18.
 #[test]
 fn counters_add_up_over_generations() {
     let buffer = small().build(Flushed::default());

@@ -85,6 +85,7 @@ fn s2_settled_keys_are_found_during_flag_updates_of_new_ones() {
     exact_at_rest(&buffer);
 }
 
+/// Rule 7.
 #[test]
 fn s3_the_flags_of_a_new_key_come_with_it_or_not_at_all() {
     let seed = seed("S3");

@@ -80,6 +80,7 @@ fn s22_the_buffer_limit_is_never_passed() {
     buffer.set([255, 255], vec![1; 200]).unwrap_err();
 }
 
+/// Rule 4.
 #[test]
 fn s22_writes_that_fit_together_are_never_refused() {
     let _ = seed("S22 fit");
@@ -113,6 +114,7 @@ fn s22_writes_that_fit_together_are_never_refused() {
     exact_at_rest(&buffer);
 }
 
+/// Rule 3.
 #[test]
 fn s22_room_that_a_shrink_freed_is_seen_by_whoever_sees_the_shrink() {
     let _ = seed("S22 shrink");

@@ -355,6 +355,7 @@ fn s21_counts_stay_sane_under_random_writes_and_stages_and_are_exact_at_rest() {
     exact_at_rest(&buffer);
 }
 
+/// Rule 9.
 #[test]
 fn resets_under_writes_stages_and_scans_leave_a_sound_buffer() {
     let seed = seed("reset");

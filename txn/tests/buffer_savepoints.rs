@@ -37,6 +37,7 @@ fn a_rollback_undoes_overwrites_deletions_new_keys_and_flags() {
     assert_eq!(buffer.stats(), before);
 }
 
+/// Rule 11.
 #[test]
 fn a_savepoint_may_be_rolled_back_to_again_and_again() {
     let buffer = two_keys();
@@ -49,6 +50,7 @@ fn a_savepoint_may_be_rolled_back_to_again_and_again() {
     }
 }
 
+/// Rule 11.
 #[test]
 fn rolling_back_to_an_older_savepoint_makes_the_younger_ones_stale() {
     let buffer = two_keys();
@@ -73,6 +75,7 @@ fn rolling_back_to_a_younger_savepoint_leaves_the_older_ones() {
     assert_eq!(buffer.get("a"), value("old"));
 }
 
+/// Rule 11.
 #[test]
 fn a_stage_that_was_opened_since_and_is_open_stands_in_the_way() {
     let buffer = two_keys();
@@ -93,6 +96,7 @@ fn a_stage_that_was_opened_since_and_is_open_stands_in_the_way() {
     assert_eq!(buffer.get("a"), value("old"));
 }
 
+/// Rule 11.
 #[test]
 fn a_savepoint_outlives_the_release_of_the_stage_around_it() {
     let buffer = two_keys();
@@ -118,6 +122,7 @@ fn a_savepoint_goes_with_the_cleanup_of_the_stage_around_it_even_if_nothing_was_
     ));
 }
 
+/// Rule 11.
 #[test]
 fn a_savepoint_of_another_buffer_or_from_before_a_reset_is_stale() {
     let buffer = two_keys();
@@ -147,6 +152,7 @@ fn persistent_flags_survive_and_keep_the_key_alive() {
     assert_eq!((buffer.len(), buffer.size()), (1, 1));
 }
 
+/// C2.
 #[test]
 fn a_constraint_check_comes_back_with_the_write_that_had_it() {
     let buffer = MemBuffer::new();
@@ -178,6 +184,7 @@ fn room_is_given_back_by_a_rollback() {
     assert_eq!(buffer.size(), 10);
 }
 
+/// Rule 12.
 #[test]
 fn an_outermost_release_is_dirty_only_for_what_no_rollback_took_back() {
     for (before_the_savepoint, dirty) in [(false, false), (true, true)] {
@@ -200,6 +207,7 @@ fn an_outermost_release_is_dirty_only_for_what_no_rollback_took_back() {
     }
 }
 
+/// C5.
 #[test]
 fn a_snapshot_goes_on_showing_what_a_rollback_took_back() {
     let buffer = two_keys();
@@ -217,6 +225,7 @@ fn a_snapshot_goes_on_showing_what_a_rollback_took_back() {
     );
 }
 
+/// Rule 11.
 #[test]
 fn savepoints_dropped_in_any_order_let_go_of_what_they_kept() {
     let buffer = two_keys();

@@ -187,6 +187,7 @@ fn stages_that_write_nothing_reclaim_what_was_taken_back() {
     assert_eq!(buffer.memory().superseded, 0);
 }
 
+/// C4.
 #[test]
 fn closing_out_of_order_gives_the_handle_back_and_changes_nothing() {
     let buffer = MemBuffer::new();
@@ -228,6 +229,7 @@ fn a_dropped_handle_cleans_up() {
     assert_eq!((buffer.len(), buffer.open_stages()), (0, 0));
 }
 
+/// Rule 10.
 #[test]
 fn a_dropped_outer_handle_falls_when_it_becomes_innermost() {
     for release in [true, false] {
@@ -250,6 +252,7 @@ fn a_dropped_outer_handle_falls_when_it_becomes_innermost() {
     }
 }
 
+/// Rule 10.
 #[test]
 fn doomed_stages_in_a_row_fall_together_and_spare_the_one_outside() {
     let buffer = MemBuffer::new();
@@ -339,6 +342,7 @@ fn a_flag_update_without_effect_keeps_a_key_that_lived_by_its_lock() {
     assert_eq!(buffer.get_flags("key"), Some(KeyFlags::empty()));
 }
 
+/// C2.
 #[test]
 fn a_write_that_is_taken_back_gives_the_constraint_check_back() {
     let buffer = MemBuffer::new();
@@ -358,6 +362,7 @@ fn a_write_that_is_taken_back_gives_the_constraint_check_back() {
     assert_eq!(buffer.get_flags("k"), Some(KeyFlags::empty()));
 }
 
+/// Rule 10.
 #[test]
 fn reset_closes_every_stage() {
     let buffer = MemBuffer::new();
@@ -378,6 +383,7 @@ fn reset_closes_every_stage() {
     assert_eq!(keys(&buffer), ["after"]);
 }
 
+/// Rules 1 and 8.
 #[test]
 fn a_stage_opened_here_is_closed_in_another_thread() {
     let buffer = MemBuffer::new();

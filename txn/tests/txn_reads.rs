@@ -251,7 +251,7 @@ fn keys_go_in_as_anything_that_is_bytes_and_come_out_as_bytes() {
     assert_eq!(got.unwrap()[0].as_ref().unwrap(), "5");
     let first: Option<Read<(Bytes, Bytes)>> = calls.range(b"a".to_vec()..).next();
     assert_eq!(first.unwrap().unwrap().0, "a");
-    let held: Option<Entry> = txn.buffer().get(b"b".to_vec());
+    let held: Option<Entry> = txn.buffer().get([b'b']);
     assert_eq!(held, Some(Entry::Value("2".into())));
     let first: Option<(Bytes, Entry)> = txn.buffer().range::<&str>(..).next();
     assert_eq!(first.unwrap().0, "a");

@@ -1,4 +1,5 @@
-//! Lock calls of one transaction beside each other (rules 30 to 36, 39, 40).
+//! Lock calls of one transaction beside each other: the union of their keys, what each leaves behind, what others see (rules
+//! 32, 35, 39, 40). How they meet at one key: `txn_joins`.
 #![allow(clippy::unwrap_used)]
 
 mod txn_held_store;
@@ -11,8 +12,8 @@ use std::pin::pin;
 use std::sync::{Arc, Barrier};
 use std::task::{Context, Waker};
 use std::thread;
-use std::time::{Duration, Instant};
-use txn_held_store::HeldStore;
+use std::time::Duration;
+use txn_held_store::{held_by, locked_flags};
 use untorn_txn::lock::Wait;
 use untorn_txn::{BeginOptions, Db, Entry, Error, KeyFlags, LockOptions, MemStore, Transaction};
 
@@ -33,50 +34,10 @@ fn lock(txn: &Transaction, keys: &[&str]) -> Result<Vec<bool>, Error> {
     Ok(outcomes.iter().map(|o| o.already_locked).collect())
 }
 
-fn locked_flags(txn: &Transaction) -> Vec<String> {
-    txn.buffer()
-        .range_with_flags::<&str>(..)
-        .filter(|(_, _, flags)| flags.contains(KeyFlags::LOCKED))
-        .map(|(key, ..)| String::from_utf8_lossy(&key).into_owned())
-        .collect()
-}
-
-fn held_by(store: &MemStore, txn: &Transaction) -> Vec<String> {
-    let mut keys: Vec<String> = store
-        .locks()
-        .held()
-        .into_iter()
-        .filter(|lock| lock.holders.iter().any(|h| h.owner == txn.start_ts()))
-        .map(|lock| String::from_utf8_lossy(&lock.key).into_owned())
-        .collect();
-    keys.sort();
-    keys
-}
-
 fn in_memory() -> (Arc<MemStore>, Db) {
     let store = Arc::new(MemStore::new());
     let db = Db::new(Arc::clone(&store) as _);
     (store, db)
-}
-
-fn held_store() -> (Arc<HeldStore>, Db) {
-    let store = Arc::new(HeldStore::default());
-    let db = Db::new(Arc::clone(&store) as _);
-    (store, db)
-}
-
-/// A transaction that has locked its primary: from then on its keys are asked for independently of each other.
-fn begin_with_primary(db: &Db) -> Transaction {
-    let txn = begin(db);
-    lock(&txn, &["0"]).unwrap();
-    txn
-}
-
-fn denied() -> Error {
-    Error::LockNotAvailable {
-        key: "k".into(),
-        holders: vec![],
-    }
 }
 
 /// S16, R1.
@@ -108,117 +69,6 @@ fn overlapping_calls_lock_the_union_once_each_and_a_failing_one_takes_nothing_al
     assert_eq!(locked_flags(&txn), union);
     assert_eq!((txn.len(), txn.size(), txn.held_locks()), (5, 5, 5));
     assert_eq!(held_by(&store, &rival), ["taken"]);
-}
-
-#[test]
-fn a_key_in_flight_is_joined_and_not_sent_again() {
-    let (store, db) = held_store();
-    store.hold("k");
-    let txn = begin_with_primary(&db);
-    thread::scope(|scope| {
-        let first = scope.spawn(|| lock(&txn, &["k"]));
-        store.wait_sent("k", 1);
-        let second = scope.spawn(|| lock(&txn, &["j", "k"]));
-        store.wait_sent("j", 1);
-        assert_eq!(txn.len(), 1);
-        store.answer("k", Ok(()));
-        assert_eq!(first.join().unwrap().unwrap(), [false]);
-        assert_eq!(second.join().unwrap().unwrap(), [false, true]);
-    });
-    assert_eq!((store.sent("k"), store.given_back("k")), (1, 0));
-    assert_eq!(locked_flags(&txn), ["0", "j", "k"]);
-}
-
-/// Rule 32.
-#[test]
-fn a_joiner_does_not_inherit_the_error_but_asks_itself() {
-    let (store, db) = held_store();
-    store.hold("k");
-    let txn = begin_with_primary(&db);
-    thread::scope(|scope| {
-        let first = scope.spawn(|| lock(&txn, &["k"]));
-        store.wait_sent("k", 1);
-        let second = scope.spawn(|| lock(&txn, &["j", "k"]));
-        store.wait_sent("j", 1);
-        store.answer("k", Err(denied()));
-        assert!(first.join().unwrap().is_err());
-        assert_eq!(second.join().unwrap().unwrap(), [false, false]);
-    });
-    assert_eq!(store.sent("k"), 2);
-    assert_eq!(held_by(&store.inner, &txn), ["0", "j", "k"]);
-}
-
-/// Rule 31: the joiner waits for its key alone, not for the call that asked for it.
-#[test]
-fn no_call_waits_for_another_call() {
-    let (store, db) = held_store();
-    store.hold("a");
-    let txn = begin_with_primary(&db);
-    thread::scope(|scope| {
-        let stuck = scope.spawn(|| lock(&txn, &["a", "b", "c"]));
-        store.wait_sent("a", 1);
-        // "b" and "c" are claimed by the call that is stuck, and not asked for yet.
-        assert_eq!(lock(&txn, &["b"]).unwrap(), [false]);
-        store.answer("a", Ok(()));
-        assert_eq!(stuck.join().unwrap().unwrap(), [false, true, false]);
-    });
-    assert_eq!((store.sent("b"), store.sent("c")), (1, 1));
-}
-
-#[test]
-fn a_joiner_waits_within_its_own_budget() {
-    let (store, db) = held_store();
-    store.hold("k");
-    let txn = begin_with_primary(&db);
-    thread::scope(|scope| {
-        let first = scope.spawn(|| lock(&txn, &["k"]));
-        store.wait_sent("k", 1);
-        let short = waiting(Wait::For(Duration::from_millis(5)));
-        let failed = txn.blocking().lock_keys(["j", "k"], short);
-        assert!(matches!(failed, Err(Error::LockWaitTimeout { key, .. }) if key == "k"));
-        let failed = txn.blocking().lock_keys(
-            ["j", "k"],
-            LockOptions {
-                deadline: Some(Instant::now() + Duration::from_millis(5)),
-                ..LockOptions::default()
-            },
-        );
-        assert!(matches!(failed, Err(Error::DeadlineExceeded)));
-        assert_eq!(store.given_back("j"), 2);
-        store.answer("k", Ok(()));
-        assert!(first.join().unwrap().is_ok());
-    });
-    assert_eq!(held_by(&store.inner, &txn), ["0", "k"]);
-}
-
-#[test]
-fn a_no_wait_call_asks_beside_its_sibling_and_a_grant_serves_both() {
-    let (store, db) = held_store();
-    store.hold("k");
-    let txn = begin_with_primary(&db);
-    thread::scope(|scope| {
-        let first = scope.spawn(|| lock(&txn, &["k"]));
-        store.wait_sent("k", 1);
-        let joiner = scope.spawn(|| lock(&txn, &["j", "k"]));
-        store.wait_sent("j", 1);
-        // The second request goes straight to the store.
-        let gate_of_first = store.release_hold("k");
-        let no_wait = txn.blocking().lock_keys(["k"], waiting(Wait::NoWait));
-        assert!(!no_wait.unwrap()[0].already_locked);
-        assert_eq!(joiner.join().unwrap().unwrap(), [false, true]);
-        gate_of_first();
-        first.join().unwrap().unwrap();
-    });
-    assert_eq!(store.sent("k"), 2);
-    let held = store.inner.locks().held();
-    let k = held.iter().find(|lock| lock.key == "k").unwrap();
-    assert_eq!(
-        k.holders[0].attempts.len(),
-        1,
-        "the surplus grant went back"
-    );
-    txn.blocking().commit().unwrap();
-    assert!(store.inner.locks().is_empty());
 }
 
 #[test]
@@ -477,44 +327,5 @@ fn random_calls_of_siblings_and_rivals_leave_register_flags_and_lock_table_in_ag
             txn.blocking().commit().unwrap();
         }
         assert!(store.locks().is_empty(), "seed {seed}");
-    }
-}
-
-/// Rule 33: nothing of a call shows before its last answer, and all of it shows once it has returned; a future that is
-/// dropped in between leaves no flag.
-#[test]
-fn the_flags_of_a_call_appear_after_its_last_answer_or_not_at_all() {
-    for is_dropped in [false, true] {
-        let (store, db) = held_store();
-        let txn = begin_with_primary(&db);
-        store.hold("c");
-        let mut context = Context::from_waker(Waker::noop());
-        {
-            let options = || LockOptions {
-                check_existence: true,
-                ..LockOptions::default()
-            };
-            let mut call = pin!(txn.lock_keys(["a", "b", "c", "d"], options()));
-            for _ in 0..3 {
-                assert!(call.as_mut().poll(&mut context).is_pending());
-            }
-            assert_eq!(held_by(&store.inner, &txn), ["0", "a", "b"]);
-            assert_eq!((locked_flags(&txn), txn.len()), (vec!["0".to_owned()], 1));
-            if !is_dropped {
-                store.answer("c", Ok(()));
-                assert!(call.as_mut().poll(&mut context).is_ready());
-            }
-        }
-        if is_dropped {
-            assert_eq!((locked_flags(&txn), txn.len()), (vec!["0".to_owned()], 1));
-            assert_eq!(held_by(&store.inner, &txn), ["0"]);
-        } else {
-            assert_eq!(locked_flags(&txn), ["0", "a", "b", "c", "d"]);
-            for key in ["a", "b", "c", "d"] {
-                let flags = txn.buffer().get_flags(key).unwrap();
-                assert!(!flags.contains(KeyFlags::LOCKED_VALUE_EXISTS));
-            }
-        }
-        txn.blocking().rollback().unwrap();
     }
 }

@@ -12,7 +12,7 @@ use untorn_txn::store::{
     Answer, Begin, LockAnswers, LockKey, LockTerms, Pairs, Prewrite, Prewritten, ScanRequest,
     TxnStatus,
 };
-use untorn_txn::{Error, MemStore, SafePoint, Store, Timestamp, TxnState};
+use untorn_txn::{Error, KeyFlags, MemStore, SafePoint, Store, Timestamp, Transaction, TxnState};
 
 #[derive(Debug, Default)]
 pub struct HeldStore {
@@ -247,4 +247,26 @@ impl Store for HeldStore {
     fn safe_point(&self) -> Answer<'_, SafePoint> {
         self.inner.safe_point()
     }
+}
+
+/// The keys whose locks the transaction has published.
+pub fn locked_flags(txn: &Transaction) -> Vec<String> {
+    txn.buffer()
+        .range_with_flags::<&str>(..)
+        .filter(|(_, _, flags)| flags.contains(KeyFlags::LOCKED))
+        .map(|(key, ..)| String::from_utf8_lossy(&key).into_owned())
+        .collect()
+}
+
+/// The keys that the transaction holds in the store.
+pub fn held_by(store: &MemStore, txn: &Transaction) -> Vec<String> {
+    let mut keys: Vec<String> = store
+        .locks()
+        .held()
+        .into_iter()
+        .filter(|lock| lock.holders.iter().any(|h| h.owner == txn.start_ts()))
+        .map(|lock| String::from_utf8_lossy(&lock.key).into_owned())
+        .collect();
+    keys.sort();
+    keys
 }

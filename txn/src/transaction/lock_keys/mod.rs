@@ -249,7 +249,8 @@ impl Core {
                     });
                 }
                 Next::NoPrimary { key, .. } => {
-                    let granted = |waker: &Waker| self.register.await_primary(waker);
+                    let granted =
+                        |waker: &Waker| self.register.await_primary(budget.is_no_wait(), waker);
                     self.await_sibling(&key, budget, granted).await?;
                 }
                 Next::Returning {

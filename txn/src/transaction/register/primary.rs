@@ -7,7 +7,7 @@
 
 use super::key::Place;
 use super::slots::Slot;
-use super::{Announced, Announcement, Keys, Next, Register, Terms, Withdrawn};
+use super::{Announced, Announcement, Keys, Next, Register, Terms, Withdrawn, wake};
 use crate::error::Error;
 use crate::lock::LockMode;
 use crate::mutant::planted;
@@ -173,14 +173,19 @@ impl Keys {
 }
 
 impl Register {
-    /// Ready once there is a primary that is granted, or none.
-    pub(in crate::transaction) fn await_primary(&self, waker: &Waker) -> Poll<Result<(), Error>> {
+    /// Ready once there is a primary that is granted, or none; for who is in a `hurry` also once its request waits in the
+    /// store.
+    pub(in crate::transaction) fn await_primary(
+        &self,
+        hurry: bool,
+        waker: &Waker,
+    ) -> Poll<Result<(), Error>> {
         let mut register = self.keys.lock();
         if let Err(closed) = register.check_open() {
             return Poll::Ready(Err(closed));
         }
         match &mut register.primary {
-            Some(primary) if !primary.is_granted => {
+            Some(primary) if !(primary.is_granted || hurry && primary.is_queued) => {
                 if !primary.waiters.iter().any(|known| known.will_wake(waker)) {
                     primary.waiters.push(waker.clone());
                 }
@@ -188,6 +193,21 @@ impl Register {
             }
             _ => Poll::Ready(Ok(())),
         }
+    }
+
+    /// A request that was sent waits in the store. Whoever does not wait for others has waited for that answer.
+    pub(in crate::transaction) fn queued(&self, slot: Slot) {
+        let mut wakers = Vec::new();
+        let mut register = self.keys.lock();
+        if register.is_primary(slot)
+            && let Some(primary) = &mut register.primary
+            && !primary.is_granted
+        {
+            primary.is_queued = true;
+            wakers.append(&mut primary.waiters);
+        }
+        drop(register);
+        wake(wakers);
     }
 
     /// For a commit that has locked nothing: this key stands for the transaction.
@@ -205,5 +225,62 @@ impl Register {
     pub(in crate::transaction) fn primary(&self) -> Option<Bytes> {
         let register = self.keys.lock();
         register.primary.as_ref().map(|primary| primary.key.clone())
+    }
+}
+
+#[cfg(all(test, not(untorn_loom)))]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Bell(AtomicBool);
+
+    impl Wake for Bell {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Rule 30: it came between the moment at which the primary was asked for and the one at which the store queued that.
+    #[test]
+    fn who_does_not_wait_is_told_when_the_primary_is_queued_and_who_waits_goes_on_waiting() {
+        let register = Register::default();
+        let terms = Terms {
+            mode: LockMode::Exclusive,
+            round: None,
+            needs_primary: false,
+        };
+        let next = |name: &'static str| {
+            let (claimed, _) = register.claim(&[name.into()], terms.mode).unwrap();
+            let mut announced = Announcement::new();
+            let held = |_, _, _| panic!("nothing is held");
+            let next = register.next(&claimed, &mut 0, 1, terms, &mut announced, held);
+            (claimed[0], next.unwrap())
+        };
+        let (primary, asked) = next("a");
+        assert_eq!(
+            asked,
+            Next::Ask {
+                primary: "a".into()
+            }
+        );
+        let awaited = |is_queued| Next::NoPrimary {
+            key: "a".into(),
+            is_queued,
+        };
+        assert_eq!(next("b").1, awaited(false));
+        let bell = Arc::new(Bell::default());
+        let waker = Waker::from(Arc::clone(&bell));
+        for hurry in [true, false] {
+            assert!(register.await_primary(hurry, &waker).is_pending());
+        }
+        register.queued(primary);
+        assert!(bell.0.load(Ordering::Relaxed));
+        assert!(register.await_primary(true, &waker).is_ready());
+        assert!(register.await_primary(false, &waker).is_pending());
+        assert_eq!(next("c").1, awaited(true));
     }
 }

@@ -32,17 +32,6 @@ impl Register {
         self.keys.lock().number()
     }
 
-    /// A request that was sent waits in the store.
-    pub(in crate::transaction) fn queued(&self, slot: Slot) {
-        let mut register = self.keys.lock();
-        if register.is_primary(slot)
-            && let Some(primary) = &mut register.primary
-            && !primary.is_granted
-        {
-            primary.is_queued = true;
-        }
-    }
-
     /// Takes in locks that were granted to a request that named `primary`. Those under which the key is not held,
     /// because another came first or the primary has changed, are told back, to be released. And whether a heartbeat is
     /// to be started.
