@@ -5,7 +5,7 @@
 //! but for those that do not fit into a bounded buffer.
 
 use super::builder::Options;
-use super::limits::Hold;
+use super::limits::{Hold, Limits, TooLarge};
 use super::seam::Moment;
 use super::tag::Tag;
 use super::{Inner, MemBuffer, Rules};
@@ -14,7 +14,7 @@ use crate::flags::{FlagOp, KeyFlags};
 use crate::mutant::planted;
 use crate::sync::Ordering;
 use std::borrow::Cow;
-use untorn_memtable::{Item, Kind, Memtable, Update};
+use untorn_memtable::{Item, Kind, Memtable, Update, Written};
 
 /// What a write does to the content of its key.
 #[derive(Clone, Copy)]
@@ -24,7 +24,7 @@ pub(super) enum Content<'v> {
     Keep,
 }
 
-impl Content<'_> {
+impl<'v> Content<'v> {
     /// Length of the value that is written; `None` if the content stays.
     fn value_len(self) -> Option<usize> {
         match self {
@@ -32,6 +32,26 @@ impl Content<'_> {
             Content::Tombstone => Some(0),
             Content::Keep => None,
         }
+    }
+
+    /// What becomes of `item`, and its tag.
+    #[inline(always)]
+    fn over(self, item: Option<Item<'_>>, ops: &[FlagOp], may_return: bool) -> (Tag, Update<'v>) {
+        let old = item.map_or(Tag::default(), |item| Tag(item.tag));
+        let keeps = matches!(self, Content::Keep);
+        let tag = old.after(!keeps, ops, may_return);
+        let has_content = || item.is_some_and(|item| item.kind != Kind::TagOnly);
+        let update = match self {
+            Content::Value(value) => Update::Put {
+                value: Cow::Borrowed(value),
+                tag: tag.0,
+            },
+            Content::Tombstone => Update::Tombstone { tag: tag.0 },
+            // A flags-only key may be alive for its lock alone; now it is on its own account.
+            Content::Keep if tag == old && has_content() => Update::Keep,
+            Content::Keep => Update::Tag(tag.0),
+        };
+        (tag, update)
     }
 }
 
@@ -169,7 +189,7 @@ impl Inner {
         reserved: Option<Hold>,
     ) -> Result<(), Error> {
         let is_reserved = reserved.is_some();
-        let mut hold = reserved.unwrap_or_default();
+        let hold = reserved.unwrap_or_default();
         if let Some(state) = rules.closed() {
             self.room.settle(hold, false);
             return Err(Error::TransactionClosed { state });
@@ -183,44 +203,29 @@ impl Inner {
         };
 
         let may_return = rules.may_return();
-        let bounded = limits.bounded();
-        let is_judged = bounded || too_large.is_some();
-        // That of a key which the table would not even look for.
-        let mut refused = too_large;
         let mut tag = Tag::default();
-        let written = table.update(key, |item| {
-            let old = item.map_or(Tag::default(), |item| Tag(item.tag));
-            tag = old.after(value_len.is_some(), ops, may_return);
-            if is_judged {
-                let before = item.map_or(0, |item| key.len() + item.value.len());
-                let kept = item.map_or(0, |item| item.value.len());
-                let after = key.len() + value_len.unwrap_or(kept);
-                refused = match too_large {
-                    Some(_) if after > before => too_large,
-                    _ if bounded => self.room.fit(&mut hold, before, after, &limits).err(),
-                    _ => None,
-                };
-                if refused.is_some() {
-                    return Update::Keep;
-                }
-            }
+        let mut change = |item: Option<Item<'_>>| {
+            let (new, update) = content.over(item, ops, may_return);
+            tag = new;
             self.seam.reached(Moment::Decided);
-            match content {
-                Content::Value(value) => Update::Put {
-                    value: Cow::Borrowed(value),
-                    tag: tag.0,
-                },
-                Content::Tombstone => Update::Tombstone { tag: tag.0 },
-                // A flags-only key may be alive for its lock alone; now it is on its own account.
-                Content::Keep if tag == old && has_content(item) => Update::Keep,
-                Content::Keep => Update::Tag(tag.0),
-            }
-        });
-        self.seam.reached(Moment::Published);
-        if bounded {
-            self.room
-                .settle(hold, written.is_ok_and(|written| written.changed));
-        }
+            update
+        };
+        let (written, refused) = if limits.bounded() || too_large.is_some() {
+            let sizes = Sizes {
+                key: key.len(),
+                value: value_len,
+            };
+            self.update_within(&limits, too_large, hold, sizes, |judge| {
+                table.update(key, |item| match judge(item) {
+                    true => change(item),
+                    false => Update::Keep,
+                })
+            })
+        } else {
+            let written = table.update(key, change);
+            self.seam.reached(Moment::Published);
+            (written, None)
+        };
         if let Some(refused) = refused {
             return Err(refused.into());
         }
@@ -234,6 +239,34 @@ impl Inner {
         Ok(())
     }
 
+    /// An update that a limit may refuse. It asks the judge that it is given of the item which it is about to replace.
+    fn update_within(
+        &self,
+        limits: &Limits,
+        too_large: Option<TooLarge>,
+        mut hold: Hold,
+        sizes: Sizes,
+        update: impl FnOnce(&mut dyn FnMut(Option<Item<'_>>) -> bool) -> Updated,
+    ) -> (Updated, Option<TooLarge>) {
+        // That of a key which the table would not even look for.
+        let mut refused = too_large;
+        let written = update(&mut |item| {
+            let (before, after) = sizes.of(item);
+            refused = match too_large {
+                Some(_) if after > before => too_large,
+                _ if limits.bounded() => self.room.fit(&mut hold, before, after, limits).err(),
+                _ => None,
+            };
+            refused.is_none()
+        });
+        self.seam.reached(Moment::Published);
+        if limits.bounded() {
+            let is_changed = matches!(written, Ok(Written { changed: true, .. }));
+            self.room.settle(hold, is_changed);
+        }
+        (written, refused)
+    }
+
     /// Notes that a commit has something to carry; under the gate, so that `is_dirty` can wait.
     pub(super) fn mark_dirty(&self) {
         if !self.dirty.load(Ordering::Relaxed) {
@@ -242,8 +275,22 @@ impl Inner {
     }
 }
 
-fn has_content(item: Option<Item<'_>>) -> bool {
-    item.is_some_and(|item| item.kind != Kind::TagOnly)
+type Updated = Result<Written, untorn_memtable::Error>;
+
+/// What a write brings; no value if it leaves the content.
+#[derive(Clone, Copy)]
+struct Sizes {
+    key: usize,
+    value: Option<usize>,
+}
+
+impl Sizes {
+    /// What the key takes before and after.
+    fn of(self, item: Option<Item<'_>>) -> (usize, usize) {
+        let kept = item.map_or(0, |item| item.value.len());
+        let before = item.map_or(0, |_| self.key + kept);
+        (before, self.key + self.value.unwrap_or(kept))
+    }
 }
 
 impl Options {
