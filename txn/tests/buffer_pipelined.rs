@@ -223,6 +223,42 @@ fn no_flush_begins_while_a_stage_is_open() {
 
 /// Rule 18.
 #[test]
+fn the_hook_is_told_of_what_all_parts_hold_and_that_a_flush_gave_it_back() {
+    let target = Flushed::held();
+    let buffer = PipelinedBuffer::builder()
+        .min_keys(2)
+        .min_bytes(40_000)
+        .build(target.clone());
+    let calls = buffer.blocking();
+    calls.set("a", [0; 10_000]).unwrap();
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let (notes, inside) = (told.clone(), buffer.clone());
+    buffer.set_memory_hook(move |total| {
+        // Nothing is held: the buffer may be used.
+        inside.blocking().set("from the hook", "1").unwrap();
+        notes.lock().unwrap().push(total);
+    });
+    let last = || *told.lock().unwrap().last().unwrap();
+    calls.set("b", [0; 40_000]).unwrap();
+    assert_eq!(buffer.generations(), 1, "held up");
+    assert!((50_000..60_000).contains(&last()), "{}", last());
+    calls.set("c", [0; 10_000]).unwrap();
+    assert!((60_000..70_000).contains(&last()), "{}", last());
+    target.let_go(1);
+    calls.flush_wait().unwrap();
+    calls.set("d", "1").unwrap();
+    assert!((10_000..20_000).contains(&last()), "{}", last());
+    assert_eq!(told.lock().unwrap().len(), 3);
+
+    buffer.set_memory_hook(|_| std::panic::resume_unwind(Box::new("planned")));
+    let write = || calls.set("e", [0; 10_000]);
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(write)).is_err());
+    buffer.clear_memory_hook();
+    let written = calls.get("e").unwrap().and_then(Entry::into_value);
+    assert_eq!(written.map(|value| value.len()), Some(10_000));
+}
+
+#[test]
 fn counters_add_up_over_generations() {
     let buffer = small().build(Flushed::default());
     let calls = buffer.blocking();

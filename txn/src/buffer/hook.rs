@@ -34,12 +34,52 @@ impl HookSlot {
         self.0.get().is_some_and(|hook| hook.load().is_some())
     }
 
-    fn swap(&self, hook: Option<Arc<Hook>>) -> Option<Arc<Hook>> {
-        self.0.get_or_init(Box::default).swap(hook)
+    /// Sets a hook that knows of `total`. The one before is to be dropped with no lock held: it may own a stage or savepoint of
+    /// this buffer.
+    pub(super) fn set(
+        &self,
+        hook: impl Fn(usize) + Send + Sync + 'static,
+        total: usize,
+    ) -> Option<Arc<Hook>> {
+        let hook = Arc::new(Hook {
+            call: Box::new(hook),
+            reported: AtomicUsize::new(total),
+        });
+        self.0.get_or_init(Box::default).swap(Some(hook))
+    }
+
+    pub(super) fn clear(&self) {
+        if let Some(hook) = self.0.get() {
+            hook.store(None);
+        }
+    }
+
+    /// Calls the hook if it is due. At the end of an operation, with no lock held.
+    #[inline]
+    pub(super) fn report(&self, total: impl FnOnce() -> usize) {
+        // Set while no write was under way, so who wrote afterwards sees it.
+        if let Some(hook) = self.0.get() {
+            report_to(hook, total);
+        }
     }
 }
 
-struct Hook {
+#[cold]
+fn report_to(slot: &ArcSwapOption<Hook>, total: impl FnOnce() -> usize) {
+    if slot.load().is_none() {
+        return;
+    }
+    let total = total();
+    // Owned for the call, so that a replacement does not wait for it.
+    if let Some(hook) = slot.load_full()
+        && let Some(_running) = Running::begin(std::ptr::from_ref(slot).addr())
+        && hook.takes(total)
+    {
+        (hook.call)(total);
+    }
+}
+
+pub(super) struct Hook {
     call: Box<dyn Fn(usize) + Send + Sync>,
     reported: AtomicUsize,
 }
@@ -115,12 +155,8 @@ impl MemBuffer {
         let shut = inner.shut();
         let table = inner.table.load();
         table.count_held_bytes();
-        let replaced = inner.hook.swap(Some(Arc::new(Hook {
-            call: Box::new(hook),
-            reported: AtomicUsize::new(table.held_bytes()),
-        })));
+        let replaced = inner.hook.set(hook, table.held_bytes());
         drop(shut);
-        // What it owns may be a stage or savepoint of this buffer.
         drop(replaced);
     }
 
@@ -131,8 +167,8 @@ impl MemBuffer {
 
     /// Takes the hook away.
     pub fn clear_memory_hook(&self) {
-        if let Some(hook) = self.made().and_then(|inner| inner.hook.0.get()) {
-            hook.store(None);
+        if let Some(inner) = self.made() {
+            inner.hook.clear();
         }
     }
 
@@ -148,24 +184,6 @@ impl Inner {
     /// Calls the hook if it is due. At the end of an operation, with no lock held.
     #[inline]
     pub(super) fn report_memory(&self) {
-        // Set with the gate shut, so who wrote afterwards sees it.
-        if let Some(hook) = self.hook.0.get() {
-            self.report_to(hook);
-        }
-    }
-
-    #[cold]
-    fn report_to(&self, hook: &ArcSwapOption<Hook>) {
-        if hook.load().is_none() {
-            return;
-        }
-        let total = self.table.load().held_bytes();
-        // Owned for the call, so that a replacement does not wait for it.
-        if let Some(hook) = hook.load_full()
-            && let Some(_running) = Running::begin(std::ptr::from_ref(self).addr())
-            && hook.takes(total)
-        {
-            (hook.call)(total);
-        }
+        self.hook.report(|| self.table.load().held_bytes());
     }
 }

@@ -24,6 +24,20 @@ impl MemBuffer {
         made.map_or_else(Memory::default, |inner| inner.table.load().memory())
     }
 
+    /// Has the table count what it holds, from now on.
+    pub(super) fn count_held_bytes(&self) {
+        let inner = self.inner();
+        // So that no write is half counted.
+        let _shut = inner.shut();
+        inner.table.load().count_held_bytes();
+    }
+
+    /// What was counted.
+    pub(super) fn held_bytes(&self) -> usize {
+        let made = self.made();
+        made.map_or(0, |inner| inner.table.load().held_bytes())
+    }
+
     /// Clears away all that was taken back or overwritten and that no snapshot, savepoint or stage
     /// needs. Later writes and stage calls do the same little by little, two keys each.
     ///

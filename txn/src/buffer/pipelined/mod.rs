@@ -68,6 +68,7 @@
 //! | `len`, `size`, `stats` | linearizable; a pair of one instant | those of the active part |
 //! | `is_dirty` | linearizable | as in the buffer |
 //! | `stage` and its end | as in the buffer | as in the buffer; no flush begins while one is open |
+//! | memory hook | told at the end of each write; totals from several threads may come out of order | that of the buffer |
 //! | `flush`, `flush_wait` | | waits for the flush under way |
 //!
 //! # What is not there
@@ -263,6 +264,18 @@ impl PipelinedBuffer {
     /// Bytes that the parts in memory hold. A walk over them.
     pub fn memory(&self) -> u64 {
         self.pipeline.memory()
+    }
+
+    /// Sets a hook that is told of the bytes that the parts in memory hold, as
+    /// [`MemBuffer::set_memory_hook`] tells of a buffer's. It is called at the end of a write, in its
+    /// thread; that a flush or the end of a stage gave memory back is told by the next one.
+    pub fn set_memory_hook(&self, hook: impl Fn(usize) + Send + Sync + 'static) {
+        self.pipeline.set_hook(hook);
+    }
+
+    /// Takes the hook away.
+    pub fn clear_memory_hook(&self) {
+        self.pipeline.clear_hook();
     }
 
     /// The limits in force. That of the whole buffer binds the sum over all generations.

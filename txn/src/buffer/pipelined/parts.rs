@@ -4,6 +4,7 @@ use super::builder::Thresholds;
 use super::flight::Flight;
 use super::target::Panicked;
 use super::{FlushTarget, Generation};
+use crate::buffer::hook::HookSlot;
 use crate::buffer::{Builder, Entry, Limits, MemBuffer, Stage, Stats};
 use crate::error::{Error, TxnState};
 use crate::flags::KeyFlags;
@@ -37,6 +38,7 @@ pub(super) struct Pipeline {
     thresholds: Thresholds,
     /// Makes the parts, but for the limit of the whole.
     part: Builder,
+    hook: HookSlot,
 }
 
 /// What came of the wish to begin a flush.
@@ -68,6 +70,7 @@ impl Pipeline {
             target,
             thresholds,
             part,
+            hook: HookSlot::default(),
         }
     }
 
@@ -79,6 +82,7 @@ impl Pipeline {
         loop {
             self.may_write().await?;
             if let Some(done) = self.write_into(&self.parts.load(), &write) {
+                self.report_memory();
                 return done;
             }
         }
@@ -99,6 +103,7 @@ impl Pipeline {
             let older = older.into_values().next();
             let write = |active: &MemBuffer| write(active, older.clone());
             if let Some(done) = self.write_into(&parts, write) {
+                self.report_memory();
                 return done;
             }
         }
@@ -224,14 +229,36 @@ impl Pipeline {
 
     /// A part that may take what the limit of the whole leaves.
     fn fresh_part(&self, frozen: Stats) -> MemBuffer {
-        let part = self.part.build();
-        match part.limits().buffer {
-            usize::MAX => part,
+        let part = match self.limits().buffer {
+            usize::MAX => self.part.build(),
             limit => {
                 let left = limit.saturating_sub(frozen.size);
                 self.part.buffer_limit(left).build()
             }
+        };
+        if self.hook.is_set() {
+            part.count_held_bytes();
         }
+        part
+    }
+
+    /// Sets the memory hook.
+    pub(super) fn set_hook(&self, hook: impl Fn(usize) + Send + Sync + 'static) {
+        // No part is made meanwhile.
+        let turn = self.turn.lock();
+        let parts = self.parts.load();
+        parts.in_memory().for_each(MemBuffer::count_held_bytes);
+        let replaced = self.hook.set(hook, parts.held_bytes());
+        drop(turn);
+        drop(replaced);
+    }
+
+    pub(super) fn clear_hook(&self) {
+        self.hook.clear();
+    }
+
+    fn report_memory(&self) {
+        self.hook.report(|| self.parts.load().held_bytes());
     }
 
     /// Flushes in a thread of its own.
@@ -383,6 +410,10 @@ impl Pipeline {
 }
 
 impl Parts {
+    fn held_bytes(&self) -> usize {
+        self.in_memory().map(MemBuffer::held_bytes).sum()
+    }
+
     /// Newest first.
     fn in_memory(&self) -> impl Iterator<Item = &MemBuffer> + Clone {
         std::iter::once(&self.active).chain(self.flushing())
