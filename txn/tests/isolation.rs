@@ -14,7 +14,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use untorn_txn::lock::Wait;
 use untorn_txn::store::faults::{FaultPlan, FaultyStore};
-use untorn_txn::{BeginOptions, Db, Error, MemStore, Mode, OnDrop, Transaction, TxnState};
+use untorn_txn::{
+    BeginOptions, Db, Error, MemStore, Mode, OnDrop, PipelinedOptions, PipelinedTransaction,
+    Transaction, TxnState,
+};
 
 const KEYS: usize = 5;
 
@@ -31,28 +34,86 @@ fn text(list: &[u64]) -> String {
     list.iter().map(|number| format!("{number},")).collect()
 }
 
+/// A kind of transactions.
+trait Subject: Sized {
+    fn read(&self, key: &str) -> Result<Option<bytes::Bytes>, Error>;
+    fn write(&self, key: &str, value: String) -> Result<(), Error>;
+    fn commit(&self) -> Result<(), Error>;
+    fn rollback(&self) -> Result<(), Error>;
+    fn state(&self) -> TxnState;
+}
+
+impl Subject for Transaction {
+    fn read(&self, key: &str) -> Result<Option<bytes::Bytes>, Error> {
+        match self.options().mode {
+            Mode::Pessimistic => self.blocking().get_for_update(key),
+            Mode::Optimistic => self.blocking().get(key),
+        }
+    }
+    fn write(&self, key: &str, value: String) -> Result<(), Error> {
+        self.put(key, value)
+    }
+    fn commit(&self) -> Result<(), Error> {
+        self.blocking().commit().map(drop)
+    }
+    fn rollback(&self) -> Result<(), Error> {
+        self.blocking().rollback()
+    }
+    fn state(&self) -> TxnState {
+        Transaction::state(self)
+    }
+}
+
+impl Subject for PipelinedTransaction {
+    fn read(&self, key: &str) -> Result<Option<bytes::Bytes>, Error> {
+        self.blocking().get(key)
+    }
+    fn write(&self, key: &str, value: String) -> Result<(), Error> {
+        self.blocking().put(key, value)
+    }
+    fn commit(&self) -> Result<(), Error> {
+        self.blocking().commit().map(drop)
+    }
+    fn rollback(&self) -> Result<(), Error> {
+        self.blocking().rollback()
+    }
+    fn state(&self) -> TxnState {
+        PipelinedTransaction::state(self)
+    }
+}
+
+const LOCK_WAIT: Wait = Wait::For(Duration::from_millis(50));
+
 fn begin(db: &Db, mode: Mode) -> Result<Transaction, Error> {
     db.blocking().begin(BeginOptions {
         mode,
-        lock_wait: Wait::For(Duration::from_millis(50)),
+        lock_wait: LOCK_WAIT,
         on_drop: OnDrop::Silent,
         ..BeginOptions::default()
     })
 }
 
+/// Every write is flushed.
+fn begin_pipelined(db: &Db) -> Result<PipelinedTransaction, Error> {
+    db.blocking().begin_pipelined(PipelinedOptions {
+        min_keys: 1,
+        min_bytes: 1,
+        lock_wait: LOCK_WAIT,
+        on_drop: OnDrop::Silent,
+        ..PipelinedOptions::default()
+    })
+}
+
 /// Fills in what is read, then appends: what was read of the same key is written back, longer.
-fn perform(txn: &Transaction, work: &mut Work) -> Result<(), Error> {
+fn perform(txn: &impl Subject, work: &mut Work) -> Result<(), Error> {
     for (key, seen) in &mut work.reads {
-        *seen = list(match txn.options().mode {
-            Mode::Pessimistic => txn.blocking().get_for_update(&*key)?,
-            Mode::Optimistic => txn.blocking().get(&*key)?,
-        });
+        *seen = list(txn.read(key)?);
     }
     for (key, number) in &work.appends {
         let read = work.reads.iter().find(|read| read.0 == *key);
         let mut longer = read.expect("what is appended to was read").1.clone();
         longer.push(*number);
-        txn.put(key, text(&longer))?;
+        txn.write(key, text(&longer))?;
     }
     Ok(())
 }
@@ -61,16 +122,16 @@ fn perform(txn: &Transaction, work: &mut Work) -> Result<(), Error> {
 fn finish(
     recorder: &Recorder,
     process: usize,
-    txn: &Transaction,
+    txn: &impl Subject,
     done: Result<(), Error>,
     work: Work,
 ) {
-    let result = done.and_then(|()| txn.blocking().commit().map(drop));
+    let result = done.and_then(|()| txn.commit());
     let outcome = match (result, txn.state()) {
         (Ok(()), _) => Outcome::Committed,
         (Err(_), TxnState::Undetermined) => Outcome::Unknown,
         (Err(_), TxnState::Open) => {
-            drop(txn.blocking().rollback());
+            drop(txn.rollback());
             Outcome::Failed
         }
         (Err(_), _) => Outcome::Failed,
@@ -79,12 +140,17 @@ fn finish(
 }
 
 /// Threads that read two lists and append to one of them, or to both.
-fn random_histories(db: &Db, mode: Mode, rounds: usize, seed: u64) -> Recorder {
+fn random_histories<T: Subject>(
+    begin: impl Fn() -> Result<T, Error> + Sync,
+    rounds: usize,
+    seed: u64,
+) -> Recorder {
     let recorder = Recorder::default();
     let (next, processes) = (AtomicU64::new(1), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for thread in 0..4 {
             let (recorder, next, processes) = (&recorder, &next, &processes);
+            let begin = &begin;
             scope.spawn(move || {
                 let mut rng = rng(seed, thread);
                 for _ in 0..rounds {
@@ -102,7 +168,7 @@ fn random_histories(db: &Db, mode: Mode, rounds: usize, seed: u64) -> Recorder {
                     };
                     // A process whose outcome is unknown may still be at work: each has its own number.
                     let process = processes.fetch_add(1, Ordering::Relaxed);
-                    let Ok(txn) = begin(db, mode) else { continue };
+                    let Ok(txn) = begin() else { continue };
                     recorder.begin(process, &work);
                     let done = perform(&txn, &mut work);
                     finish(recorder, process, &txn, done, work);
@@ -133,17 +199,32 @@ fn finally(db: &Db) -> BTreeMap<String, Vec<u64>> {
 fn optimistic_transactions_are_snapshot_isolated() {
     let seed = seed("optimistic_transactions_are_snapshot_isolated");
     let db = Db::in_memory();
-    let recorder = random_histories(&db, Mode::Optimistic, 150, seed);
+    let recorder = random_histories(|| begin(&db, Mode::Optimistic), 150, seed);
     assert!(recorder.committed() > 50, "{}", recorder.committed());
     assert!(recorder.is(Model::SnapshotIsolation, &finally(&db)));
     evidence("optimistic", 150, &recorder);
+}
+
+/// Each generation of one is a part of its commit, and its conflicts are found when it is flushed. Also under faults.
+#[test]
+fn pipelined_transactions_are_snapshot_isolated() {
+    let seed = seed("pipelined_transactions_are_snapshot_isolated");
+    for chance in [0.0, 0.02] {
+        let plan = FaultPlan::all(seed, chance);
+        let store = Arc::new(FaultyStore::new(Arc::new(MemStore::new()), plan));
+        let db = Db::new(store.clone());
+        let recorder = random_histories(|| begin_pipelined(&db), 100, seed);
+        store.heal();
+        assert!(recorder.committed() > 20, "{}", recorder.committed());
+        assert!(recorder.is(Model::SnapshotIsolation, &finally(&db)));
+    }
 }
 
 #[test]
 fn pessimistic_transactions_that_lock_what_they_read_are_serializable() {
     let seed = seed("pessimistic_transactions_that_lock_what_they_read_are_serializable");
     let db = Db::in_memory();
-    let recorder = random_histories(&db, Mode::Pessimistic, 150, seed);
+    let recorder = random_histories(|| begin(&db, Mode::Pessimistic), 150, seed);
     assert!(recorder.committed() > 50, "{}", recorder.committed());
     let finally = finally(&db);
     assert!(recorder.is(Model::Serializable, &finally));
@@ -217,7 +298,7 @@ fn faults_break_no_isolation() {
         let plan = FaultPlan::all(seed, 0.02);
         let store = Arc::new(FaultyStore::new(Arc::new(MemStore::new()), plan));
         let db = Db::new(store.clone());
-        let recorder = random_histories(&db, mode, 60, seed);
+        let recorder = random_histories(|| begin(&db, mode), 60, seed);
         store.heal();
         assert!(recorder.committed() > 0);
         assert!(recorder.is(model, &finally(&db)));

@@ -58,6 +58,11 @@
 //!   the parts of one load, the active one first, then at the target; so what was settled is found in one of them, and nothing older
 //!   than it. A flush that has failed stays in sight for good.
 //!
+//! * P3: a transaction closes it for writes, under `turn`: the active part first, then the word that says so. A write that finds its
+//!   part shut waits for `turn`, and is then in the next part or is refused. What was written before is flushed once more.
+//! * P4: what the older parts hold for a key does not change while the active one is written. So a write that depends on it may look
+//!   first, wait for the target, and write then into the part of that look: it is refused there if that is the active one no more.
+//!
 //! # Consistency and cost
 //!
 //! | operation | consistency | cost, waiting |

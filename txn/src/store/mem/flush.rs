@@ -81,7 +81,7 @@ impl Core {
         Ok(())
     }
 
-    /// What was committed below an intent of the transaction itself, against what is presumed.
+    /// What was committed below an intent of the transaction itself, against what is asserted.
     fn check_again(
         &self,
         start_ts: Timestamp,
@@ -89,12 +89,6 @@ impl Core {
         written: &Written,
         is_strict: bool,
     ) -> Result<Option<Error>, Error> {
-        let exists = written.replaced.is_some_and(|time| {
-            let pinned = self.history.pin();
-            let old = pinned.entry(old_key(&written.key, time));
-            old.is_some_and(|item| decode_old(item.tag, item.value).1.is_some())
-        });
-        let key = || mutation.key.clone();
         if matches!(
             mutation.op,
             MutationOp::Insert(_) | MutationOp::CheckNotExists
@@ -103,9 +97,17 @@ impl Core {
                 reason: "a generation has written the key that is to be absent",
             });
         }
-        let holds = !is_strict || mutation.assertion.holds(exists);
+        if !is_strict {
+            return Ok(None);
+        }
+        let exists = written.replaced.is_some_and(|time| {
+            let pinned = self.history.pin();
+            let old = pinned.entry(old_key(&written.key, time));
+            old.is_some_and(|item| decode_old(item.tag, item.value).1.is_some())
+        });
+        let holds = mutation.assertion.holds(exists);
         Ok((!holds).then(|| Error::AssertionFailed {
-            key: key(),
+            key: mutation.key.clone(),
             start_ts,
             assertion: mutation.assertion,
         }))
