@@ -5,6 +5,8 @@
 //! | step | segment | marks | holes | turns |
 //! |---|---|---|---|---|
 //! | tick | +1 | | | |
+//! | take a snapshot | +1, but of before the stages | | | |
+//! | forget snapshots that were let go | | | | |
 //! | open a stage, make a savepoint | +1 | push | | +1 if it is the only mark |
 //! | release a stage, let a savepoint go | | take out | | |
 //! | clean up a stage | +1 | pop down to it, and it | add `[first, segment]` | +1 |
@@ -14,7 +16,7 @@
 //!
 //! A *segment* is a stretch of time between two such steps. Every write is stamped with the segment in which it takes effect;
 //! those in a *hole* were rolled back. So a stage of any size is taken back at one instant, for everybody. The open stages and the
-//! live savepoints are [`marks`](crate::marks).
+//! live savepoints are [`marks`](crate::marks), what live snapshots show are [`instants`](crate::instants).
 //!
 //! # Stamping (S)
 //!
@@ -32,6 +34,7 @@
 
 use crate::batch::Descriptor;
 use crate::debt::HoleRecord;
+use crate::instants::Instants;
 use crate::marks::{Mark, Marks};
 use crate::mutant::planted;
 use crate::reclaim::Guard;
@@ -65,6 +68,8 @@ pub(crate) struct View {
     pub(crate) turns: u64,
     /// The open stages and live savepoints.
     pub(crate) marks: Marks,
+    /// What live snapshots show.
+    pub(crate) instants: Instants,
     pub(crate) holes: Vec<Hole>,
     /// Nothing is written from now on.
     pub(crate) frozen: bool,
@@ -75,6 +80,7 @@ const BEGINNING: View = View {
     segment: 1,
     turns: 0,
     marks: Marks::NONE,
+    instants: Instants::NONE,
     holes: Vec::new(),
     frozen: false,
 };
@@ -119,8 +125,7 @@ impl View {
             segment: self.segment + 1,
             turns: self.turns + u64::from(self.marks.is_empty()),
             marks: self.marks.with(mark),
-            holes: self.holes.clone(),
-            frozen: self.frozen,
+            ..self.clone()
         }
     }
 
@@ -137,6 +142,7 @@ impl View {
             turns: self.turns + u64::from(!planted("cut-without-turn")),
             marks,
             holes: self.holes.iter().cloned().chain([hole]).collect(),
+            instants: self.instants.clone(),
             frozen: self.frozen,
         }
     }
@@ -146,8 +152,42 @@ impl View {
 pub(crate) struct Clock {
     /// Null: the beginning.
     view: AtomicPtr<View>,
-    /// Savepoints that were let go since all marks were looked through.
-    lapsed: AtomicUsize,
+    savepoints: LetGo,
+    snapshots: LetGo,
+}
+
+/// So many instants that nobody looks at may stay in the view.
+const FEW_SNAPSHOTS: usize = if cfg!(untorn_loom) { 0 } else { 8 };
+
+/// How many of a kind were let go.
+struct LetGo {
+    ever: AtomicUsize,
+    /// Of these, those since all of the kind were looked through.
+    lately: AtomicUsize,
+}
+
+impl LetGo {
+    const_fn! {
+        const fn new() -> LetGo {
+            LetGo {
+                ever: AtomicUsize::new(0),
+                lately: AtomicUsize::new(0),
+            }
+        }
+    }
+
+    /// Counts one; answers whether these are more than a `few` and than half of `all`. Then the count begins anew.
+    fn count(&self, all: usize, few: usize) -> bool {
+        // Release: who finds it counted finds it gone.
+        self.ever.fetch_add(1, Ordering::Release);
+        // Relaxed: when they are looked through is a matter of cost alone.
+        let lately = self.lately.fetch_add(1, Ordering::Relaxed) + 1;
+        let many = lately > few && 2 * lately > all;
+        if many {
+            self.lately.store(0, Ordering::Relaxed);
+        }
+        many
+    }
 }
 
 /// A view that a guard keeps alive.
@@ -176,21 +216,25 @@ impl Clock {
         pub(crate) const fn new() -> Clock {
             Clock {
                 view: AtomicPtr::new(ptr::null_mut()),
-                lapsed: AtomicUsize::new(0),
+                savepoints: LetGo::new(),
+                snapshots: LetGo::new(),
             }
         }
     }
 
-    /// Counts a savepoint that was let go. Answers whether these are so many, among `marks`, that all are worth looking through;
-    /// then the count begins anew.
-    pub(crate) fn count_lapsed(&self, marks: usize) -> bool {
-        // Relaxed: when this is done is a matter of cost alone.
-        let lapsed = self.lapsed.fetch_add(1, Ordering::Relaxed) + 1;
-        let many = 2 * lapsed > marks;
-        if many {
-            self.lapsed.store(0, Ordering::Relaxed);
-        }
-        many
+    /// Counts a savepoint that was let go. Answers whether these are so many, among `marks`, that all are worth looking through.
+    pub(crate) fn count_savepoint_let_go(&self, marks: usize) -> bool {
+        self.savepoints.count(marks, 0)
+    }
+
+    /// As [`Clock::count_savepoint_let_go`], for a snapshot among so many instants.
+    pub(crate) fn count_snapshot_let_go(&self, instants: usize) -> bool {
+        self.snapshots.count(instants, FEW_SNAPSHOTS)
+    }
+
+    /// How many snapshots were let go so far.
+    pub(crate) fn snapshots_let_go(&self) -> usize {
+        self.snapshots.ever.load(Ordering::Acquire)
     }
 
     /// The current view.

@@ -18,7 +18,6 @@ use crate::account::Account;
 use crate::clock::{Clock, View};
 use crate::entry::EntrySlot;
 use crate::reclaim::{self, Guard};
-use crate::registry::Registry;
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use crate::sync::{self, Arc, const_fn};
 use std::cell::UnsafeCell;
@@ -76,7 +75,7 @@ struct Payer {
     waiting: VecDeque<Batch>,
     attempts: usize,
     /// How many snapshots had been let go when `attempts` was set.
-    released: u64,
+    released: usize,
     /// Holes whose items are paid, and those whose sums are dropped too.
     paid: Vec<Arc<HoleRecord>>,
     settling: Vec<Arc<HoleRecord>>,
@@ -167,7 +166,6 @@ impl Debts {
         &self,
         items: usize,
         clock: &Clock,
-        registry: &Registry,
         account: &Account,
         guard: &Guard,
         mut pay_one: impl FnMut(EntrySlot) -> Payment,
@@ -184,7 +182,7 @@ impl Debts {
         let payer = unsafe { &mut *self.payer.get() }.get_or_insert_default();
         let mut paid = Paid::Items;
         for _ in 0..items {
-            if payer.current.is_none() && !self.next_batch(payer, registry, guard) {
+            if payer.current.is_none() && !self.next_batch(payer, clock, guard) {
                 paid = Paid::All;
                 break;
             }
@@ -196,7 +194,7 @@ impl Debts {
         paid
     }
 
-    fn next_batch(&self, payer: &mut Payer, registry: &Registry, guard: &Guard) -> bool {
+    fn next_batch(&self, payer: &mut Payer, clock: &Clock, guard: &Guard) -> bool {
         let mut batch = self.incoming.swap(ptr::null_mut(), Ordering::Acquire);
         while !batch.is_null() {
             // SAFETY: taken from the stack, so ours; boxed in `add`.
@@ -208,7 +206,7 @@ impl Debts {
             payer.waiting.push_back(*current);
             payer.attempts += 1;
         }
-        let released = registry.released();
+        let released = clock.snapshots_let_go();
         if payer.released != released {
             payer.released = released;
             payer.attempts = payer.waiting.len();

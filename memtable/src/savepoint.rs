@@ -107,7 +107,7 @@ impl<T: Deref<Target = Memtable>> Drop for Held<T> {
         let core = self.table.table();
         self.anchor.let_go();
         let marks = core.clock.now(&guard).marks.depth();
-        let all = core.clock.count_lapsed(marks);
+        let all = core.clock.count_savepoint_let_go(marks);
         sweep(all, &core.clock, &core.debts, &guard);
     }
 }

@@ -1,10 +1,10 @@
 //! Snapshots: the table as it was at one instant.
 
 use crate::cursor::Cursor;
+use crate::instants::{self, Instant};
 use crate::item::Entry;
 use crate::memtable::Memtable;
 use crate::reclaim;
-use crate::registry::Registration;
 use crate::sync::Arc;
 use crate::table::item;
 use crate::visible;
@@ -51,19 +51,20 @@ impl<T: Deref<Target = Memtable>> Clone for Snapshot<T> {
 impl<T: Deref<Target = Memtable>> std::fmt::Debug for Snapshot<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Snapshot")
-            .field("segment", &self.held.registration.segment)
+            .field("segment", &self.held.instant.segment)
             .finish_non_exhaustive()
     }
 }
 
 struct Held<T: Deref<Target = Memtable>> {
-    registration: Registration,
+    instant: Arc<Instant>,
     table: T,
 }
 
 impl<T: Deref<Target = Memtable>> Drop for Held<T> {
     fn drop(&mut self) {
-        self.table.table().registry.release(&self.registration);
+        let core = self.table.table();
+        instants::let_go(&self.instant, &core.clock, &reclaim::pin());
     }
 }
 
@@ -84,11 +85,8 @@ impl<T: Deref<Target = Memtable>> Snapshot<T> {
     fn register(table: T, before_stages: bool) -> Self {
         let guard = reclaim::pin();
         let core = table.table();
-        let registration = core.registry.register(&core.clock, before_stages, &guard);
-        let held = Arc::new(Held {
-            registration,
-            table,
-        });
+        let instant = instants::take(&core.clock, before_stages, &guard);
+        let held = Arc::new(Held { instant, table });
         Snapshot { held }
     }
 
@@ -104,7 +102,7 @@ impl<T: Deref<Target = Memtable>> Snapshot<T> {
         let guard = reclaim::pin();
         let table = self.held.table.table();
         let entry = table.find(key.as_ref(), &guard)?;
-        let version = visible::at(entry, self.held.registration.segment, &table.clock, &guard)?;
+        let version = visible::at(entry, self.held.instant.segment, &table.clock, &guard)?;
         Some(item(entry, Some(version), version.tag()).to_entry())
     }
 
@@ -150,7 +148,7 @@ impl<T: Deref<Target = Memtable>> Snapshot<T> {
         let table = self.held.table.table();
         let edge = |bound: &Bound<Bytes>| bound.clone().map(Edge::Shared);
         let mut walk = Walk::new(table, edge(lower), edge(upper), &guard);
-        let segment = self.held.registration.segment;
+        let segment = self.held.instant.segment;
         while read.len() < up_to
             && let Some(entry) = walk.step(direction)
         {

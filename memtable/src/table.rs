@@ -10,7 +10,6 @@ use crate::held::Held;
 use crate::item::{Item, Kind};
 use crate::lanes::Lanes;
 use crate::reclaim::Guard;
-use crate::registry::Registry;
 use crate::run::{MAX_LEN, Run, RunRef};
 use crate::sync::const_fn;
 use crate::version::{State, VersionRef};
@@ -25,7 +24,6 @@ pub(crate) struct Table {
     pub(crate) cells: Cells<EntrySlot>,
     pub(crate) lanes: Lanes,
     pub(crate) clock: Clock,
-    pub(crate) registry: Registry,
     pub(crate) account: Account,
     pub(crate) debts: Debts,
     pub(crate) held: Held,
@@ -40,7 +38,6 @@ const_fn! {
             cells: Cells::new(),
             lanes: Lanes::new(),
             clock: Clock::new(),
-            registry: Registry::new(),
             account: Account::new(),
             debts: Debts::new(),
             held: Held::new(),

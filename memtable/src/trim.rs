@@ -26,9 +26,7 @@ use crate::held::Held;
 use crate::marks::Descent;
 use crate::mutant::planted;
 use crate::reclaim::Guard;
-use crate::registry::Registry;
 use crate::stamp::Stamp;
-use crate::sync;
 use crate::version::{self, State, VersionRef};
 use depth::{Depth, LOOKS};
 
@@ -63,16 +61,14 @@ pub(crate) enum Trimmed {
 
 pub(crate) struct Trimmer<'t> {
     pub(crate) clock: &'t Clock,
-    pub(crate) registry: &'t Registry,
     pub(crate) held: &'t Held,
     pub(crate) persistent_mask: u32,
 }
 
 /// Walks down a chain and says what is needed.
-struct Judge<'t, 'g> {
+struct Judge<'g> {
     view: &'g View,
     marks: Descent<'g>,
-    registry: &'t Registry,
     persistent_mask: u32,
     /// Segment of the newest version in effect so far.
     newer: Option<u64>,
@@ -85,7 +81,7 @@ struct Judge<'t, 'g> {
     is_head: bool,
 }
 
-impl<'g> Judge<'_, 'g> {
+impl<'g> Judge<'g> {
     fn needs(&mut self, version: VersionRef<'g>) -> bool {
         let booked = version.is_booked();
         let needed = self.shows(version, booked) || !booked || self.below_unbooked;
@@ -107,7 +103,7 @@ impl<'g> Judge<'_, 'g> {
             Stamp::Discarded => decides_bits(),
             Stamp::At(segment) => match self.view.rolled_back(segment) {
                 Some(hole) => {
-                    let shown = self.registry.any_within(segment, hole.at);
+                    let shown = self.view.instants.any_within(segment, hole.at);
                     let decides_bits = decides_bits();
                     self.blocked |= shown;
                     // Not while it is announced: a `stats()` that began before the rollback counts it.
@@ -120,7 +116,7 @@ impl<'g> Judge<'_, 'g> {
                     let needed = match self.newer {
                         None => true,
                         Some(newer) => {
-                            let shown = self.registry.any_within(segment, newer);
+                            let shown = self.view.instants.any_within(segment, newer);
                             self.blocked |= shown;
                             shown || self.marks.parts(segment, newer)
                         }
@@ -166,8 +162,6 @@ impl Trimmer<'_> {
             return Trimmed::Done(put_off(entry, role, Payment::Busy));
         }
         let view = self.clock.now(guard);
-        // The view before the registry (R1). The flag's exchange was the last write, so nothing is in the store buffer.
-        sync::fence_after_rmw();
         if self.hides_all(head, &view) {
             self.unlink(head, None, guard);
             return Trimmed::Done(Payment::Paid);
@@ -175,7 +169,6 @@ impl Trimmer<'_> {
         let mut judge = Judge {
             view: &view,
             marks: view.marks.descent(),
-            registry: self.registry,
             persistent_mask: self.persistent_mask,
             newer: None,
             top_passed: false,
@@ -239,7 +232,7 @@ impl Trimmer<'_> {
         let Stamp::At(from) = older.stamp() else {
             return false;
         };
-        older.is_booked() && older.previous().is_none() && !self.registry.any_within(from, newer)
+        older.is_booked() && older.previous().is_none() && !view.instants.any_within(from, newer)
     }
 
     /// Makes `to` follow `from` and retires what was between.

@@ -275,6 +275,7 @@ pub(super) unsafe fn destroy_sum(object: *mut u8) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::instants::Instants;
     use crate::marks::Marks;
 
     /// An insert of segment 3 and a removal of segment 4 add up to nothing, but not at the end of segment 3.
@@ -294,6 +295,7 @@ mod tests {
             segment: 7,
             turns: 0,
             marks: Marks::NONE,
+            instants: Instants::NONE,
             holes: Vec::new(),
             frozen: false,
         };

@@ -63,7 +63,6 @@ impl Table {
     pub(crate) fn trim(&self, entry: EntryRef<'_>, role: Role, guard: &Guard) -> Payment {
         let trimmer = Trimmer {
             clock: &self.clock,
-            registry: &self.registry,
             held: &self.held,
             persistent_mask: self.persistent_mask,
         };
@@ -130,14 +129,8 @@ impl Table {
             // SAFETY: an entry in debt is not buried (D1).
             self.trim(unsafe { slot.under(guard) }, Role::Payer, guard)
         };
-        self.debts.pay(
-            items,
-            &self.clock,
-            &self.registry,
-            &self.account,
-            guard,
-            pay_one,
-        )
+        self.debts
+            .pay(items, &self.clock, &self.account, guard, pay_one)
     }
 }
 
