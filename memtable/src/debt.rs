@@ -20,6 +20,7 @@ use crate::entry::EntrySlot;
 use crate::reclaim::{self, Guard};
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use crate::sync::{self, Arc, const_fn};
+use crate::trim::Role;
 use std::cell::UnsafeCell;
 use std::collections::VecDeque;
 use std::ptr;
@@ -161,14 +162,14 @@ impl Debts {
         self.outstanding.load(Ordering::Relaxed) == 0
     }
 
-    /// Pays so many items, if nobody else is paying. `pay_one` trims an entry.
+    /// Pays so many items, if nobody else is paying. `pay_one` trims an entry, in the role that is given.
     pub(crate) fn pay(
         &self,
         items: usize,
         clock: &Clock,
         account: &Account,
         guard: &Guard,
-        mut pay_one: impl FnMut(EntrySlot) -> Payment,
+        mut pay_one: impl FnMut(EntrySlot, Role) -> Payment,
     ) -> Paid {
         if self.paying.load(Ordering::Relaxed)
             || self
@@ -222,14 +223,18 @@ impl Debts {
     fn pay_item(
         &self,
         payer: &mut Payer,
-        pay_one: &mut impl FnMut(EntrySlot) -> Payment,
+        pay_one: &mut impl FnMut(EntrySlot, Role) -> Payment,
         guard: &Guard,
     ) {
         let Some(batch) = &mut payer.current else {
             return;
         };
+        let role = match batch.hole {
+            Some(_) => Role::Clearer,
+            None => Role::Payer,
+        };
         if let Some(entry) = batch.list.pop(guard) {
-            match pay_one(entry) {
+            match pay_one(entry, role) {
                 Payment::Paid => {}
                 Payment::Blocked => payer.blocked.push(entry),
                 Payment::Busy => {

@@ -171,6 +171,32 @@ mod tests {
     use crate::memtable::Memtable;
     use crate::reclaim;
 
+    /// What such a snapshot keeps of the rest is no reason to keep a hole.
+    #[test]
+    fn a_snapshot_from_before_all_stages_keeps_few_holes() {
+        const STAGES: usize = 1000;
+        let table = Memtable::new();
+        let keys: Vec<[u8; 1]> = (0..10).map(|n| [n]).collect();
+        let write = |value: &[u8]| {
+            for key in &keys {
+                table.insert(key, value).expect("small");
+            }
+        };
+        write(b"before");
+        let snapshot = table.snapshot();
+        for _ in 0..STAGES {
+            let stage = table.open_stage();
+            write(b"inside");
+            table.cleanup_stage(stage).expect("it is the innermost one");
+        }
+        let holes = table.table().clock.now(&reclaim::pin()).holes.len();
+        assert!(holes < STAGES / 10, "{holes}");
+        for key in &keys {
+            assert_eq!(snapshot.get(key).as_deref(), Some(&b"before"[..]));
+            assert_eq!(table.get(key).as_deref(), Some(&b"before"[..]));
+        }
+    }
+
     #[test]
     fn stages_without_a_write_leave_few_holes_behind() {
         const STAGES: usize = 10_000;

@@ -35,8 +35,10 @@ use depth::{Depth, LOOKS};
 pub(crate) enum Role {
     /// A writer on his way out.
     Writer,
-    /// Who took the entry from a list of debts.
+    /// Who took the entry from a list of what was written behind a mark that is gone.
     Payer,
+    /// Who took it from a list of what was rolled back.
+    Clearer,
     /// Who looks through all of the chain and owes nothing.
     Compactor,
     /// Who removed the key and owes the entry since before: what he cannot clear away he names in a list of debts.
@@ -46,7 +48,7 @@ pub(crate) enum Role {
 impl Role {
     fn owes(self) -> bool {
         match self {
-            Role::Payer | Role::Remover => true,
+            Role::Payer | Role::Clearer | Role::Remover => true,
             Role::Writer | Role::Compactor => false,
         }
     }
@@ -75,6 +77,8 @@ struct Judge<'g> {
     top_passed: bool,
     /// Something is kept for a snapshot alone.
     blocked: bool,
+    /// Something that was rolled back.
+    hole_blocked: bool,
     /// Something is kept since its writer is not done with it.
     unbooked: bool,
     below_unbooked: bool,
@@ -106,6 +110,7 @@ impl<'g> Judge<'g> {
                     let shown = self.view.instants.any_within(segment, hole.at);
                     let decides_bits = decides_bits();
                     self.blocked |= shown;
+                    self.hole_blocked |= shown;
                     // Not while it is announced: a `stats()` that began before the rollback counts it.
                     if decides_bits && !shown && booked {
                         version.stamp_word().discard(segment);
@@ -173,6 +178,7 @@ impl Trimmer<'_> {
             newer: None,
             top_passed: false,
             blocked: false,
+            hole_blocked: false,
             unbooked: false,
             below_unbooked: false,
             is_head: true,
@@ -210,7 +216,12 @@ impl Trimmer<'_> {
         if empty && (!entry.in_debt() || planted("bury-in-debt")) && entry.bury(head) {
             return Trimmed::Buried;
         }
-        Trimmed::Done(match (judge.unbooked, judge.blocked) {
+        let blocked = match role {
+            // What a snapshot keeps of the rest goes with a later write, as where nothing was rolled back.
+            Role::Clearer => judge.hole_blocked,
+            _ => judge.blocked,
+        };
+        Trimmed::Done(match (judge.unbooked, blocked) {
             (false, false) => Payment::Paid,
             (true, _) => put_off(entry, role, Payment::Busy),
             (false, true) => put_off(entry, role, Payment::Blocked),

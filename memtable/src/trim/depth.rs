@@ -34,8 +34,8 @@ impl Depth {
         Depth {
             below: match role {
                 Role::Writer => u64::MAX,
-                Role::Payer if entry.in_debt() => oldest_hole().unwrap_or(u64::MAX),
-                Role::Payer | Role::Remover | Role::Compactor => 0,
+                Role::Payer | Role::Clearer if entry.in_debt() => oldest_hole().unwrap_or(u64::MAX),
+                Role::Payer | Role::Clearer | Role::Remover | Role::Compactor => 0,
             },
             left: LOOKS,
             is_drawn: false,

@@ -125,9 +125,9 @@ impl Table {
 
     /// Pays so many items.
     pub(crate) fn pay(&self, items: usize, guard: &Guard) -> Paid {
-        let pay_one = |slot: EntrySlot| {
+        let pay_one = |slot: EntrySlot, role| {
             // SAFETY: an entry in debt is not buried (D1).
-            self.trim(unsafe { slot.under(guard) }, Role::Payer, guard)
+            self.trim(unsafe { slot.under(guard) }, role, guard)
         };
         self.debts
             .pay(items, &self.clock, &self.account, guard, pay_one)
