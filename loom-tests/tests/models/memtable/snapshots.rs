@@ -74,8 +74,8 @@ fn s12_snapshot_taken_under_overwrites() {
 fn s12_snapshot_taken_under_ticks_and_overwrites() {
     model(
         "s12_snapshot_taken_under_ticks_and_overwrites",
-        3,
-        800,
+        6,
+        5700,
         || {
             let table = table(&[("a", "0")]);
             let there = Arc::clone(&table);
