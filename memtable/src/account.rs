@@ -27,7 +27,8 @@ mod announced;
 mod stripe;
 mod tally;
 
-use crate::clock::{Clock, Hole};
+use crate::clock::Clock;
+use crate::holes::Hole;
 use crate::reclaim::Guard;
 use crate::stamp::Stamp;
 use crate::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};

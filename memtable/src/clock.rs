@@ -34,6 +34,7 @@
 
 use crate::batch::Descriptor;
 use crate::debt::HoleRecord;
+use crate::holes::{Hole, Holes};
 use crate::instants::Instants;
 use crate::marks::{Mark, Marks};
 use crate::mutant::planted;
@@ -43,22 +44,6 @@ use crate::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use crate::sync::{self, Arc, const_fn};
 use crate::version::VersionRef;
 use std::ptr;
-
-/// A stretch of segments that was rolled back.
-#[derive(Clone)]
-pub(crate) struct Hole {
-    pub(crate) first: u64,
-    pub(crate) last: u64,
-    /// The segment that began with the rollback: snapshots below do not see the hole.
-    pub(crate) at: u64,
-    pub(crate) record: Arc<HoleRecord>,
-}
-
-impl Hole {
-    pub(crate) fn contains(&self, segment: u64) -> bool {
-        self.first <= segment && segment <= self.last
-    }
-}
 
 /// The state of the clock between two steps.
 #[derive(Clone)]
@@ -70,7 +55,7 @@ pub(crate) struct View {
     pub(crate) marks: Marks,
     /// What live snapshots show.
     pub(crate) instants: Instants,
-    pub(crate) holes: Vec<Hole>,
+    pub(crate) holes: Holes,
     /// Nothing is written from now on.
     pub(crate) frozen: bool,
 }
@@ -81,7 +66,7 @@ const BEGINNING: View = View {
     turns: 0,
     marks: Marks::NONE,
     instants: Instants::NONE,
-    holes: Vec::new(),
+    holes: Holes::NONE,
     frozen: false,
 };
 
@@ -89,29 +74,23 @@ impl View {
     /// Whether what is stamped with `segment` was rolled back.
     #[inline]
     pub(crate) fn discards(&self, segment: u64) -> bool {
-        self.holes.iter().any(|hole| hole.contains(segment))
+        self.holes.around(segment).is_some()
     }
 
     /// Whether a snapshot at `snapshot` sees what is stamped with `segment`.
     pub(crate) fn shows(&self, segment: u64, snapshot: u64) -> bool {
-        segment <= snapshot
-            && !self
-                .holes
-                .iter()
-                .any(|hole| hole.at <= snapshot && hole.contains(segment))
+        let taken_back = |hole: &Hole| hole.at <= snapshot;
+        segment <= snapshot && !self.holes.around(segment).is_some_and(taken_back)
     }
 
     /// The hole that took `segment` back first.
     pub(crate) fn rolled_back(&self, segment: u64) -> Option<&Hole> {
-        let holes = self.holes.iter();
-        holes
-            .filter(|hole| hole.contains(segment))
-            .min_by_key(|hole| hole.at)
+        self.holes.around(segment)
     }
 
     /// The innermost mark that `segment` does not lie before.
     pub(crate) fn mark_of(&self, segment: u64) -> Option<&Arc<Mark>> {
-        self.marks.descent().mark_of(segment)
+        self.marks.mark_of(segment)
     }
 
     /// Whether a rollback may part the two segments: the table can return to an instant after `older` and not after `newer`.
@@ -141,7 +120,7 @@ impl View {
             segment: hole.at,
             turns: self.turns + u64::from(!planted("cut-without-turn")),
             marks,
-            holes: self.holes.iter().cloned().chain([hole]).collect(),
+            holes: self.holes.with(hole),
             instants: self.instants.clone(),
             frozen: self.frozen,
         }

@@ -302,8 +302,10 @@ impl Debts {
 fn forget_hole(record: &Arc<HoleRecord>, clock: &Clock, guard: &Guard) {
     loop {
         let view = clock.now(guard);
-        let mut next = View::clone(&view);
-        next.holes.retain(|hole| !Arc::ptr_eq(&hole.record, record));
+        let next = View {
+            holes: view.holes.without(record),
+            ..View::clone(&view)
+        };
         if clock.step(view, next, guard) {
             return;
         }

@@ -16,8 +16,9 @@
 
 use crate::debt::Debtors;
 use crate::mutant::planted;
+use crate::stack::{self, Stack, Staked};
+use crate::sync::Arc;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::sync::{self, Arc};
 use std::num::NonZeroU64;
 
 /// An instant to which the table can return.
@@ -129,53 +130,35 @@ impl Mark {
 
 /// The stack of marks.
 #[derive(Clone)]
-pub(crate) struct Marks {
-    innermost: Option<Arc<Node>>,
-}
+pub(crate) struct Marks(Stack<Laid>);
 
-struct Node {
+/// A mark in a stack.
+struct Laid {
     mark: Arc<Mark>,
-    outer: Option<Arc<Node>>,
-    depth: usize,
     /// The segment that the outermost stage from here on began.
     outermost_stage: Option<u64>,
 }
 
-impl Drop for Node {
-    fn drop(&mut self) {
-        // A loop, since nesting has no limit but the call stack has.
-        let mut outer = self.outer.take();
-        while let Some(node) = outer {
-            outer = sync::into_inner(node).and_then(|mut node| node.outer.take());
-        }
+impl Staked for Laid {
+    fn segment(&self) -> u64 {
+        self.mark.first
     }
 }
 
 impl Marks {
-    pub(crate) const NONE: Marks = Marks { innermost: None };
+    pub(crate) const NONE: Marks = Marks(Stack::EMPTY);
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.innermost.is_none()
+        self.0.is_empty()
     }
 
     pub(crate) fn depth(&self) -> usize {
-        self.innermost.as_ref().map_or(0, |node| node.depth)
-    }
-
-    fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
-        std::iter::successors(self.innermost.as_ref(), |node| node.outer.as_ref())
+        self.0.depth()
     }
 
     /// From the innermost to the outermost.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Mark>> {
-        self.nodes().map(|node| &node.mark)
-    }
-
-    /// For questions about ever older segments.
-    pub(crate) fn descent(&self) -> Descent<'_> {
-        Descent {
-            node: self.innermost.as_deref(),
-        }
+        self.0.iter().map(|laid| &laid.mark)
     }
 
     pub(crate) fn innermost_stage(&self) -> Option<&Arc<Mark>> {
@@ -184,7 +167,17 @@ impl Marks {
 
     /// The segment that it began.
     pub(crate) fn outermost_stage(&self) -> Option<u64> {
-        self.innermost.as_ref()?.outermost_stage
+        self.0.iter().next()?.outermost_stage
+    }
+
+    /// The innermost mark that `segment` does not lie before.
+    pub(crate) fn mark_of(&self, segment: u64) -> Option<&Arc<Mark>> {
+        self.0.from(segment).next().map(|laid| &laid.mark)
+    }
+
+    /// For questions about ever older segments.
+    pub(crate) fn descent(&self) -> Descent<'_> {
+        Descent(self.0.descent())
     }
 
     /// The next order, for new content; `UNORDERED` if there is no mark.
@@ -207,13 +200,12 @@ impl Marks {
     /// With another mark on top.
     pub(crate) fn with(&self, mark: Arc<Mark>) -> Marks {
         let own = mark.is_stage().then_some(mark.first);
-        let innermost = Some(Arc::new(Node {
+        let outermost_stage = self.outermost_stage().or(own);
+        let laid = Laid {
             mark,
-            outer: self.innermost.clone(),
-            depth: self.depth() + 1,
-            outermost_stage: self.outermost_stage().or(own),
-        }));
-        Marks { innermost }
+            outermost_stage,
+        };
+        Marks(self.0.clone().with(laid))
     }
 
     /// `mark` and those inside of it.
@@ -224,10 +216,8 @@ impl Marks {
 
     /// Those outside of `mark`.
     pub(crate) fn outside_of(&self, mark: &Arc<Mark>) -> Marks {
-        let node = self.nodes().find(|node| Arc::ptr_eq(&node.mark, mark));
-        Marks {
-            innermost: node.and_then(|node| node.outer.clone()),
-        }
+        let inside = self.iter().take_while(|other| !Arc::ptr_eq(other, mark));
+        Marks(self.0.below(inside.count() + 1))
     }
 
     /// Without `mark`. Makes anew what lies above it.
@@ -242,18 +232,18 @@ impl Marks {
     pub(crate) fn part(&self, gone: impl Fn(&Arc<Mark>) -> bool) -> (Marks, Vec<Arc<Mark>>) {
         let mut parted = Vec::new();
         let mut above = Vec::new();
-        let mut rest = (0, Marks::clone(self));
-        for node in self.nodes() {
-            if gone(&node.mark) {
-                parted.push(node.mark.clone());
-                let innermost = node.outer.clone();
-                rest = (above.len(), Marks { innermost });
+        // So many of those above stay where all below is, and so many lie there with what is gone.
+        let (mut moved, mut top) = (0, 0);
+        for (index, mark) in self.iter().enumerate() {
+            if gone(mark) {
+                parted.push(mark.clone());
+                (moved, top) = (above.len(), index + 1);
             } else {
-                above.push(node.mark.clone());
+                above.push(mark.clone());
             }
         }
-        let (moved, rest) = rest;
         above.truncate(moved);
+        let rest = Marks(self.0.below(top));
         let left = above
             .into_iter()
             .rev()
@@ -263,44 +253,23 @@ impl Marks {
 
     /// Without those on top that have lapsed, and these.
     pub(crate) fn part_top(&self) -> (Marks, Vec<Arc<Mark>>) {
-        let lapsed: Vec<_> = self
-            .iter()
-            .take_while(|mark| mark.has_lapsed())
-            .cloned()
-            .collect();
-        let left = match lapsed.last() {
-            Some(mark) => self.outside_of(mark),
-            None => self.clone(),
-        };
-        (left, lapsed)
+        let lapsed = self.iter().take_while(|mark| mark.has_lapsed());
+        let lapsed: Vec<_> = lapsed.cloned().collect();
+        (Marks(self.0.below(lapsed.len())), lapsed)
     }
 }
 
-/// A way down the stack, for which each mark is looked at once.
-pub(crate) struct Descent<'m> {
-    node: Option<&'m Node>,
-}
+/// A way down the stack.
+pub(crate) struct Descent<'m>(stack::Descent<'m, Laid>);
 
-impl<'m> Descent<'m> {
-    /// The innermost mark that `segment` does not lie before, which is not above that of an earlier call.
-    pub(crate) fn mark_of(&mut self, segment: u64) -> Option<&'m Arc<Mark>> {
-        while let Some(node) = self.node
-            && node.mark.first > segment
-        {
-            self.node = node.outer.as_deref();
-        }
-        self.node.map(|node| &node.mark)
-    }
-
+impl Descent<'_> {
     /// Whether a rollback may part the two segments: the table can return to an instant after `older` and not after `newer`, which is
     /// not above that of an earlier call.
     pub(crate) fn parts(&mut self, older: u64, newer: u64) -> bool {
-        while let Some(node) = self.node
-            && (node.mark.first > newer || node.mark.has_lapsed())
-        {
-            self.node = node.outer.as_deref();
-        }
-        self.node.is_some_and(|node| older < node.mark.first)
+        let marks = self.0.from(newer).map(|laid| &laid.mark);
+        marks
+            .take_while(|mark| older < mark.first)
+            .any(|mark| !mark.has_lapsed())
     }
 }
 

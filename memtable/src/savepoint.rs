@@ -172,7 +172,6 @@ pub(crate) fn sweep(all: bool, clock: &Clock, debts: &Debts, guard: &Guard) {
         sync::spin();
     };
     // From the innermost on, so that what is left is looked through once.
-    let mut left = left.descent();
     for mark in parted {
         hand_outward(&mark, left.mark_of(mark.first), clock, debts, guard);
     }

@@ -64,7 +64,7 @@ pub(crate) fn release(
         }
         sync::spin();
     };
-    let outer = left.descent().mark_of(id.mark.first);
+    let outer = left.mark_of(id.mark.first);
     hand_outward(&id.mark, outer, clock, debts, guard);
     sweep(false, clock, debts, guard);
     Ok(Released {

@@ -23,11 +23,11 @@ use crate::clock::{Clock, View};
 use crate::debt::Payment;
 use crate::entry::{EntryRef, Head};
 use crate::held::Held;
-use crate::marks::Descent;
 use crate::mutant::planted;
 use crate::reclaim::Guard;
 use crate::stamp::Stamp;
 use crate::version::{self, State, VersionRef};
+use crate::{instants, marks};
 use depth::{Depth, LOOKS};
 
 /// Who trims, and why.
@@ -70,7 +70,8 @@ pub(crate) struct Trimmer<'t> {
 /// Walks down a chain and says what is needed.
 struct Judge<'g> {
     view: &'g View,
-    marks: Descent<'g>,
+    marks: marks::Descent<'g>,
+    instants: instants::Descent<'g>,
     persistent_mask: u32,
     /// Segment of the newest version in effect so far.
     newer: Option<u64>,
@@ -121,7 +122,7 @@ impl<'g> Judge<'g> {
                     let needed = match self.newer {
                         None => true,
                         Some(newer) => {
-                            let shown = self.view.instants.any_within(segment, newer);
+                            let shown = self.instants.any_within(segment, newer);
                             self.blocked |= shown;
                             shown || self.marks.parts(segment, newer)
                         }
@@ -174,6 +175,7 @@ impl Trimmer<'_> {
         let mut judge = Judge {
             view: &view,
             marks: view.marks.descent(),
+            instants: view.instants.descent(),
             persistent_mask: self.persistent_mask,
             newer: None,
             top_passed: false,

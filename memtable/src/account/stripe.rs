@@ -11,7 +11,8 @@
 
 use super::announced::Announced;
 use super::tally::{OlderSum, Parts, Sum, Tally, destroy_sum};
-use crate::clock::{Hole, View};
+use crate::clock::View;
+use crate::holes::Hole;
 use crate::mutant::planted;
 use crate::reclaim::Guard;
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering, fence};

@@ -1,6 +1,7 @@
 //! The sums of a stripe, kept apart by segment as long as a rollback can part them.
 
-use crate::clock::{Hole, View};
+use crate::clock::View;
+use crate::holes::Hole;
 use crate::version::{Delta, Place};
 use std::ptr;
 
@@ -20,6 +21,8 @@ pub(super) struct Sum {
 pub(super) struct OlderSum {
     pub(super) sum: Sum,
     pub(super) older: *mut OlderSum,
+    /// Length and size of this one and all older ones together.
+    total: (i64, i64),
 }
 
 /// What a stripe adds up to.
@@ -38,6 +41,19 @@ impl Sum {
             last: segment,
             len,
             size,
+        }
+    }
+
+    /// What it adds to a total at or below `upto`; `None` if only a part of it does.
+    fn counted(&self, view: &View, upto: u64) -> Option<(i64, i64)> {
+        if self.first > upto {
+            return Some((0, 0));
+        }
+        let rolled_back = |segment| view.rolled_back(segment).map(|hole| hole.at);
+        match (rolled_back(self.first), rolled_back(self.last)) {
+            (None, None) if self.last <= upto => Some((self.len, self.size)),
+            (first, last) if first == last && self.last <= upto => Some((0, 0)),
+            _ => None,
         }
     }
 }
@@ -101,10 +117,7 @@ impl Tally {
         let newest = &mut self.newest;
         if newest.last < part.first {
             if newest.len != 0 || newest.size != 0 {
-                self.older = Box::into_raw(Box::new(OlderSum {
-                    sum: *newest,
-                    older: self.older,
-                }));
+                self.older = cons(*newest, self.older);
                 self.merge(view, replaced);
             }
             self.newest = part;
@@ -214,26 +227,22 @@ impl Tally {
         if self.moved > upto {
             return None;
         }
-        // SAFETY: as in `older`.
-        let older = self.sums().map(|node| unsafe { (*node).sum });
-        let mut total = (0, 0);
-        for sum in std::iter::once(self.newest).chain(older) {
-            if sum.first > upto {
-                continue;
-            }
-            let mut counts = true;
-            for hole in &view.holes {
-                match (hole.contains(sum.first), hole.contains(sum.last)) {
-                    (true, true) => counts = false,
-                    (false, false) => {}
-                    _ => return None,
-                }
-            }
-            if sum.last > upto {
-                return None;
-            }
-            if counts {
-                total = (total.0 + sum.len, total.1 + sum.size);
+        let mut total = self.newest.counted(view, upto)?;
+        // What lies below all holes counts as a whole.
+        let settled = view.holes.oldest().unwrap_or(u64::MAX);
+        for node in self.sums() {
+            // SAFETY: as in `sums`.
+            let OlderSum {
+                sum, total: all, ..
+            } = unsafe { &*node };
+            let is_settled = sum.last < settled && sum.last <= upto;
+            let (len, size) = match is_settled {
+                true => *all,
+                false => sum.counted(view, upto)?,
+            };
+            total = (total.0 + len, total.1 + size);
+            if is_settled {
+                break;
             }
         }
         Some(total)
@@ -262,7 +271,10 @@ fn never_parted(older: &Sum, newer: &Sum, view: &View) -> bool {
 }
 
 fn cons(sum: Sum, older: *mut OlderSum) -> *mut OlderSum {
-    Box::into_raw(Box::new(OlderSum { sum, older }))
+    // SAFETY: as in `sums`.
+    let (len, size) = unsafe { older.as_ref() }.map_or((0, 0), |older| older.total);
+    let total = (len + sum.len, size + sum.size);
+    Box::into_raw(Box::new(OlderSum { sum, older, total }))
 }
 
 /// # Safety
@@ -275,6 +287,7 @@ pub(super) unsafe fn destroy_sum(object: *mut u8) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::holes::Holes;
     use crate::instants::Instants;
     use crate::marks::Marks;
 
@@ -296,7 +309,7 @@ mod tests {
             turns: 0,
             marks: Marks::NONE,
             instants: Instants::NONE,
-            holes: Vec::new(),
+            holes: Holes::NONE,
             frozen: false,
         };
         let totals = [2, 3, 4, 5, 6].map(|upto| tally.total(&view, upto));

@@ -30,11 +30,12 @@ pub(super) struct Depth {
 impl Depth {
     /// For who trims an entry, after he settled what he pays.
     pub(super) fn of(role: Role, entry: EntryRef<'_>, view: &View) -> Depth {
-        let oldest_hole = || view.holes.iter().map(|hole| hole.first).min();
         Depth {
             below: match role {
                 Role::Writer => u64::MAX,
-                Role::Payer | Role::Clearer if entry.in_debt() => oldest_hole().unwrap_or(u64::MAX),
+                Role::Payer | Role::Clearer if entry.in_debt() => {
+                    view.holes.oldest().unwrap_or(u64::MAX)
+                }
                 Role::Payer | Role::Clearer | Role::Remover | Role::Compactor => 0,
             },
             left: LOOKS,
