@@ -15,23 +15,22 @@
 //! the deadline is undetermined, and nothing is taken back (rules 23 and 55). All of it runs to its end once it was
 //! polled (rule 60).
 
-use super::mutations::{Carried, bytes_of, is_any_locked};
+mod decision;
+mod ending;
+mod prepare;
+
+pub(super) use ending::Ending;
+
 use super::options::{CommitInfo, CommitOptions};
-use super::rollback::tell_later;
 use super::to_the_end::ToTheEnd;
 use super::{Core, Transaction};
-use crate::error::{Error, Loss, TxnState};
+use crate::error::{Error, TxnState};
 use crate::metrics::{self, Event};
-use crate::store::{Prewrite, Prewritten, Timestamp, TxnStatus};
-use bytes::Bytes;
+use crate::store::{Prewritten, TxnStatus};
+use decision::Decided;
+use prepare::Prepared;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 use tracing::Instrument;
-
-/// For how long one request that decides is waited for before the status is asked.
-const PATIENCE_FOR_ONE: Duration = Duration::from_secs(2);
-const FIRST_PAUSE: Duration = Duration::from_millis(2);
-const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 impl Transaction {
     /// Makes all writes visible at one instant, in a transaction that began before as in one that begins after
@@ -83,21 +82,6 @@ impl Transaction {
     pub async fn outcome(&self) -> Result<TxnStatus, Error> {
         self.core.outcome().await
     }
-}
-
-/// What is sent first.
-struct Prepared {
-    prewrite: Prewrite,
-    info: CommitInfo,
-    /// An assertion that does not hold as far as a lock knows.
-    failed: Option<Error>,
-}
-
-/// How it ended.
-pub(super) enum Decided {
-    Committed(Timestamp),
-    RolledBack(Error),
-    Unknown(Error),
 }
 
 impl Core {
@@ -244,225 +228,5 @@ impl Core {
                 },
             }),
         }
-    }
-
-    /// What the prewrite carries, once that is known to be sound.
-    async fn prepare(&self, options: CommitOptions) -> Result<Prepared, Error> {
-        let Carried {
-            mutations,
-            to_check,
-            failed,
-        } = self.mutations()?;
-        for key in to_check {
-            if self.newest(&key).await?.is_some() {
-                return Err(Error::KeyExists { key });
-            }
-        }
-        let info = CommitInfo {
-            start_ts: self.start_ts,
-            commit_ts: None,
-            keys: mutations.len(),
-            bytes: bytes_of(&mutations),
-            one_phase: false,
-            generations: 0,
-        };
-        let mut prewrite = Prewrite {
-            for_update_ts: self.register.newest(),
-            assertions: self.options.assertions,
-            wait: self.options.lock_wait,
-            deadline: options.deadline,
-            ttl: self.options.lock_ttl,
-            // A conflict is reported rather than a failed assertion: it is looked for, and nothing decided.
-            may_decide: failed.is_none(),
-            ..Prewrite::new(mutations)
-        };
-        // One that no lock names belongs to a call that was cut off.
-        let chosen = self.register.primary();
-        match chosen.filter(|_| is_any_locked(&prewrite.mutations)) {
-            Some(primary) => prewrite.primary = primary,
-            None if prewrite.leaves_something() => {
-                self.register.settle_primary(&prewrite.primary);
-            }
-            None => {}
-        }
-        Ok(Prepared {
-            prewrite,
-            info,
-            failed,
-        })
-    }
-
-    async fn prewritten(
-        self: &Arc<Self>,
-        prewrite: &Prewrite,
-        options: CommitOptions,
-    ) -> Result<Prewritten, Error> {
-        if prewrite.mutations.is_empty() {
-            return Ok(Prewritten::Undecided);
-        }
-        if self.register.starts_to_beat() {
-            self.start_to_beat();
-        }
-        let answer = self.store().prewrite(self.start_ts, prewrite);
-        let answer = self.db.worker.within(options.deadline, answer).await;
-        let answer = answer.unwrap_or(Err(Error::DeadlineExceeded));
-        let answer = answer.map_err(|error| self.ended_by_store(error))?;
-        // The last moment at which the commit can still be stopped.
-        if answer == Prewritten::Undecided {
-            self.check_in_time(options)?;
-        }
-        Ok(answer)
-    }
-
-    /// The locks are not lost, and the deadline is not over.
-    pub(super) fn check_in_time(&self, options: CommitOptions) -> Result<(), Error> {
-        self.check_alive()?;
-        let too_late = |deadline| deadline <= Instant::now();
-        match options.deadline.is_some_and(too_late) {
-            true => Err(Error::DeadlineExceeded),
-            false => Ok(()),
-        }
-    }
-
-    /// Rolls back after a failure. A store that has committed meanwhile says so.
-    pub(super) async fn take_back(
-        self: &Arc<Self>,
-        error: Error,
-        primary: &Bytes,
-        may_be_committed: bool,
-    ) -> Decided {
-        let told = self.store().rollback(self.start_ts);
-        match self.answer_by(None, told).await {
-            Err(Error::TransactionClosed {
-                state: TxnState::Committed,
-            }) => {
-                let status = self.store().status(self.start_ts, primary.clone());
-                match self.answer_by(None, status).await {
-                    Ok(TxnStatus::Committed(at)) => Decided::Committed(at),
-                    _ => Decided::Unknown(error),
-                }
-            }
-            Err(Error::Store { .. }) if may_be_committed => Decided::Unknown(error),
-            Err(Error::Store { .. }) => {
-                tell_later(&self.db, self.start_ts);
-                Decided::RolledBack(error)
-            }
-            _ => Decided::RolledBack(error),
-        }
-    }
-
-    /// Sends the decision until it is known.
-    pub(super) async fn decide(&self, options: CommitOptions, primary: &Bytes) -> Decided {
-        let worker = &self.db.worker;
-        let end = options
-            .deadline
-            .or_else(|| Instant::now().checked_add(options.patience));
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let silence = match self
-                .answer_by(end, self.store().commit(self.start_ts))
-                .await
-            {
-                Ok(at) => return Decided::Committed(at),
-                Err(error @ Error::Store { .. }) => error,
-                Err(error) => return Decided::RolledBack(self.ended_by_store(error)),
-            };
-            let status = self.store().status(self.start_ts, primary.clone());
-            match self.answer_by(end, status).await {
-                Ok(TxnStatus::Committed(at)) => return Decided::Committed(at),
-                Ok(TxnStatus::RolledBack) => {
-                    let lost = self.lost(Loss::Refused);
-                    return Decided::RolledBack(lost);
-                }
-                Ok(TxnStatus::Open) | Err(_) => {}
-            }
-            let is_final = matches!(
-                silence,
-                Error::Store {
-                    transient: false,
-                    ..
-                }
-            );
-            if is_final || end.is_some_and(|end| end <= Instant::now()) {
-                return Decided::Unknown(silence);
-            }
-            let next = Instant::now() + pause;
-            worker
-                .sleep_until(end.map_or(next, |end| next.min(end)))
-                .await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-
-    /// The answer, or the error of a store that gives none in time.
-    pub(super) async fn answer_by<T>(
-        &self,
-        end: Option<Instant>,
-        answer: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Error> {
-        let patience = Instant::now() + PATIENCE_FOR_ONE;
-        let until = end.map_or(patience, |end| end.min(patience));
-        let answer = self.db.worker.within(Some(until), answer).await;
-        answer.unwrap_or_else(|| Err(Error::transient(NoAnswer)))
-    }
-
-    /// The store has ended the transaction of its own accord: its locks are lost.
-    pub(super) fn ended_by_store(&self, error: Error) -> Error {
-        match error {
-            Error::TransactionClosed { .. } => self.lost(Loss::Refused),
-            other => other,
-        }
-    }
-
-    fn lost(&self, loss: Loss) -> Error {
-        self.lose(loss);
-        match self.check_alive() {
-            Err(lost) => lost,
-            Ok(()) => Error::LockLost {
-                start_ts: self.start_ts,
-                primary: self.register.primary(),
-                loss,
-            },
-        }
-    }
-}
-
-/// The store gave no answer in time.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("no answer in time")]
-struct NoAnswer;
-
-/// Sees to it that a commit that was begun ends the transaction, also if it panics or its thread is gone.
-pub(super) struct Ending<'a> {
-    core: &'a Arc<Core>,
-    /// The request that decides may have been sent.
-    pub(super) is_decided_elsewhere: bool,
-}
-
-impl Ending<'_> {
-    fn end(self, state: TxnState) {
-        self.core.end(state);
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for Ending<'_> {
-    fn drop(&mut self) {
-        if self.is_decided_elsewhere {
-            self.core.end(TxnState::Undetermined);
-        } else {
-            self.core.roll_back_without_waiting();
-            self.core.end(TxnState::RolledBack);
-        }
-    }
-}
-
-impl Core {
-    fn end(&self, state: TxnState) {
-        self.life.set(state);
-        self.pulse.end();
-        // Only renames the state in the errors of late writes.
-        drop(self.close_writes(state, true));
-        self.db.registry.leave(self.start_ts);
     }
 }

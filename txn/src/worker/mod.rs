@@ -8,19 +8,17 @@
 //! it sleeps; a timer that is due later than that does not wake it, so setting one and taking it out again costs a
 //! map's insertion and removal and nothing else.
 
+mod run;
+
 use crate::error::Error;
 use crate::store::lock;
-use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
+use run::{Due, Place, Shared, Task};
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
-use std::task::{Context, Poll, Wake, Waker};
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
-
-type Place = (Instant, u64);
 
 #[derive(Debug, Default)]
 pub(crate) struct Worker {
@@ -28,55 +26,11 @@ pub(crate) struct Worker {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    ended: bool,
-    /// When the thread looks again by itself; `None` while it is awake or sleeps without end.
-    sleeps_until: Option<Instant>,
-    is_asleep: bool,
-    number: u64,
-    timers: BTreeMap<Place, Due>,
-    ready: VecDeque<Arc<Task>>,
-    tasks: usize,
-    /// Who waits for the last task.
-    idle: Vec<Waker>,
-}
-
-/// What a timer does.
-enum Due {
-    Wake(Waker),
-    Run(Box<dyn FnOnce() + Send>),
-}
-
-impl fmt::Debug for Due {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Due")
-    }
-}
-
 /// A timer that is set; taken out when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Bell {
     shared: Arc<Shared>,
     place: Place,
-}
-
-/// A future that the thread runs.
-struct Task {
-    shared: Weak<Shared>,
-    future: Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>,
-}
-
-impl fmt::Debug for Task {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Task")
-    }
 }
 
 impl Worker {
@@ -128,10 +82,7 @@ impl Worker {
             tracing::error!(%error, "work of a database is left undone");
             return;
         }
-        let task = Arc::new(Task {
-            shared: Arc::downgrade(&self.shared),
-            future: Mutex::new(Some(Box::pin(future))),
-        });
+        let task = Arc::new(Task::new(&self.shared, future));
         let mut state = lock(&self.shared.state);
         if !state.ended {
             state.tasks += 1;
@@ -257,98 +208,6 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         self.end();
-    }
-}
-
-impl Shared {
-    fn run(&self) {
-        let mut state = lock(&self.state);
-        while !state.ended {
-            if let Some(task) = state.ready.pop_front() {
-                drop(state);
-                self.poll(&task);
-                state = lock(&self.state);
-                continue;
-            }
-            let now = Instant::now();
-            let first = state.timers.first_key_value().map(|(&place, _)| place);
-            match first {
-                Some(place) if place.0 <= now => {
-                    let due = state.timers.remove(&place);
-                    drop(state);
-                    match due {
-                        Some(Due::Wake(waker)) => guarded(|| waker.wake()),
-                        Some(Due::Run(job)) => guarded(job),
-                        None => {}
-                    }
-                    state = lock(&self.state);
-                }
-                Some((at, _)) => {
-                    state.is_asleep = true;
-                    state.sleeps_until = Some(at);
-                    let waited = self.changed.wait_timeout(state, at - now);
-                    state = waited.unwrap_or_else(PoisonError::into_inner).0;
-                    state.is_asleep = false;
-                }
-                None => {
-                    state.is_asleep = true;
-                    state.sleeps_until = None;
-                    let waited = self.changed.wait(state);
-                    state = waited.unwrap_or_else(PoisonError::into_inner);
-                    state.is_asleep = false;
-                }
-            }
-        }
-    }
-
-    fn poll(&self, task: &Arc<Task>) {
-        let waker = Waker::from(Arc::clone(task));
-        let mut context = Context::from_waker(&waker);
-        let mut future = lock(&task.future);
-        let mut done = true;
-        guarded(|| {
-            if let Some(running) = future.as_mut() {
-                done = running.as_mut().poll(&mut context).is_ready();
-            } else {
-                done = false;
-            }
-        });
-        if !done {
-            return;
-        }
-        let ended = future.take();
-        drop(future);
-        guarded(|| drop(ended));
-        let mut state = lock(&self.state);
-        state.tasks -= 1;
-        let idle = if state.tasks == 0 {
-            std::mem::take(&mut state.idle)
-        } else {
-            Vec::new()
-        };
-        drop(state);
-        idle.into_iter().for_each(Waker::wake);
-    }
-}
-
-/// Runs what belongs to others. A panic there is reported and ends only that.
-fn guarded(run: impl FnOnce()) {
-    if catch_unwind(AssertUnwindSafe(run)).is_err() {
-        tracing::error!("background work of a database panicked");
-    }
-}
-
-impl Wake for Task {
-    fn wake(self: Arc<Self>) {
-        let Some(shared) = self.shared.upgrade() else {
-            return;
-        };
-        let mut state = lock(&shared.state);
-        if !state.ended && !state.ready.iter().any(|ready| Arc::ptr_eq(ready, &self)) {
-            state.ready.push_back(self);
-            drop(state);
-            shared.changed.notify_all();
-        }
     }
 }
 
