@@ -1,6 +1,7 @@
 //! What the tests of the lock table share: a task that counts its wake-ups, and waiting for a state.
 #![allow(dead_code, unused_imports)]
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,7 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::Bytes;
-use untorn_txn::lock::{Acquire, Granted, LockError, LockMode, LockRequest, LockTable, Wait};
+use untorn_txn::lock::{
+    Acquire, Granted, LockError, LockMode, LockRequest, LockTable, OwnerId, Wait, WaitEdge,
+};
 
 pub use LockMode::{Exclusive, Shared};
 
@@ -136,4 +139,28 @@ pub fn seed(test: &str) -> u64 {
     let seed = given.unwrap_or_else(rand::random);
     println!("{test}: UNTORN_SEED={seed}");
     seed
+}
+
+pub fn ring_key(at: usize) -> Bytes {
+    key(&format!("ring {at}"))
+}
+
+/// Each edge's holder is the next one's waiter, the victim stands first and is the youngest.
+pub fn check_shape(cycle: &[WaitEdge], victim: OwnerId) {
+    assert!(cycle.len() > 1, "{cycle:?}");
+    assert_eq!(cycle[0].waiter, victim);
+    assert_eq!(cycle.iter().map(|edge| edge.waiter).max(), Some(victim));
+    for (at, edge) in cycle.iter().enumerate() {
+        assert_eq!(
+            edge.holder,
+            cycle[(at + 1) % cycle.len()].waiter,
+            "{cycle:?}"
+        );
+    }
+    let waiters: HashSet<_> = cycle.iter().map(|edge| edge.waiter).collect();
+    assert_eq!(
+        waiters.len(),
+        cycle.len(),
+        "an owner comes twice: {cycle:?}"
+    );
 }

@@ -1,0 +1,216 @@
+//! What makes a cycle of waiting calls, and which of the victim's calls are on it.
+
+mod lock_harness;
+
+use lock_harness::*;
+use std::time::Duration;
+use untorn_txn::lock::{LockError, LockTable, LockTableOptions, WaitEdge};
+
+/// A table whose search would not come before an hour has passed.
+fn searching_in_an_hour() -> LockTable {
+    let options = LockTableOptions::default();
+    LockTable::with_options(options.deadlock_delay(Duration::from_secs(3600)))
+}
+
+#[test]
+fn two_upgrades_of_one_key_are_a_deadlock_at_once_and_the_younger_fails() {
+    let cycle = |victim, other| {
+        let edge = |waiter, holder| WaitEdge {
+            waiter,
+            holder,
+            key: key("k"),
+        };
+        vec![edge(victim, other), edge(other, victim)]
+    };
+    // The younger comes second, then first.
+    let table = searching_in_an_hour();
+    take(&table, 1, "k", Shared);
+    take(&table, 2, "k", Shared);
+    let mut old = Task::waiting(&table, 1, "k", Exclusive);
+    let Err(error) = table.acquire_blocking(2, &key("k"), Exclusive, &forever(0)) else {
+        panic!()
+    };
+    assert!(
+        matches!(&error, LockError::Deadlock { cycle: told, .. } if *told == cycle(2, 1)),
+        "{error}"
+    );
+    old.still_waits();
+    table.release(2, b"k", 0);
+    old.granted();
+
+    let table = searching_in_an_hour();
+    take(&table, 1, "k", Shared);
+    take(&table, 2, "k", Shared);
+    let mut young = Task::waiting(&table, 2, "k", Exclusive);
+    let mut old = Task::waiting(&table, 1, "k", Exclusive);
+    assert_eq!(young.wakes(), 1);
+    let error = young.poll();
+    assert!(
+        matches!(&error, Some(Err(LockError::Deadlock { cycle: told, .. })) if *told == cycle(2, 1)),
+        "{error:?}"
+    );
+    table.release(2, b"k", 0);
+    old.granted();
+}
+
+#[test]
+fn an_upgrade_that_must_not_wait_is_refused_and_is_no_deadlock() {
+    let table = LockTable::new();
+    take(&table, 1, "k", Shared);
+    take(&table, 2, "k", Shared);
+    let mut upgrade = Task::waiting(&table, 2, "k", Exclusive);
+    let refused = table.try_acquire(1, &key("k"), Exclusive, 0);
+    assert_eq!(
+        refused,
+        Err(LockError::NotAvailable {
+            key: key("k"),
+            holders: vec![2]
+        })
+    );
+    upgrade.still_waits();
+}
+
+#[test]
+fn only_the_victims_call_on_the_cycle_fails() {
+    let table = LockTable::new();
+    take(&table, 1, "a", Exclusive);
+    take(&table, 9, "b", Exclusive);
+    take(&table, 5, "c", Exclusive);
+    let mut beside = Task::waiting(&table, 9, "c", Exclusive);
+    let mut on_cycle = Task::waiting(&table, 9, "a", Exclusive);
+    let mut other = Task::new(table.acquire(1, &key("b"), Exclusive, &forever(0)));
+    assert_eq!(other.poll(), None);
+    while on_cycle.wakes() == 0 {
+        std::thread::yield_now();
+    }
+    let Some(Err(LockError::Deadlock { cycle, .. })) = on_cycle.poll() else {
+        panic!()
+    };
+    check_shape(&cycle, 9);
+    beside.still_waits();
+    table.release(9, b"b", 0);
+    other.granted();
+    table.release(5, b"c", 0);
+    beside.granted();
+}
+
+#[test]
+fn a_victim_in_two_cycles_loses_both_calls() {
+    let table = LockTable::new();
+    take(&table, 1, "a", Exclusive);
+    take(&table, 1, "b", Exclusive);
+    take(&table, 9, "c", Exclusive);
+    let mut calls = [
+        Task::waiting(&table, 9, "a", Exclusive),
+        Task::waiting(&table, 9, "b", Exclusive),
+    ];
+    let mut other = Task::new(table.acquire(1, &key("c"), Exclusive, &forever(0)));
+    assert_eq!(other.poll(), None);
+    for call in &mut calls {
+        while call.wakes() == 0 {
+            std::thread::yield_now();
+        }
+        assert!(matches!(call.poll(), Some(Err(LockError::Deadlock { .. }))));
+    }
+    table.release(9, b"c", 0);
+    other.granted();
+}
+
+#[test]
+fn a_cycle_through_a_place_in_the_queue_is_found() {
+    // 3 waits shared for "a" only since 2 stands ahead of it exclusively.
+    let table = LockTable::new();
+    take(&table, 1, "a", Shared);
+    take(&table, 3, "b", Exclusive);
+    let mut two = Task::waiting(&table, 2, "a", Exclusive);
+    let mut three = Task::waiting(&table, 3, "a", Shared);
+    let mut one = Task::new(table.acquire(1, &key("b"), Exclusive, &forever(0)));
+    assert_eq!(one.poll(), None);
+    while three.wakes() == 0 {
+        std::thread::yield_now();
+    }
+    let edge = |waiter, holder, name| WaitEdge {
+        waiter,
+        holder,
+        key: key(name),
+    };
+    let expected = vec![edge(3, 2, "a"), edge(2, 1, "a"), edge(1, 3, "b")];
+    let result = three.poll();
+    assert!(
+        matches!(&result, Some(Err(LockError::Deadlock { cycle, .. })) if *cycle == expected),
+        "{result:?}"
+    );
+    two.still_waits();
+    table.release(3, b"b", 0);
+    one.granted();
+}
+
+#[test]
+fn a_cycle_through_a_sibling_call_ahead_in_the_queue_is_found() {
+    // 4 stands ahead of 2 for "a" and waits for "b" with another call; nobody who holds "a" waits for anything.
+    let table = LockTable::new();
+    take(&table, 1, "a", Exclusive);
+    take(&table, 2, "b", Exclusive);
+    let mut ahead = Task::waiting(&table, 4, "a", Exclusive);
+    let mut two = Task::waiting(&table, 2, "a", Exclusive);
+    let mut sibling = Task::waiting(&table, 4, "b", Exclusive);
+    while sibling.wakes() == 0 {
+        std::thread::yield_now();
+    }
+    let edge = |waiter, holder, name| WaitEdge {
+        waiter,
+        holder,
+        key: key(name),
+    };
+    let expected = vec![edge(4, 2, "b"), edge(2, 4, "a")];
+    let result = sibling.poll();
+    assert!(
+        matches!(&result, Some(Err(LockError::Deadlock { cycle, .. })) if *cycle == expected),
+        "{result:?}"
+    );
+    ahead.still_waits();
+    two.still_waits();
+}
+
+#[test]
+fn depth_is_no_deadlock_and_a_deep_cycle_is_one() {
+    let table = LockTable::new();
+    let n = 300;
+    for at in 0..n {
+        assert!(
+            table
+                .try_acquire(at as u64 + 1, &ring_key(at), Exclusive, 0)
+                .is_ok()
+        );
+    }
+    let ask = |at: usize| {
+        Task::new(table.acquire(
+            at as u64 + 1,
+            &ring_key((at + 1) % n),
+            Exclusive,
+            &forever(0),
+        ))
+    };
+    let mut chain: Vec<Task> = (0..n - 1).map(ask).collect();
+    // Another pair in a deadlock, made later, is found by the same thread after it has looked at the whole chain.
+    take(&table, 1001, "x", Exclusive);
+    take(&table, 1002, "y", Exclusive);
+    let _x = Task::waiting(&table, 1001, "y", Exclusive);
+    let mut y = Task::waiting(&table, 1002, "x", Exclusive);
+    while y.wakes() == 0 {
+        std::thread::yield_now();
+    }
+    assert!(matches!(y.poll(), Some(Err(LockError::Deadlock { .. }))));
+    chain.iter_mut().for_each(Task::still_waits);
+    // The last one closes it.
+    let mut last = ask(n - 1);
+    assert_eq!(last.poll(), None);
+    while last.wakes() == 0 {
+        std::thread::yield_now();
+    }
+    let Some(Err(LockError::Deadlock { cycle, .. })) = last.poll() else {
+        panic!()
+    };
+    check_shape(&cycle, n as u64);
+    assert_eq!(cycle.len(), n);
+}
