@@ -23,7 +23,8 @@
 //! | `locks` | one holder, queue, budgets, attempts, what a lock tells, deadlocks (rules 34, 37 to 42) |
 //! | `batches` | requests for several keys: what is told is locked and nothing else (rules 31, 32, 39) |
 //! | `modes` | shared locks, locks of what exists, forced locks, attempts that come late (rules 37, 40, 43) |
-//! | `commits` | atomic; conflicts, presumptions, lost locks and assertions found; touches (rules 47, 48); nothing lost |
+//! | `prewrites` | conflicts, presumptions, lost locks and assertions found, locks of others waited for (rules 25, 26, 47) |
+//! | `commits` | atomic, seen at one instant, nothing lost; touches (rules 46 to 48) |
 //! | `ends` | requests that come twice or late (rule 49), rollback |
 //! | `flushes` | pipelined transactions, where the store has them: generations late or twice, one end for all (rules 18, 49) |
 //! | `lives` | status, heartbeat, owners that are gone (rules 49 to 51) |
@@ -43,6 +44,7 @@ mod lives;
 mod locks;
 mod modes;
 mod one_key;
+mod prewrites;
 mod reads;
 mod timestamps;
 
@@ -186,23 +188,25 @@ cases! { $
         a_forced_lock_is_granted_and_tells_of_the_conflict
         a_lock_request_that_comes_after_its_give_back_is_refused
     }
-    commits {
-        a_commit_is_seen_whole_or_not_at_all
-        a_commit_is_seen_by_whoever_begins_after_it
-        a_commit_stands_above_every_reader_that_missed_it
+    prewrites {
         a_write_over_a_later_commit_is_a_conflict
         a_failed_prewrite_leaves_nothing_once_rolled_back
         a_write_under_a_lock_is_no_conflict
         a_conflict_is_reported_before_a_failed_presumption
         an_insert_needs_an_absent_key
         a_check_of_absence_writes_nothing
-        a_deletion_is_a_commit_like_any_other
-        a_touch_is_seen_by_conflict_checks_and_not_by_readers
         a_prewrite_waits_for_a_lock_within_its_budget
         a_prewrite_goes_on_when_the_lock_is_given_back
         a_lost_lock_is_found_by_prewrite
         a_trusted_write_is_no_conflict
         an_assertion_is_checked_after_conflicts
+    }
+    commits {
+        a_commit_is_seen_whole_or_not_at_all
+        a_commit_is_seen_by_whoever_begins_after_it
+        a_commit_stands_above_every_reader_that_missed_it
+        a_deletion_is_a_commit_like_any_other
+        a_touch_is_seen_by_conflict_checks_and_not_by_readers
         readers_see_sums_that_never_change
         increments_tried_again_lose_nothing
     }
