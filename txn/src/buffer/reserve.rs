@@ -4,16 +4,16 @@
 //! would leave locks without a trace. So the call reserves the length of its keys that are not live
 //! yet, and writes their flags through the reservation, which no limit refuses any more.
 
-use super::MemBuffer;
 use super::write::Content;
+use super::{Inner, MemBuffer};
 use crate::error::Error;
 use crate::flags::FlagOp;
+use std::sync::Arc;
 
 /// Room held in a buffer; what is left of it goes back on drop.
-#[derive(Debug)]
 #[must_use = "the room goes back on drop"]
 pub(crate) struct Reservation {
-    buffer: MemBuffer,
+    buffer: Arc<Inner>,
     bytes: usize,
 }
 
@@ -58,7 +58,7 @@ impl MemBuffer {
             other => other?,
         };
         Ok(Reservation {
-            buffer: self.clone(),
+            buffer: Arc::clone(inner),
             bytes,
         })
     }
@@ -87,8 +87,10 @@ impl Reservation {
         &mut self,
         updates: impl IntoIterator<Item = (K, O)>,
     ) -> Result<(), Error> {
-        let Self { buffer, bytes } = self;
-        let inner = buffer.inner();
+        let Self {
+            buffer: inner,
+            bytes,
+        } = self;
         let rules = inner.inside();
         let limits = rules.limits();
         let table = inner.table.load();
@@ -112,7 +114,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         if self.bytes != 0 {
-            let inner = self.buffer.inner();
+            let inner = &self.buffer;
             let rules = inner.inside();
             inner.room.unreserve(self.bytes, &rules.limits());
         }

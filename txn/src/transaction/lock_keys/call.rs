@@ -94,7 +94,7 @@ impl<'a> Call<'a> {
     }
 
     /// What is told to the caller, once it is published.
-    pub(super) fn outcomes(&mut self, asking: Asking<'_>) -> Vec<LockOutcome> {
+    pub(super) fn outcomes(&mut self, asking: &Asking<'_>) -> Vec<LockOutcome> {
         let conflict = |hold: &Hold| {
             hold.conflict_ts
                 .filter(|_| asking.force)

@@ -31,7 +31,7 @@ use crate::error::Error;
 use crate::flags::KeyFlags;
 use crate::lock::{LockMode, Wait};
 use crate::metrics::{self, Event};
-use crate::store::ForUpdate;
+use crate::store::{ForUpdate, LockTerms};
 use bytes::Bytes;
 use call::{Call, Found};
 use order::Ordered;
@@ -40,22 +40,40 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Keys of one request at most: the register is held that long.
 const MOST: usize = 1024;
 
 /// How the requests of one call are made.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Asking<'a> {
     options: &'a LockOptions,
-    budget: &'a Budget,
+    budget: Budget,
     mode: LockMode,
     for_update: ForUpdate,
     /// Grant in spite of conflicts.
     force: bool,
     /// What is left of the budget.
     wait: Wait,
+}
+
+impl Asking<'_> {
+    /// The terms of a request that is made now.
+    fn terms(&self, primary: Bytes, ttl: Duration) -> LockTerms {
+        LockTerms {
+            mode: self.mode,
+            for_update: self.for_update,
+            force: self.force,
+            wait: self.wait,
+            deadline: self.budget.deadline,
+            value: self.options.return_values,
+            existence: self.options.check_existence,
+            only_if_exists: self.options.only_if_exists,
+            ttl,
+            ..LockTerms::new(primary)
+        }
+    }
 }
 
 impl Core {
@@ -147,7 +165,15 @@ impl Core {
             LockMode::Exclusive
         };
         let mut call = Call::begin(self, keys, mode, room)?;
-        let locked = self.lock_claimed(&mut call, options, &budget, mode).await;
+        let asking = Asking {
+            options,
+            budget,
+            mode,
+            for_update: options.for_update_ts,
+            force: call.round.is_some(),
+            wait: budget.whole_wait(),
+        };
+        let locked = self.lock_claimed(&mut call, asking).await;
         if let Err(Error::Deadlock { cycle, .. }) = &locked {
             tracing::info!(start_ts = self.start_ts, of = cycle.len(), "deadlock");
             metrics::count(Event::Deadlock);
@@ -161,42 +187,29 @@ impl Core {
     async fn lock_claimed(
         self: &Arc<Self>,
         call: &mut Call<'_>,
-        options: &LockOptions,
-        budget: &Budget,
-        mode: LockMode,
+        mut asking: Asking<'_>,
     ) -> Result<Vec<LockOutcome>, Error> {
-        let for_update = match options.for_update_ts {
+        if asking.force && asking.for_update == ForUpdate::Fresh {
             // A forced lock tells of what was committed since its call began.
-            ForUpdate::Fresh if call.round.is_some() => {
-                ForUpdate::At(self.store().timestamp().await?)
-            }
-            given => given,
-        };
-        let asking = Asking {
-            options,
-            budget,
-            mode,
-            for_update,
-            force: call.round.is_some(),
-            wait: budget.whole_wait(),
-        };
-        self.ask(call, asking).await?;
+            asking.budget.start();
+            asking.for_update = ForUpdate::At(self.store().timestamp().await?);
+        }
+        self.ask(call, &mut asking).await?;
         for at in 0..call.keys.len() {
             if call.found[at].already {
-                self.look(call, at, options).await?;
+                self.look(call, at, asking.options).await?;
             }
         }
         call.publish()?;
-        Ok(call.outcomes(asking))
+        Ok(call.outcomes(&asking))
     }
 
     /// Asks for all keys that are not held, in order.
     async fn ask(
         self: &Arc<Self>,
         call: &mut Call<'_>,
-        mut asking: Asking<'_>,
+        asking: &mut Asking<'_>,
     ) -> Result<(), Error> {
-        let budget = asking.budget;
         let terms = Terms {
             mode: asking.mode,
             round: call.round,
@@ -220,7 +233,7 @@ impl Core {
             match next {
                 Next::Done => {}
                 Next::Ask { primary } => {
-                    let request = Request::new(call, &announced, primary);
+                    let mut request = Request::new(call, &announced, primary, asking);
                     let answered = request.send(asking, &announced, call).await?;
                     most = MOST;
                     if let Some(first) = announced.get(answered) {
@@ -228,13 +241,13 @@ impl Core {
                         (from, most) = (first.at, 1);
                     }
                 }
-                Next::Asked { primary } if budget.is_no_wait() => {
+                Next::Asked { primary } if asking.budget.is_no_wait() => {
                     // Not joined: asked beside the sibling's request, without queueing.
                     announced.push(Announced {
                         at: from,
                         attempt: self.register.number(),
                     });
-                    let request = Request::new(call, &announced, primary);
+                    let mut request = Request::new(call, &announced, primary, asking);
                     request.send(asking, &announced, call).await?;
                     let is_left = call.found[from].hold.is_none();
                     from += usize::from(is_left || self.register.holds(call.claimed[from]));
@@ -242,20 +255,21 @@ impl Core {
                 Next::NoPrimary {
                     key,
                     is_queued: true,
-                } if budget.is_no_wait() => {
+                } if asking.budget.is_no_wait() => {
                     return Err(Error::LockNotAvailable {
                         key,
                         holders: Vec::new(),
                     });
                 }
                 Next::NoPrimary { key, .. } => {
-                    let granted =
-                        |waker: &Waker| self.register.await_primary(budget.is_no_wait(), waker);
-                    self.await_sibling(&key, budget, granted).await?;
+                    let is_no_wait = asking.budget.is_no_wait();
+                    let granted = |waker: &Waker| self.register.await_primary(is_no_wait, waker);
+                    self.await_sibling(&key, &mut asking.budget, granted)
+                        .await?;
                 }
                 Next::Returning {
                     is_unanswered: true,
-                } if budget.is_no_wait() => {
+                } if asking.budget.is_no_wait() => {
                     // As far as anybody knows it is this transaction itself that still has it.
                     return Err(Error::LockNotAvailable {
                         key: call.keys[from].clone(),
@@ -263,14 +277,14 @@ impl Core {
                     });
                 }
                 Next::Asked { .. } | Next::Returning { .. } => {
-                    let slot = call.claimed[from];
-                    let joined =
-                        |waker: &Waker| self.register.join(slot, budget.is_no_wait(), waker);
-                    self.await_sibling(&call.keys[from], budget, joined).await?;
+                    let (slot, is_no_wait) = (call.claimed[from], asking.budget.is_no_wait());
+                    let joined = |waker: &Waker| self.register.join(slot, is_no_wait, waker);
+                    let key = &call.keys[from];
+                    self.await_sibling(key, &mut asking.budget, joined).await?;
                 }
             }
             if from < call.keys.len() {
-                asking.wait = budget.wait();
+                asking.wait = asking.budget.wait();
             }
         }
         Ok(())
@@ -281,7 +295,7 @@ impl Core {
     async fn await_sibling(
         &self,
         key: &Bytes,
-        budget: &Budget,
+        budget: &mut Budget,
         mut ready: impl FnMut(&Waker) -> Poll<Result<(), Error>>,
     ) -> Result<(), Error> {
         let end = budget.ends();

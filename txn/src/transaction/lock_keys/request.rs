@@ -9,6 +9,7 @@ use super::super::register::{Announced, Hold, Known, Slot, Withdrawn};
 use super::Asking;
 use super::call::Call;
 use crate::error::Error;
+use crate::lock::LockMode;
 use crate::metrics::lock_waited;
 use crate::store::{Answer, LockAnswers, LockKey, LockTerms, Locked};
 use bytes::Bytes;
@@ -20,7 +21,7 @@ pub(super) struct Request<'a> {
     core: &'a Arc<Core>,
     keys: SmallVec<[LockKey; 1]>,
     slots: SmallVec<[Slot; 4]>,
-    primary: Bytes,
+    terms: LockTerms,
     stage: Stage,
 }
 
@@ -39,7 +40,12 @@ struct NotAnswered;
 
 impl<'a> Request<'a> {
     /// Whether a key is presumed absent is read now, once.
-    pub(super) fn new(call: &Call<'a>, announced: &[Announced], primary: Bytes) -> Self {
+    pub(super) fn new(
+        call: &Call<'a>,
+        announced: &[Announced],
+        primary: Bytes,
+        asking: &Asking<'_>,
+    ) -> Self {
         let core = call.core;
         let mut keys = SmallVec::with_capacity(announced.len());
         let mut slots = SmallVec::with_capacity(announced.len());
@@ -55,27 +61,27 @@ impl<'a> Request<'a> {
             core,
             keys,
             slots,
-            primary,
+            terms: asking.terms(primary, core.options.lock_ttl),
             stage: Stage::Announced,
         }
     }
 
     /// Sends the request and notes the answer in the register and in `call`. Says of how many of the keys there was one.
     pub(super) async fn send(
-        mut self,
-        asking: Asking<'_>,
+        &mut self,
+        asking: &mut Asking<'_>,
         announced: &[Announced],
         call: &mut Call<'_>,
     ) -> Result<usize, Error> {
         let core = self.core;
-        let terms = self.terms(asking);
         self.stage = Stage::Sent;
-        let answer = core.store().lock(core.start_ts, &self.keys, &terms);
+        let answer = core.store().lock(core.start_ts, &self.keys, &self.terms);
         if matches!(answer, Answer::Waiting(_)) {
+            asking.budget.start();
             core.register.queued(self.slots[0]);
         }
         let answered = match answer.await {
-            Ok(answers) => self.note(answers, asking, announced, call),
+            Ok(answers) => self.note(answers, asking.mode, announced, call),
             Err(error) => {
                 if !matches!(error, Error::Store { .. }) {
                     self.stage = Stage::Announced;
@@ -86,26 +92,10 @@ impl<'a> Request<'a> {
         answered.map_err(|error| asking.budget.in_all(core.told_by_store(error)))
     }
 
-    fn terms(&self, asking: Asking<'_>) -> LockTerms {
-        let options = asking.options;
-        LockTerms {
-            mode: asking.mode,
-            for_update: asking.for_update,
-            force: asking.force,
-            wait: asking.wait,
-            deadline: asking.budget.deadline,
-            value: options.return_values,
-            existence: options.check_existence,
-            only_if_exists: options.only_if_exists,
-            ttl: self.core.options.lock_ttl,
-            ..LockTerms::new(self.primary.clone())
-        }
-    }
-
     fn note(
         &mut self,
         answers: LockAnswers,
-        asking: Asking<'_>,
+        mode: LockMode,
         announced: &[Announced],
         call: &mut Call<'_>,
     ) -> Result<usize, Error> {
@@ -121,7 +111,7 @@ impl<'a> Request<'a> {
                     if !locked.waited.is_zero() {
                         lock_waited(locked.waited);
                     }
-                    let hold = locked.locked.then(|| hold(key, asking, &locked));
+                    let hold = locked.locked.then(|| hold(key, mode, &locked));
                     match hold {
                         Some(hold) => granted.push((slot, hold)),
                         None => free.push((slot, key.attempt)),
@@ -145,7 +135,7 @@ impl<'a> Request<'a> {
         self.stage = Stage::Noted;
         free.extend((count..self.keys.len()).map(|at| self.numbered(at)));
         core.register.not_granted(&free);
-        let (surplus, starts_to_beat) = core.register.granted(&granted, &self.primary);
+        let (surplus, starts_to_beat) = core.register.granted(&granted, &self.terms.primary);
         core.give_back(Withdrawn::of(surplus));
         self.give_back(unknown);
         if starts_to_beat {
@@ -171,10 +161,10 @@ impl<'a> Request<'a> {
     }
 }
 
-fn hold(key: &LockKey, asking: Asking<'_>, locked: &Locked) -> Hold {
+fn hold(key: &LockKey, mode: LockMode, locked: &Locked) -> Hold {
     Hold {
         attempt: key.attempt,
-        mode: asking.mode,
+        mode,
         known: Known::of(locked.exists),
         for_update_ts: locked.for_update_ts,
         conflict_ts: locked.conflict_ts,
