@@ -63,6 +63,7 @@ use heartbeat::Pulse;
 use life::Life;
 use pipelined::Writes;
 use register::Register;
+use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -316,11 +317,16 @@ fn owned(key: impl AsRef<[u8]>) -> Bytes {
     Bytes::copy_from_slice(key.as_ref())
 }
 
-/// Copies of the keys of one call, in one block of memory.
-fn all_owned<K: AsRef<[u8]>>(keys: impl IntoIterator<Item = K>) -> Vec<Bytes> {
-    let keys = keys.into_iter();
+/// The keys of one call.
+type Keys = SmallVec<[Bytes; 1]>;
+
+/// Copies of the keys of one call, in one block of memory: each will be shared by all who note it.
+fn all_owned<K: AsRef<[u8]>>(keys: impl IntoIterator<Item = K>) -> Keys {
+    let mut keys = keys.into_iter();
     if keys.size_hint().1 == Some(1) {
-        return keys.map(owned).collect();
+        // A short key lies beside the count of its sharers.
+        let beside = |key: K| Bytes::from_owner(SmallVec::<[u8; 32]>::from_slice(key.as_ref()));
+        return keys.next().map(beside).into_iter().collect();
     }
     let mut block = BytesMut::new();
     let mut ends = Vec::with_capacity(keys.size_hint().0);
@@ -331,9 +337,8 @@ fn all_owned<K: AsRef<[u8]>>(keys: impl IntoIterator<Item = K>) -> Vec<Bytes> {
     let block = block.freeze();
     let starts = std::iter::once(0).chain(ends.iter().copied());
     let ranges = starts.zip(&ends);
-    ranges
-        .map(|(start, &end)| block.slice(start..end))
-        .collect()
+    let keys = ranges.map(|(start, &end)| block.slice(start..end));
+    Keys::from_vec(keys.collect())
 }
 
 impl fmt::Debug for Transaction {

@@ -22,10 +22,10 @@ mod request;
 
 pub(super) use call::flags_of;
 
-use super::Core;
 use super::budget::Budget;
 use super::options::{LockOptions, LockOutcome, Mode};
 use super::register::{Announced, Announcement, Hold, Known, Next, Terms};
+use super::{Core, Keys};
 use crate::buffer::Reservation;
 use crate::error::Error;
 use crate::flags::KeyFlags;
@@ -79,7 +79,7 @@ impl Asking<'_> {
 impl Core {
     pub(super) async fn lock_keys(
         self: &Arc<Self>,
-        given: Vec<Bytes>,
+        given: Keys,
         options: LockOptions,
     ) -> Result<Vec<LockOutcome>, Error> {
         self.life.check_open()?;

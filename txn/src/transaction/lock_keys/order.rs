@@ -3,16 +3,17 @@
 //! Keys of one table have a long beginning in common, and the bytes right behind it tell nearly all of them apart. So they are
 //! sorted by eight bytes of there, as a number; where these are alike, by the whole keys.
 
+use super::super::Keys;
 use bytes::Bytes;
 
 pub(super) struct Ordered {
-    pub(super) keys: Vec<Bytes>,
+    pub(super) keys: Keys,
     /// The place of each given key; `None` where they were given like that.
     places: Option<Vec<usize>>,
 }
 
 impl Ordered {
-    pub(super) fn of(mut given: Vec<Bytes>) -> Self {
+    pub(super) fn of(mut given: Keys) -> Self {
         if given.is_sorted_by(|a, b| a < b) {
             return Self {
                 keys: given,
@@ -35,7 +36,7 @@ impl Ordered {
             places[given_at] = keys.len() - 1;
         }
         Self {
-            keys,
+            keys: Keys::from_vec(keys),
             places: Some(places),
         }
     }
@@ -78,7 +79,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn given(names: &[&'static str]) -> Vec<Bytes> {
+    fn given(names: &[&'static str]) -> Keys {
         names
             .iter()
             .map(|name| Bytes::from_static(name.as_bytes()))
@@ -95,7 +96,10 @@ mod tests {
         ] {
             let ordered = Ordered::of(given(names));
             assert!(ordered.keys.is_sorted_by(|a, b| a < b));
-            assert_eq!(ordered.as_given(ordered.keys.clone()), given(names));
+            assert_eq!(
+                ordered.as_given(ordered.keys.to_vec()),
+                given(names).to_vec()
+            );
         }
     }
 
@@ -106,10 +110,10 @@ mod tests {
             common in prop::collection::vec(any::<u8>(), 0..12),
         ) {
             let name = |name: &Vec<u8>| Bytes::from([&common[..], name].concat());
-            let given: Vec<Bytes> = names.iter().map(name).collect();
+            let given: Keys = names.iter().map(name).collect();
             let ordered = Ordered::of(given.clone());
             prop_assert!(ordered.keys.is_sorted_by(|a, b| a < b));
-            prop_assert_eq!(ordered.as_given(ordered.keys.clone()), given);
+            prop_assert_eq!(ordered.as_given(ordered.keys.to_vec()), given.to_vec());
         }
     }
 }
