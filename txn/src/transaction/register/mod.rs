@@ -182,12 +182,13 @@ impl Register {
         if names.len() > 1 {
             register.slots.reserve(names.len());
         }
-        let claim = |name| {
+        let mut claimed = Claimed::with_capacity(names.len());
+        for name in names {
             let slot = register.slots.find_or_make(name);
             register.slots[slot].claims += 1;
-            slot
-        };
-        Ok((names.iter().map(claim).collect(), round))
+            claimed.push(slot);
+        }
+        Ok((claimed, round))
     }
 
     /// Goes through the claimed keys from `from` on. Locks that are held are told to `held`, with whether their flags are
