@@ -39,7 +39,7 @@ fn s10_rollback_with_gets() {
 /// S10. A rollback against the counters.
 #[test]
 fn s10_rollback_with_stats() {
-    model("s10_rollback_with_stats", 6, 7500, || {
+    model("s10_rollback_with_stats", 7, 11000, || {
         let (table, savepoint) = written();
         let roller = spawn(move || savepoint.roll_back().unwrap());
         let gone = table.get("b").is_none();
