@@ -22,21 +22,21 @@ use super::taking::Taking;
 /// use std::time::Duration;
 /// use untorn_txn::lock::{LockTable, LockTableOptions};
 ///
-/// let options = LockTableOptions::default().deadlock_delay(Duration::from_micros(500));
+/// let options = LockTableOptions::default().deadlock_delay(Duration::from_millis(2));
 /// let table = LockTable::with_options(options);
 /// assert!(table.is_empty());
 /// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct LockTableOptions {
-    /// How long a call waits before it looks for a deadlock. Default: 1 ms.
+    /// How long a call waits before it looks for a deadlock. Default: 500 us.
     pub deadlock_delay: Duration,
 }
 
 impl Default for LockTableOptions {
     fn default() -> Self {
         Self {
-            deadlock_delay: Duration::from_millis(1),
+            deadlock_delay: Duration::from_micros(500),
         }
     }
 }
