@@ -292,7 +292,12 @@ impl Core {
         if !matches!(error, Error::TransactionClosed { .. }) {
             return error;
         }
-        if self.life.state() == TxnState::Open {
+        let is_open = {
+            // Who ends the transaction closes its writes and then moves its life: in between it is not the store who refused.
+            let _gate = self.gate.read();
+            self.life.state() == TxnState::Open
+        };
+        if is_open {
             self.lose(Loss::Refused);
         }
         match self.check_alive() {
