@@ -133,37 +133,30 @@ pub(crate) struct Clock {
     view: AtomicPtr<View>,
     savepoints: LetGo,
     snapshots: LetGo,
+    /// Snapshots that were let go, ever.
+    snapshots_let_go: AtomicUsize,
 }
 
 /// So many instants that nobody looks at may stay in the view.
 const FEW_SNAPSHOTS: usize = if cfg!(untorn_loom) { 0 } else { 8 };
 
-/// How many of a kind were let go.
-struct LetGo {
-    ever: AtomicUsize,
-    /// Of these, those since all of the kind were looked through.
-    lately: AtomicUsize,
-}
+/// How many of a kind were let go since all of the kind were looked through.
+struct LetGo(AtomicUsize);
 
 impl LetGo {
     const_fn! {
         const fn new() -> LetGo {
-            LetGo {
-                ever: AtomicUsize::new(0),
-                lately: AtomicUsize::new(0),
-            }
+            LetGo(AtomicUsize::new(0))
         }
     }
 
     /// Counts one; answers whether these are more than a `few` and than half of `all`. Then the count begins anew.
     fn count(&self, all: usize, few: usize) -> bool {
-        // Release: who finds it counted finds it gone.
-        self.ever.fetch_add(1, Ordering::Release);
         // Relaxed: when they are looked through is a matter of cost alone.
-        let lately = self.lately.fetch_add(1, Ordering::Relaxed) + 1;
-        let many = lately > few && 2 * lately > all;
+        let count = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+        let many = count > few && 2 * count > all;
         if many {
-            self.lately.store(0, Ordering::Relaxed);
+            self.0.store(0, Ordering::Relaxed);
         }
         many
     }
@@ -197,6 +190,7 @@ impl Clock {
                 view: AtomicPtr::new(ptr::null_mut()),
                 savepoints: LetGo::new(),
                 snapshots: LetGo::new(),
+                snapshots_let_go: AtomicUsize::new(0),
             }
         }
     }
@@ -208,12 +202,14 @@ impl Clock {
 
     /// As [`Clock::count_savepoint_let_go`], for a snapshot among so many instants.
     pub(crate) fn count_snapshot_let_go(&self, instants: usize) -> bool {
+        // Release: who finds it counted finds it gone.
+        self.snapshots_let_go.fetch_add(1, Ordering::Release);
         self.snapshots.count(instants, FEW_SNAPSHOTS)
     }
 
     /// How many snapshots were let go so far.
     pub(crate) fn snapshots_let_go(&self) -> usize {
-        self.snapshots.ever.load(Ordering::Acquire)
+        self.snapshots_let_go.load(Ordering::Acquire)
     }
 
     /// The current view.
@@ -246,6 +242,18 @@ impl Clock {
             true => {}
         }
         stepped
+    }
+
+    /// Puts what `next` makes of the current view in its place, however often the clock moves meanwhile; answers what comes with it.
+    pub(crate) fn change<R>(&self, guard: &Guard, next: impl Fn(&View) -> (View, R)) -> R {
+        loop {
+            let seen = self.now(guard);
+            let (next, made) = next(&seen);
+            if self.step(seen, next, guard) {
+                return made;
+            }
+            sync::spin();
+        }
     }
 
     /// Ends the segment of `seen`. That another step may have ended it first is just as good; but not every step does.

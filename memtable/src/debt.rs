@@ -300,17 +300,14 @@ impl Debts {
 }
 
 fn forget_hole(record: &Arc<HoleRecord>, clock: &Clock, guard: &Guard) {
-    loop {
-        let view = clock.now(guard);
+    clock.change(guard, |view| {
+        let holes = view.holes.without(record);
         let next = View {
-            holes: view.holes.without(record),
-            ..View::clone(&view)
+            holes,
+            ..view.clone()
         };
-        if clock.step(view, next, guard) {
-            return;
-        }
-        sync::spin();
-    }
+        (next, ())
+    });
 }
 
 impl Drop for Debts {

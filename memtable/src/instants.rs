@@ -97,8 +97,7 @@ impl Descent<'_> {
 
 /// Takes a snapshot of now, or, if `before_stages`, of the instant before the outermost open stage began.
 pub(crate) fn take(clock: &Clock, before_stages: bool, guard: &Guard) -> Arc<Instant> {
-    let instant = loop {
-        let view = clock.now(guard);
+    let instant = clock.change(guard, |view| {
         let outermost = view.marks.outermost_stage().filter(|_| before_stages);
         let (instant, segment) = match outermost {
             Some(stage) => (Instant::at(stage - 1), view.segment),
@@ -107,13 +106,10 @@ pub(crate) fn take(clock: &Clock, before_stages: bool, guard: &Guard) -> Arc<Ins
         let next = View {
             segment,
             instants: view.instants.with(&instant),
-            ..View::clone(&view)
+            ..view.clone()
         };
-        if clock.step(view, next, guard) {
-            break instant;
-        }
-        sync::spin();
-    };
+        (next, instant)
+    });
     if !planted("snapshot-without-fence") {
         sync::fence_after_rmw();
     }
@@ -124,19 +120,15 @@ pub(crate) fn take(clock: &Clock, before_stages: bool, guard: &Guard) -> Arc<Ins
 pub(crate) fn let_go(instant: &Instant, clock: &Clock, guard: &Guard) {
     instant.let_go.store(true, Ordering::Release);
     let all = clock.now(guard).instants.0.depth();
-    if !clock.count_snapshot_let_go(all) {
-        return;
-    }
-    loop {
-        let view = clock.now(guard);
-        let next = View {
-            instants: view.instants.live(),
-            ..View::clone(&view)
-        };
-        if clock.step(view, next, guard) {
-            return;
-        }
-        sync::spin();
+    if clock.count_snapshot_let_go(all) {
+        clock.change(guard, |view| {
+            let instants = view.instants.live();
+            let next = View {
+                instants,
+                ..view.clone()
+            };
+            (next, ())
+        });
     }
 }
 

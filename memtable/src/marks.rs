@@ -216,8 +216,7 @@ impl Marks {
 
     /// Those outside of `mark`.
     pub(crate) fn outside_of(&self, mark: &Arc<Mark>) -> Marks {
-        let inside = self.iter().take_while(|other| !Arc::ptr_eq(other, mark));
-        Marks(self.0.below(inside.count() + 1))
+        Marks(self.0.below_first(|laid| Arc::ptr_eq(&laid.mark, mark)))
     }
 
     /// Without `mark`. Makes anew what lies above it.

@@ -114,14 +114,11 @@ impl<T: Deref<Target = Memtable>> Drop for Held<T> {
 
 fn open(clock: &Clock, guard: &Guard) -> Arc<Anchor> {
     let anchor = Anchor::new();
-    loop {
-        let view = clock.now(guard);
+    clock.change(guard, |view| {
         let mark = Mark::savepoint(view.segment + 1, &view.marks, &anchor);
-        if clock.step(view, view.marked(mark), guard) {
-            return anchor;
-        }
-        sync::spin();
-    }
+        (view.marked(mark), ())
+    });
+    anchor
 }
 
 fn roll_back(
@@ -171,7 +168,6 @@ pub(crate) fn sweep(all: bool, clock: &Clock, debts: &Debts, guard: &Guard) {
         }
         sync::spin();
     };
-    // From the innermost on, so that what is left is looked through once.
     for mark in parted {
         hand_outward(&mark, left.mark_of(mark.first), clock, debts, guard);
     }

@@ -92,6 +92,14 @@ impl<T> Stack<T> {
         }
     }
 
+    /// What lies below the topmost item of which that is so; nothing, if there is none.
+    pub(crate) fn below_first(&self, is_so: impl Fn(&T) -> bool) -> Stack<T> {
+        let first = self.nodes().find(|node| is_so(&node.item));
+        Stack {
+            top: first.and_then(|node| node.below.clone()),
+        }
+    }
+
     /// What lies below so many items.
     pub(crate) fn below(&self, items: usize) -> Stack<T> {
         Stack {

@@ -32,14 +32,10 @@ pub struct Released {
 }
 
 pub(crate) fn open(clock: &Clock, guard: &Guard) -> StageId {
-    loop {
-        let view = clock.now(guard);
+    clock.change(guard, |view| {
         let mark = Mark::stage(view.segment + 1, &view.marks);
-        if clock.step(view, view.marked(mark.clone()), guard) {
-            return StageId { mark };
-        }
-        sync::spin();
-    }
+        (view.marked(mark.clone()), StageId { mark })
+    })
 }
 
 pub(crate) fn release(

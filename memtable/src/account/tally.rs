@@ -50,11 +50,14 @@ impl Sum {
             return Some((0, 0));
         }
         let rolled_back = |segment| view.rolled_back(segment).map(|hole| hole.at);
-        match (rolled_back(self.first), rolled_back(self.last)) {
-            (None, None) if self.last <= upto => Some((self.len, self.size)),
-            (first, last) if first == last && self.last <= upto => Some((0, 0)),
-            _ => None,
+        let (first, last) = (rolled_back(self.first), rolled_back(self.last));
+        if first != last || self.last > upto {
+            return None;
         }
+        Some(match first {
+            Some(_) => (0, 0),
+            None => (self.len, self.size),
+        })
     }
 }
 
