@@ -287,17 +287,12 @@ impl Core {
     }
 
     /// An error of the store in terms of the transaction: one that the store has ended of its own accord has lost
-    /// its locks.
+    /// its locks. Not for what the buffer refuses: that closes a moment before the life word moves.
     fn told_by_store(&self, error: Error) -> Error {
         if !matches!(error, Error::TransactionClosed { .. }) {
             return error;
         }
-        let is_open = {
-            // Who ends the transaction closes its writes and then moves its life: in between it is not the store who refused.
-            let _gate = self.gate.read();
-            self.life.state() == TxnState::Open
-        };
-        if is_open {
+        if self.life.state() == TxnState::Open {
             self.lose(Loss::Refused);
         }
         match self.check_alive() {

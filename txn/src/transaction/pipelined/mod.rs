@@ -349,7 +349,7 @@ impl PipelinedTransaction {
 
     /// An error of the buffer or its flushes in terms of the transaction.
     fn refused(&self, error: Error) -> Error {
-        self.core.as_of_now(self.core.told_by_store(error))
+        self.core.as_of_now(error)
     }
 }
 

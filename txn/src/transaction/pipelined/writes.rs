@@ -106,7 +106,8 @@ impl FlushTarget for Target {
 
     fn flushed(&self, keys: Vec<Bytes>) -> Answer<'_, BTreeMap<Bytes, Entry>> {
         Answer::waiting(async move {
-            let entries = self.db.store.flushed(self.start_ts, &keys).await?;
+            let entries = self.db.store.flushed(self.start_ts, &keys).await;
+            let entries = entries.map_err(|error| self.told_by_store(error))?;
             let found = keys.into_iter().zip(entries);
             Ok(found
                 .filter_map(|(key, entry)| Some((key, entry?)))
@@ -143,14 +144,23 @@ impl Target {
                 Err(Error::Store {
                     transient: true, ..
                 }) => {}
-                answer => return answer,
+                answer => return answer.map_err(|error| self.told_by_store(error)),
             }
             // Nobody knows whether it has arrived: if so, it changes nothing now.
             self.of_open(|_| Ok(()))?;
             self.db.worker.sleep_until(Instant::now() + pause).await;
             pause *= 2;
         }
-        self.db.store.flush(self.start_ts, &request).await
+        let answer = self.db.store.flush(self.start_ts, &request).await;
+        answer.map_err(|error| self.told_by_store(error))
+    }
+
+    /// As the transaction's, while somebody has it.
+    fn told_by_store(&self, error: Error) -> Error {
+        match self.core.upgrade() {
+            Some(core) => core.told_by_store(error),
+            None => error,
+        }
     }
 
     /// Does something with the transaction, unless that has ended. It is not held for longer: its last handle is its owner's.
