@@ -1,6 +1,7 @@
 //! Lock calls that meet at a key which a sibling has asked for (rules 31 to 34), and at the primary (rule 30).
 #![allow(clippy::unwrap_used)]
 
+mod txn_calls;
 mod txn_held_store;
 
 use std::future::Future;
@@ -9,26 +10,10 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
+use txn_calls::{begin, lock, waiting};
 use txn_held_store::{HeldStore, held_by, locked_flags};
 use untorn_txn::lock::Wait;
-use untorn_txn::{BeginOptions, Db, Error, KeyFlags, LockOptions, Transaction};
-
-fn begin(db: &Db) -> Transaction {
-    db.blocking().begin(BeginOptions::default()).unwrap()
-}
-
-fn waiting(wait: Wait) -> LockOptions {
-    LockOptions {
-        wait: Some(wait),
-        ..LockOptions::default()
-    }
-}
-
-fn lock(txn: &Transaction, keys: &[&str]) -> Result<Vec<bool>, Error> {
-    let outcomes = txn.blocking().lock_keys(keys, LockOptions::default())?;
-    assert!(outcomes.iter().all(|outcome| outcome.locked));
-    Ok(outcomes.iter().map(|o| o.already_locked).collect())
-}
+use untorn_txn::{Db, Error, KeyFlags, LockOptions, Transaction};
 
 fn held_store() -> (Arc<HeldStore>, Db) {
     let store = Arc::new(HeldStore::default());

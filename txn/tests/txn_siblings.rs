@@ -2,6 +2,7 @@
 //! 32, 35, 39, 40). How they meet at one key: `txn_joins`.
 #![allow(clippy::unwrap_used)]
 
+mod txn_calls;
 mod txn_held_store;
 
 use rand::rngs::Xoshiro256PlusPlus;
@@ -13,26 +14,10 @@ use std::sync::{Arc, Barrier};
 use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
+use txn_calls::{begin, lock, waiting};
 use txn_held_store::{held_by, locked_flags};
 use untorn_txn::lock::Wait;
-use untorn_txn::{BeginOptions, Db, Entry, Error, KeyFlags, LockOptions, MemStore, Transaction};
-
-fn begin(db: &Db) -> Transaction {
-    db.blocking().begin(BeginOptions::default()).unwrap()
-}
-
-fn waiting(wait: Wait) -> LockOptions {
-    LockOptions {
-        wait: Some(wait),
-        ..LockOptions::default()
-    }
-}
-
-fn lock(txn: &Transaction, keys: &[&str]) -> Result<Vec<bool>, Error> {
-    let outcomes = txn.blocking().lock_keys(keys, LockOptions::default())?;
-    assert!(outcomes.iter().all(|outcome| outcome.locked));
-    Ok(outcomes.iter().map(|o| o.already_locked).collect())
-}
+use untorn_txn::{BeginOptions, Db, Entry, Error, KeyFlags, LockOptions, MemStore};
 
 fn in_memory() -> (Arc<MemStore>, Db) {
     let store = Arc::new(MemStore::new());

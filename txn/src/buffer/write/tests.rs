@@ -5,15 +5,16 @@ use crate::buffer::Entry;
 use crate::buffer::seam::Moment;
 use crate::error::TxnState;
 use std::sync::mpsc::{Receiver, channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-/// Holds the next write of `buffer` up at `moment` and starts `sibling` there. The write goes on
-/// once the sibling has begun and got the processor many times; a sibling that has to wait for the
-/// write is not waited for.
-fn hold_up<T: Send + 'static>(
+/// Holds the next operation of `buffer` up at `moment` and starts `sibling` in a thread of its own there. The operation goes on
+/// once the sibling has begun and `wait` is over.
+fn start_at<T: Send + 'static>(
     buffer: &MemBuffer,
     moment: Moment,
     sibling: impl Fn() -> T + Clone + Send + Sync + 'static,
+    wait: impl Fn(&JoinHandle<()>) + Send + Sync + 'static,
 ) -> Receiver<T> {
     let (answer, answers) = channel();
     buffer.inner().seam.visit(move |reached| {
@@ -28,14 +29,44 @@ fn hold_up<T: Send + 'static>(
             let _ = answer.send(sibling());
         });
         begun.recv().unwrap();
+        wait(&running);
+    });
+    answers
+}
+
+/// As [`start_at`]. The write goes on once the sibling has got the processor many times; a sibling that has to wait for the
+/// write is not waited for.
+fn hold_up<T: Send + 'static>(
+    buffer: &MemBuffer,
+    moment: Moment,
+    sibling: impl Fn() -> T + Clone + Send + Sync + 'static,
+) -> Receiver<T> {
+    start_at(buffer, moment, sibling, |running| {
         for _ in 0..2_000 {
             if running.is_finished() {
                 break;
             }
             thread::yield_now();
         }
-    });
-    answers
+    })
+}
+
+/// As [`start_at`]. The operation does not go on before the sibling is done.
+fn let_pass<T: Send + 'static>(
+    buffer: &MemBuffer,
+    moment: Moment,
+    sibling: impl Fn() -> T + Clone + Send + Sync + 'static,
+) -> Receiver<T> {
+    start_at(buffer, moment, sibling, |running| {
+        let began = Instant::now();
+        while !running.is_finished() {
+            assert!(
+                began.elapsed() < Duration::from_secs(60),
+                "the gate is shut"
+            );
+            thread::yield_now();
+        }
+    })
 }
 
 #[test]
@@ -103,27 +134,6 @@ fn a_stage_opened_during_a_write_does_not_contain_it() {
     });
     buffer.set("key", "value").unwrap();
     assert!(answers.recv().unwrap());
-}
-
-/// Runs `sibling` in a thread of its own when `moment` is reached, and does not go on before it is done.
-fn let_pass<T: Send + 'static>(
-    buffer: &MemBuffer,
-    moment: Moment,
-    sibling: impl Fn() -> T + Clone + Send + Sync + 'static,
-) -> Receiver<T> {
-    let (answer, answers) = channel();
-    buffer.inner().seam.visit(move |reached| {
-        if reached == moment {
-            let (answer, sibling, (done, is_done)) = (answer.clone(), sibling.clone(), channel());
-            thread::spawn(move || {
-                answer.send(sibling()).unwrap();
-                let _ = done.send(());
-            });
-            let waited = is_done.recv_timeout(std::time::Duration::from_secs(60));
-            assert!(waited.is_ok(), "the gate is shut");
-        }
-    });
-    answers
 }
 
 #[test]
