@@ -170,7 +170,7 @@ fn a_commit_that_nobody_answers_is_undetermined_and_looked_up_later() {
 fn a_store_that_is_dropped_finishes_what_it_has_decided() {
     let (cluster, db) = two_regions(TikvOptions::default());
     for _ in 0..2 {
-        cluster.inject("KvCommit", Fault::Delay(Duration::from_millis(100)));
+        cluster.inject("KvCommit", Fault::Delay(Duration::from_secs(1)));
     }
     committed(&db, &["a", "z"]);
     assert!(!cluster.locks().is_empty());
@@ -186,7 +186,7 @@ fn a_process_that_is_about_to_end_waits_for_what_was_decided() {
     let store = Arc::new(TikvStore::connect_blocking([cluster.pd_endpoint()], options).unwrap());
     let db = Db::new(store.clone());
     for _ in 0..2 {
-        cluster.inject("KvCommit", Fault::Delay(Duration::from_millis(100)));
+        cluster.inject("KvCommit", Fault::Delay(Duration::from_secs(1)));
     }
     committed(&db, &["a", "z"]);
     assert!(!store.settle_blocking(Instant::now()), "it is under way");

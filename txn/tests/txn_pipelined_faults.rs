@@ -292,7 +292,7 @@ fn signs_of_life_are_given_from_the_first_flush_on() {
     let (store, db) = faulty(MemStore::new(), FaultPlan::new(1));
     (0..3).for_each(|_| store.inject(Request::Heartbeat, Fault::Delay));
     let options = PipelinedOptions {
-        lock_ttl: Duration::from_millis(20),
+        lock_ttl: Duration::from_millis(500),
         ..options()
     };
     let txn = db.blocking().begin_pipelined(options).unwrap();
