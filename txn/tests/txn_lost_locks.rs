@@ -97,6 +97,7 @@ fn past_its_lifetime_a_transaction_has_lost_its_locks_and_others_get_them() {
     let db = Db::new(store.clone());
     let options = BeginOptions {
         max_lifetime: Some(SHORT),
+        lock_ttl: 4 * SHORT,
         ..BeginOptions::default()
     };
     let txn = begin(&db, options);
