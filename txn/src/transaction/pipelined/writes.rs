@@ -140,18 +140,22 @@ impl Target {
         let request = Flush::new(number, prewrite);
         let mut pause = FIRST_PAUSE;
         for _ in 1..ATTEMPTS {
-            match self.db.store.flush(self.start_ts, &request).await {
+            match self.send(&request).await {
                 Err(Error::Store {
                     transient: true, ..
                 }) => {}
-                answer => return answer.map_err(|error| self.told_by_store(error)),
+                answer => return answer,
             }
             // Nobody knows whether it has arrived: if so, it changes nothing now.
             self.of_open(|_| Ok(()))?;
             self.db.worker.sleep_until(Instant::now() + pause).await;
             pause *= 2;
         }
-        let answer = self.db.store.flush(self.start_ts, &request).await;
+        self.send(&request).await
+    }
+
+    async fn send(&self, request: &Flush) -> Result<(), Error> {
+        let answer = self.db.store.flush(self.start_ts, request).await;
         answer.map_err(|error| self.told_by_store(error))
     }
 
