@@ -2,19 +2,20 @@
 #![allow(clippy::unwrap_used)]
 
 mod scenario;
+mod txn_pipelined_db;
 
 use rand::RngExt;
 use scenario::{rng, seed};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+use txn_pipelined_db::flushes_at;
 use untorn_txn::lock::Wait;
 use untorn_txn::store::TxnStatus;
 use untorn_txn::store::faults::{Fault, FaultPlan, FaultyStore, Request};
 use untorn_txn::store::mem::LogOptions;
 use untorn_txn::{
-    CommitOptions, Db, Error, MemStore, OnDrop, PipelinedOptions, PipelinedTransaction, Store,
-    TxnState,
+    CommitOptions, Db, Error, MemStore, PipelinedOptions, PipelinedTransaction, Store, TxnState,
 };
 
 const THREADS: usize = 4;
@@ -25,12 +26,9 @@ const OWN: usize = 20;
 
 fn options() -> PipelinedOptions {
     PipelinedOptions {
-        min_keys: 4,
-        min_bytes: 1,
         lock_wait: Wait::For(Duration::from_millis(20)),
         lock_ttl: Duration::from_secs(1),
-        on_drop: OnDrop::Silent,
-        ..PipelinedOptions::default()
+        ..flushes_at(4)
     }
 }
 

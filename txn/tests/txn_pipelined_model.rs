@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod scenario;
+mod txn_pipelined_db;
 
 use rand::RngExt;
 use rand::rngs::SmallRng;
@@ -11,11 +12,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+use txn_pipelined_db::{begin, newest};
 use untorn_txn::buffer::Stage;
 use untorn_txn::store::faults::{Fault, FaultPlan, FaultyStore, Request};
-use untorn_txn::{
-    BeginOptions, Db, Error, MemStore, OnDrop, PipelinedOptions, PipelinedTransaction,
-};
+use untorn_txn::{BeginOptions, Db, Error, MemStore, PipelinedTransaction};
 
 const KEYS: usize = 12;
 const STEPS: usize = 120;
@@ -108,14 +108,21 @@ impl Beside {
     }
 
     /// What is stored afterwards.
-    fn end(mut self, rng: &mut SmallRng) -> Content {
+    fn end(mut self, rng: &mut SmallRng, store: &MemStore) -> Content {
         while let Some((stage, _)) = self.stages.pop() {
             stage.release().unwrap();
         }
         self.reads_all();
         match rng.random_range(0..3) {
             0 => self.txn.blocking().rollback().unwrap(),
-            1 => drop(self.txn),
+            1 => {
+                drop(self.txn);
+                // It does not wait for a flush under way, which takes back itself what it has locked.
+                let until = Instant::now() + Duration::from_secs(60);
+                while !store.locks().is_empty() && Instant::now() < until {
+                    thread::yield_now();
+                }
+            }
             _ => {
                 self.txn.blocking().commit().unwrap();
                 for (key, value) in self.own {
@@ -130,12 +137,8 @@ impl Beside {
     }
 }
 
-fn newest(db: &Db) -> Content {
-    let view = db.blocking().snapshot().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    let pairs = view.scan_blocking::<&str>(.., usize::MAX, false).unwrap();
-    let pairs = pairs.iter();
-    pairs.map(|(key, value)| (text(key), text(value))).collect()
+fn stored(db: &Db) -> Content {
+    newest(db).into_iter().collect()
 }
 
 #[test]
@@ -155,29 +158,18 @@ fn whatever_is_flushed_when_the_transaction_behaves_as_one_that_keeps_all_in_mem
         }
         before.blocking().commit().unwrap();
         for _ in 0..3 {
-            let options = PipelinedOptions {
-                min_keys: rng.random_range(1..6),
-                min_bytes: 1,
-                on_drop: OnDrop::Silent,
-                ..PipelinedOptions::default()
-            };
             let mut beside = Beside {
-                txn: db.blocking().begin_pipelined(options).unwrap(),
-                stored: newest(&db),
+                txn: begin(&db, rng.random_range(1..6)),
+                stored: stored(&db),
                 own: Own::new(),
                 stages: Vec::new(),
             };
             for number in 0..STEPS {
                 beside.step(&mut rng, number);
             }
-            let expected = beside.end(&mut rng);
-            assert_eq!(newest(&db), expected, "round {round}");
-            // A drop does not wait for a flush under way, which takes back itself what it has locked.
-            let until = Instant::now() + Duration::from_secs(60);
-            while !inner.locks().is_empty() {
-                assert!(Instant::now() < until, "{:?} are left", inner.locks());
-                thread::yield_now();
-            }
+            let expected = beside.end(&mut rng, &inner);
+            assert_eq!(stored(&db), expected, "round {round}");
+            assert!(inner.locks().is_empty());
         }
     }
 }
