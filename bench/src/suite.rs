@@ -32,6 +32,14 @@ pub const OF_TARGETS: [PeerKind; 4] = [
     PeerKind::Btree,
 ];
 
+/// Those, and RocksDB where it is built in.
+pub fn of_targets() -> Vec<PeerKind> {
+    #[cfg(feature = "rocksdb")]
+    return [&OF_TARGETS[..], &[PeerKind::Rocksdb]].concat();
+    #[cfg(not(feature = "rocksdb"))]
+    OF_TARGETS.to_vec()
+}
+
 /// Peers of the published comparison: those, another ordered one, and an unordered one as a mark.
 pub const PUBLISHED: [PeerKind; 6] = [
     PeerKind::Untorn,

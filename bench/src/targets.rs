@@ -200,6 +200,14 @@ impl Judge<'_> {
         use Workload as W;
         self.against("get", AtMost(1.0), Random, W::ReadRandom, Artmap);
         self.against("get", AtLeast(6.0), Random, W::ReadRandom, Crossbeam);
+        #[cfg(feature = "rocksdb")]
+        self.against(
+            "get",
+            AtLeast(6.0),
+            Random,
+            W::ReadRandom,
+            PeerKind::Rocksdb,
+        );
         self.against("get", AtMost(1.0), Random, W::ReadRandom, Btree);
         let (one, many) = ((W::ReadRandom, 1), (W::MultiReadRandom, 1));
         self.within(

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use untorn_bench::environment::Machine;
-use untorn_bench::suite::{Figures, OF_TARGETS};
+use untorn_bench::suite::{Figures, of_targets};
 use untorn_bench::targets;
 
 use super::scope::Scope;
@@ -28,7 +28,7 @@ impl Args {
             None => {
                 let suite = self.scope.suite();
                 Figures {
-                    compare: Some(suite.compare(&OF_TARGETS)),
+                    compare: Some(suite.compare(&of_targets())),
                     growth: Some(suite.growth()),
                     latency: None,
                     locks: Some(suite.locks()),

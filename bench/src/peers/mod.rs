@@ -23,5 +23,7 @@ pub use mem_buffer::MemBufferPeer;
 pub use papaya::PapayaPeer;
 #[cfg(feature = "rocksdb")]
 pub use rocksdb::RocksPeer;
+#[cfg(feature = "rocksdb")]
+pub(crate) use rocksdb::WRITE_BUFFER;
 pub use scc::TreeIndexPeer;
 pub use untorn::UntornPeer;

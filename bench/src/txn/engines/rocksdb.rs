@@ -1,4 +1,5 @@
-//! RocksDB's `TransactionDB`: pessimistic transactions with deadlock detection, the log switched off.
+//! RocksDB's `TransactionDB`: pessimistic transactions with deadlock detection, the log switched off, and all of it
+//! in the memtable.
 //!
 //! It has no call that locks many keys, so they are locked one by one.
 
@@ -7,6 +8,7 @@ use rocksdb::{
 };
 use tempfile::TempDir;
 
+use crate::peers::WRITE_BUFFER;
 use crate::txn::engine::{Engine, EngineTxn, Refusal};
 
 /// Longest wait for a lock, in milliseconds.
@@ -38,6 +40,7 @@ impl Engine for RocksEngine {
         let home = tempfile::tempdir().expect("a temporary directory can be made");
         let mut options = Options::default();
         options.create_if_missing(true);
+        options.set_write_buffer_size(WRITE_BUFFER);
         let db = TransactionDB::open(&options, &TransactionDBOptions::default(), home.path())
             .expect("a database can be made in an empty directory");
         Self { db, _home: home }
