@@ -35,6 +35,11 @@ const ENOUGH: usize = 1_000_000;
 /// Rounds of a table at most.
 const MOST_ROUNDS: usize = 20;
 
+/// Rounds of a table of `n` entries: more of small ones than the `rounds` that are asked for.
+pub(crate) fn rounds_of(n: usize, rounds: usize) -> usize {
+    (ENOUGH / n).clamp(rounds, rounds.max(MOST_ROUNDS))
+}
+
 /// What to measure.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -82,7 +87,7 @@ impl Plan {
                 n,
                 keys: vec![self.keys],
                 threads: vec![1],
-                rounds: (ENOUGH / n).clamp(self.rounds, self.rounds.max(MOST_ROUNDS)),
+                rounds: rounds_of(n, self.rounds),
                 workloads: WORKLOADS.to_vec(),
                 peers: self.peers.clone(),
                 cap: self.cap,
@@ -99,17 +104,23 @@ impl Plan {
     }
 }
 
+/// What the cost is multiplied by for each factor of 10 in size: between any two neighbouring sizes at worst, and over all.
+/// `None` for one point.
+pub(crate) fn per_factor_ten(points: &[(usize, f64)]) -> Option<(f64, f64)> {
+    let growth = |from: (usize, f64), to: (usize, f64)| {
+        (to.1 / from.1).powf(1.0 / (to.0 as f64 / from.0 as f64).log10())
+    };
+    let steps = points.windows(2).map(|two| growth(two[0], two[1]));
+    let worst = steps.max_by(f64::total_cmp)?;
+    let (first, last) = (points.first()?, points.last()?);
+    Some((worst, growth(*first, *last)))
+}
+
 impl Curve {
     /// What the cost is multiplied by for each factor of 10 in size: between any two neighbouring sizes at worst, and over
     /// the whole curve. `None` for a curve of one point.
     pub fn per_factor_ten(&self) -> Option<(f64, f64)> {
-        let growth = |from: (usize, f64), to: (usize, f64)| {
-            (to.1 / from.1).powf(1.0 / (to.0 as f64 / from.0 as f64).log10())
-        };
-        let steps = self.points.windows(2).map(|two| growth(two[0], two[1]));
-        let worst = steps.max_by(f64::total_cmp)?;
-        let (first, last) = (self.points.first()?, self.points.last()?);
-        Some((worst, growth(*first, *last)))
+        per_factor_ten(&self.points)
     }
 }
 
@@ -149,7 +160,8 @@ impl Report {
     }
 }
 
-fn growth(factor: f64) -> String {
+/// As what is added.
+pub(crate) fn growth(factor: f64) -> String {
     format!("{:+.0}%", (factor - 1.0) * 100.0)
 }
 

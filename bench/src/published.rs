@@ -8,7 +8,7 @@ use crate::results::Record;
 use crate::roster::PeerKind;
 use crate::suite::Figures;
 use crate::workload::Workload;
-use crate::{growth, latency, results, table, targets, txn};
+use crate::{floor, growth, latency, results, table, targets, txn};
 
 /// Blocks by name, for each document. What was not measured is left out.
 #[derive(Debug, Clone, Default)]
@@ -58,6 +58,9 @@ pub fn blocks(figures: &Figures) -> Blocks {
     if let Some(report) = &figures.locks {
         blocks.performance.push(("locks", txn::render(report)));
     }
+    if let Some(report) = &figures.floor {
+        blocks.performance.push(("floor", loops(report)));
+    }
     let targets = targets::render(&targets::judge(figures));
     blocks.performance.push(("targets", targets));
     blocks
@@ -84,6 +87,17 @@ fn conditions(report: &results::Report) -> String {
         of.value_len,
         of.rounds,
         sentence(&of.machine)
+    )
+}
+
+fn loops(report: &floor::Report) -> String {
+    let of = &report.environment;
+    format!(
+        "{} keys, the smallest of {} rounds, in nanoseconds; `x` is the operation's figure divided by the loop's. Machine: {}\n\n{}",
+        of.n,
+        of.rounds,
+        sentence(&of.machine),
+        floor::render(report)
     )
 }
 

@@ -9,7 +9,7 @@ use crate::environment::Environment;
 use crate::keys::KeyKind;
 use crate::roster::PeerKind;
 use crate::workload::Workload;
-use crate::{compare, growth, latency, results, txn};
+use crate::{compare, floor, growth, latency, results, txn};
 
 /// A part of it, which can be measured by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -22,6 +22,8 @@ pub enum Part {
     Latency,
     /// Transactions.
     Locks,
+    /// What memory and counters alone cost.
+    Floor,
 }
 
 /// Peers that the targets speak of.
@@ -93,6 +95,8 @@ pub struct Figures {
     pub latency: Option<latency::Report>,
     /// [`Part::Locks`].
     pub locks: Option<txn::Report>,
+    /// [`Part::Floor`].
+    pub floor: Option<floor::Report>,
 }
 
 /// Longest time for one workload of one peer in one round.
@@ -161,5 +165,30 @@ impl Suite {
             seed: self.seed,
         };
         plan.run()
+    }
+
+    /// What operations cannot do without: for random keys on one thread and on two, and over the sizes of growing tables; for
+    /// sequential ones on one.
+    pub fn floor(&self) -> floor::Report {
+        let plan = floor::Plan {
+            n: self.n,
+            keys: KeyKind::Random,
+            threads: vec![1, 2],
+            rounds: self.rounds,
+            sizes: self.sizes.clone(),
+            clock: TimeSource::Wall,
+            seed: self.seed,
+        };
+        let mut report = plan.run();
+        let sequential = floor::Plan {
+            keys: KeyKind::Sequential,
+            threads: vec![1],
+            sizes: Vec::new(),
+            ..plan
+        };
+        let sequential = sequential.run();
+        report.loops.extend(sequential.loops);
+        report.results.extend(sequential.results);
+        report
     }
 }

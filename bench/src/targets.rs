@@ -4,6 +4,7 @@
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
+use crate::floor::{self, Part};
 use crate::keys::KeyKind;
 use crate::results::Record;
 use crate::roster::PeerKind;
@@ -281,6 +282,17 @@ impl Judge<'_> {
         }
     }
 
+    /// What the counters take alone, of an insert in the same process.
+    fn counters(&mut self) {
+        let share = self.figures.floor.as_ref().and_then(|report| {
+            let of_one = |it: &&floor::Figure| it.of.part == Part::Counters && it.of.threads == 1;
+            let counters = report.loops.iter().find(of_one)?;
+            let insert = report.operation(&counters.of, PeerKind::Untorn)?;
+            Some((100.0 * counters.ns / insert, None))
+        });
+        self.push("counters", AtMost(2.0), ("%", " of an insert"), share);
+    }
+
     fn calls(&mut self) {
         use Measure as M;
         self.time("stats() at rest", 100.0, M::Stats, "memtable", |at| at.p50);
@@ -340,6 +352,7 @@ pub fn judge(figures: &Figures) -> Vec<Target> {
     judge.points_and_scans();
     judge.structured_keys();
     judge.memory_and_threads();
+    judge.counters();
     judge.calls();
     judge.growth();
     judge.targets
@@ -382,6 +395,7 @@ fn shown(measured: &Measured) -> String {
     let unit = measured.unit;
     match measured.value {
         value if unit == "x" => format!("{value:.2}x"),
+        value if unit == "%" => format!("{value:.1}%"),
         value => format!("{value:.0}{unit}"),
     }
 }
@@ -391,11 +405,24 @@ mod tests {
     use super::{judge, render};
     use crate::clock::TimeSource;
     use crate::environment::{Environment, Machine};
+    use crate::floor::{self, Loop, Part};
     use crate::keys::KeyKind;
     use crate::results::{Cell, Report, Results};
     use crate::roster::PeerKind;
     use crate::suite::Figures;
     use crate::workload::Workload;
+
+    fn environment() -> Environment {
+        Environment {
+            n: 10,
+            value_len: 64,
+            rounds: 2,
+            seed: 1,
+            threads: vec![1],
+            clock: TimeSource::Wall,
+            machine: Machine::here(),
+        }
+    }
 
     fn figures(artmap: f64) -> Figures {
         let mut results = Results::default();
@@ -409,18 +436,9 @@ mod tests {
             results.add(cell, ns * 1.2);
             results.add(cell, ns);
         }
-        let environment = Environment {
-            n: 10,
-            value_len: 64,
-            rounds: 2,
-            seed: 1,
-            threads: vec![1],
-            clock: TimeSource::Wall,
-            machine: Machine::here(),
-        };
         Figures {
             compare: Some(Report {
-                environment,
+                environment: environment(),
                 results: results.records(10),
             }),
             ..Figures::default()
@@ -441,6 +459,38 @@ mod tests {
         assert!(met.met && (met.value - 0.25).abs() < 1e-9, "{met:?}");
         assert!(met.spread.is_some_and(|spread| (spread - 0.2).abs() < 1e-9));
         assert!(!scan(200.0).met);
+    }
+
+    #[test]
+    fn the_counters_are_held_against_the_insert_that_they_count() {
+        let of = Loop {
+            keys: KeyKind::Random,
+            threads: 1,
+            workload: Workload::FillRandom,
+            part: Part::Counters,
+            n: 10,
+        };
+        let mut results = Results::default();
+        let cell = Cell {
+            keys: of.keys,
+            threads: of.threads,
+            workload: of.workload,
+            peer: PeerKind::Untorn,
+        };
+        results.add(cell, 500.0);
+        let floor = floor::Report {
+            environment: environment(),
+            loops: vec![floor::Figure { of, ns: 15.0 }],
+            results: results.records(10),
+        };
+        let targets = judge(&Figures {
+            floor: Some(floor),
+            ..Figures::default()
+        });
+        let counters = targets.iter().find(|target| target.what == "counters");
+        let measured = counters.unwrap().measured.unwrap();
+        assert!((measured.value - 3.0).abs() < 1e-9 && !measured.met);
+        assert!(render(&targets).contains("3.0%"));
     }
 
     #[test]

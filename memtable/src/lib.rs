@@ -160,6 +160,11 @@ mod write;
 #[path = "model.rs"]
 pub mod __model;
 
+#[cfg(feature = "measure")]
+#[doc(hidden)]
+#[path = "measure.rs"]
+pub mod __measure;
+
 pub use account::Stats;
 pub use batch::WriteBatch;
 pub use compute::Exchange;

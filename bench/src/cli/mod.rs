@@ -36,7 +36,7 @@ enum Command {
     Compare(compare::Args),
     /// What operations cost over the size of the table.
     Growth(growth::Args),
-    /// What memory alone costs, beside what operations cost.
+    /// What memory and counters alone cost, beside what operations cost.
     Floor(floor::Args),
     /// More threads than processors: quantiles of single operations.
     Latency(latency::Args),

@@ -24,7 +24,7 @@ pub struct Args {
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "compare,growth,latency,locks",
+        default_value = "compare,growth,latency,locks,floor",
         conflicts_with = "redraw"
     )]
     parts: Vec<Part>,
@@ -55,6 +55,7 @@ impl Args {
                 Part::Growth => figures.growth = Some(suite.growth()),
                 Part::Latency => figures.latency = Some(suite.latency()),
                 Part::Locks => figures.locks = Some(suite.locks()),
+                Part::Floor => figures.floor = Some(suite.floor()),
             }
             // At once: what took minutes shall not be lost to what comes after it.
             write_json(&path, &figures)?;

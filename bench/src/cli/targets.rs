@@ -32,6 +32,7 @@ impl Args {
                     growth: Some(suite.growth()),
                     latency: None,
                     locks: Some(suite.locks()),
+                    floor: Some(suite.floor()),
                 }
             }
         };
