@@ -125,8 +125,7 @@ impl Report {
 const CAP: Duration = Duration::from_secs(60);
 
 /// The smallest figure of each loop.
-#[derive(Default)]
-struct Floors(BTreeMap<Loop, f64>);
+type Floors = BTreeMap<Loop, f64>;
 
 /// The loops over one table, on so many threads.
 struct Setting<'f> {
@@ -145,7 +144,7 @@ impl Setting<'_> {
             part,
             n: self.n,
         };
-        let smallest = self.floors.0.entry(of).or_insert(f64::INFINITY);
+        let smallest = self.floors.entry(of).or_insert(f64::INFINITY);
         *smallest = smallest.min(ns);
     }
 
@@ -214,7 +213,7 @@ impl Plan {
     }
 
     fn loops(&self) -> Floors {
-        let mut floors = Floors::default();
+        let mut floors = Floors::new();
         for n in &self.sizes {
             let ground = Ground::new(self.keys, *n, self.seed);
             for _ in 0..growth::rounds_of(*n, self.rounds) {
@@ -252,7 +251,7 @@ impl Plan {
         let figure = |(of, ns)| Figure { of, ns };
         Report {
             environment: Environment::new(&plan),
-            loops: loops.0.into_iter().map(figure).collect(),
+            loops: loops.into_iter().map(figure).collect(),
             results: plan.run(|_| {}).records(self.n),
         }
     }
