@@ -81,14 +81,6 @@ impl EntrySlot {
         }
     }
 
-    /// Asks the processor for the entry, key and inline value included if they are short.
-    #[inline]
-    pub(crate) fn prefetch(self) {
-        let entry = self.as_ptr();
-        prefetch(entry);
-        prefetch(entry.wrapping_add(64));
-    }
-
     /// Asks the processor for the newest version.
     ///
     /// # Safety
@@ -112,7 +104,15 @@ impl EntrySlot {
 }
 
 impl Slot for EntrySlot {
-    const LINES: usize = 10;
+    const LINES: [usize; 2] = [6, 3];
+
+    /// The inline value too, if key and value are short.
+    #[inline]
+    fn prefetch(self) {
+        let entry = self.as_ptr();
+        prefetch(entry);
+        prefetch(entry.wrapping_add(64));
+    }
 
     #[inline]
     unsafe fn key<'g>(self) -> &'g [u8] {

@@ -39,7 +39,11 @@ impl LaneSlot {
 
 impl Slot for LaneSlot {
     /// The heads alone; of the slots one line is read.
-    const LINES: usize = 7;
+    const LINES: [usize; 2] = [0, 7];
+
+    fn prefetch(self) {
+        prefetch(self.fence);
+    }
 
     unsafe fn key<'g>(self) -> &'g [u8] {
         // SAFETY: a fence outlives the item that names it (I5).
@@ -177,17 +181,16 @@ impl Lanes {
                 ..from
             };
         };
-        // Before the search: an item that is added meanwhile need not be above the key (E4).
-        let bounds = run.slots();
-        let next = match (side, run.search(key)) {
-            (Side::Last, _) => run.len(),
+        // Of one moment: an item that is added meanwhile need not be above the key (E4).
+        let slots = run.slots();
+        let next = match (side, run.search_in(slots, key)) {
+            (Side::Last, _) => slots.len(),
             (Side::At, Ok(at)) => at + 1,
             (_, Ok(at) | Err(at)) => at,
         };
-        let slots = run.slots();
         let bounds = match planted("bound-added-meanwhile") {
-            true => slots,
-            false => bounds,
+            true => run.slots(),
+            false => slots,
         };
         Place {
             bound: bounds.get(next).map_or(run.range().high, |slot| slot.fence),

@@ -1,9 +1,12 @@
 //! A run: the immutable sorted contents of one leaf.
 //!
-//! A run is one allocation: a header, then the *heads* (8 bytes of each key), then the *slots* (what the keys lead to).
-//! Heads are searched before any key is touched: a head is the first 8 bytes of a key behind the part that the run's two
-//! fences have in common, as a big-endian number, short keys padded with zeros. Every key that can ever come into the range
-//! begins with that part, so it need not be compared. Equal heads mean *unknown*: then the keys themselves decide.
+//! A run is one allocation: the *slots* (what the keys lead to), a header, the [*heads*](heads) (some bytes of each key). It is
+//! known by the address of its header: from there slots and heads lie at distances that the width of the heads does not change,
+//! and the first lines of both can be asked for before the header has come.
+//!
+//! Heads are searched before any key is touched: a head is the first 4 or 8 bytes of a key behind the part that the run's two
+//! fences have in common. Every key that can ever come into the range begins with that part, so it need not be compared. Equal
+//! heads mean *unknown*: then the keys themselves decide.
 //!
 //! A run at an end of its chain lacks a fence. There the part that its *own* keys have in common is left out, and a key that is
 //! looked for is compared with that part first, as the run's first slot has it: it may come to lie before or behind all of them.
@@ -15,6 +18,7 @@
 mod blocks;
 mod builder;
 mod copies;
+mod heads;
 mod tail;
 
 use crate::cells::Cell;
@@ -24,19 +28,23 @@ use crate::reclaim::Guard;
 use crate::sync::Checked;
 use crate::sync::atomic::AtomicU16;
 use std::cmp::Ordering;
-use std::hint::select_unpredictable;
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
 pub(crate) use blocks::free_kept;
 pub(crate) use builder::{MAX_LEN, NewRun, allocation, destroy, destroy_with_fence};
 pub(crate) use copies::Split;
+pub(crate) use heads::head;
+use heads::{Heads, Width};
 pub(crate) use tail::Appended;
 
 /// What a run leads to under a key: an entry in a leaf, a cell below in a lane.
 pub(crate) trait Slot: Copy + PartialEq {
-    /// Lines of 64 bytes that an ordinary run of such slots takes.
-    const LINES: usize;
+    /// Lines of 64 bytes that an ordinary run of such slots takes before its header, and from there on.
+    const LINES: [usize; 2];
+
+    /// Asks the processor for the key and what lies with it.
+    fn prefetch(self);
 
     /// # Safety
     /// The slot was read from a run that is alive for `'g` (I4).
@@ -109,10 +117,39 @@ pub(crate) struct Run<S> {
     /// So many bytes are left out of the heads.
     prefix: u16,
     kind: Kind,
-    /// The prefix is that of the run's own keys: others of its range may begin otherwise.
-    own_prefix: bool,
+    flags: u8,
     range: Range<S>,
     check: Checked,
+}
+
+/// The prefix is that of the run's own keys: others of its range may begin otherwise.
+const OWN_PREFIX: u8 = 1;
+/// The heads are wide.
+const WIDE: u8 = 2;
+
+impl<S> Run<S> {
+    #[inline]
+    fn width(&self) -> Width {
+        match self.flags & WIDE {
+            0 => Width::Narrow,
+            _ => Width::Wide,
+        }
+    }
+
+    #[inline]
+    fn has_own_prefix(&self) -> bool {
+        self.flags & OWN_PREFIX != 0
+    }
+}
+
+/// Where the slots of a run begin that has room for so many; there its allocation does, too.
+///
+/// # Safety
+/// It has.
+#[inline]
+unsafe fn slots_start<S>(run: *mut Run<S>, room: usize) -> *mut S {
+    // SAFETY: inside the allocation by the contract.
+    unsafe { run.cast::<S>().sub(room) }
 }
 
 /// A run that a guard keeps alive.
@@ -132,39 +169,6 @@ impl<S> Copy for RunRef<'_, S> {}
 /// How much of a common part of this length heads leave out.
 fn prefix_of(common: usize) -> u16 {
     common.min(usize::from(u16::MAX)) as u16
-}
-
-/// The first 8 bytes of `key` behind `prefix` bytes.
-#[inline]
-pub(crate) fn head(key: &[u8], prefix: usize) -> u64 {
-    let rest = key.get(prefix..).unwrap_or_default();
-    match rest.first_chunk::<8>() {
-        Some(bytes) => u64::from_be_bytes(*bytes),
-        None => rest
-            .iter()
-            .rev()
-            .fold(0, |head, &byte| head >> 8 | u64::from(byte) << 56),
-    }
-}
-
-/// Index of the first head that is not below `head`. Without branches: which way a step goes is a coin's throw.
-#[inline]
-fn lower_bound(heads: &[u64], head: u64) -> usize {
-    let mut base = heads.as_ptr();
-    let mut len = heads.len();
-    if len == 0 {
-        return 0;
-    }
-    // SAFETY: `base` and the `len` elements from it on stay inside of `heads`: each step goes on with one of its halves.
-    unsafe {
-        while len > 1 {
-            let half = len / 2;
-            let middle = base.add(half);
-            base = select_unpredictable(*middle.sub(1) < head, middle, base);
-            len -= half;
-        }
-        base.offset_from_unsigned(heads.as_ptr()) + usize::from(*base < head)
-    }
 }
 
 impl<'g, S: Slot> RunRef<'g, S> {
@@ -191,8 +195,13 @@ impl<'g, S: Slot> RunRef<'g, S> {
     /// tell how many there are: heads and slots of an ordinary run come in with one memory latency.
     #[inline]
     pub(crate) fn prefetch(&self) {
-        for line in 0..S::LINES {
-            prefetch(self.run.as_ptr().cast::<u8>().wrapping_add(line * 64));
+        let header = self.run.as_ptr().cast::<u8>();
+        let [before, from] = S::LINES;
+        for line in 0..from {
+            prefetch(header.wrapping_add(line * 64));
+        }
+        for line in 1..=before {
+            prefetch(header.wrapping_sub(line * 64));
         }
     }
 
@@ -237,44 +246,56 @@ impl<'g, S: Slot> RunRef<'g, S> {
     }
 
     #[inline]
-    fn heads(&self) -> &'g [u64] {
-        let len = self.len();
-        // SAFETY: the heads follow the header in the same allocation and are initialised; the guard keeps them for `'g`.
-        unsafe { std::slice::from_raw_parts(self.heads_start(), len) }
+    fn heads(&self) -> Heads<'g> {
+        self.heads_of(self.len())
+    }
+
+    /// The heads of the first `len` slots, which there are.
+    #[inline]
+    fn heads_of(&self, len: usize) -> Heads<'g> {
+        // SAFETY: the heads follow the header in the same allocation, of the width that it tells, and are initialised; the guard
+        // keeps them for `'g`.
+        unsafe { Heads::from_raw_parts(self.heads_start(), self.get().width(), len) }
     }
 
     #[inline]
-    fn heads_start(&self) -> *mut u64 {
+    fn heads_start(&self) -> *mut u8 {
         // SAFETY: inside the allocation.
         unsafe { self.run.as_ptr().add(1).cast() }
     }
 
     #[inline]
     fn slots_start(&self) -> *mut S {
-        // SAFETY: inside the allocation, which has room for so many heads before the slots.
-        unsafe { self.heads_start().add(usize::from(self.get().room)).cast() }
+        // SAFETY: inside the allocation, which has room for so many slots before the header.
+        unsafe { slots_start(self.run.as_ptr(), usize::from(self.get().room)) }
     }
 
     #[inline]
     pub(crate) fn slots(&self) -> &'g [S] {
         let len = self.len();
-        // SAFETY: the slots follow the heads in the same allocation and are initialised; the guard keeps them for `'g`.
+        // SAFETY: the slots come before the header in the same allocation and are initialised; the guard keeps them for `'g`.
         unsafe { std::slice::from_raw_parts(self.slots_start(), len) }
     }
 
     /// Where `key` is, or where it would have to be.
     #[inline]
     pub(crate) fn search(&self, key: &[u8]) -> Result<usize, usize> {
-        if self.get().own_prefix {
+        self.search_in(self.slots(), key)
+    }
+
+    /// As [`RunRef::search`], among the slots that there were at a moment.
+    #[inline]
+    pub(crate) fn search_in(&self, slots: &'g [S], key: &[u8]) -> Result<usize, usize> {
+        if self.get().has_own_prefix() {
             match self.compare_prefix(key) {
                 Ordering::Less => return Err(0),
                 Ordering::Equal => {}
-                Ordering::Greater => return Err(self.len()),
+                Ordering::Greater => return Err(slots.len()),
             }
         }
-        let (at, equal) = self.seek_head(key);
+        let (at, equal) = self.seek_head(slots.len(), key);
         match equal {
-            true => self.search_from(at, key),
+            true => self.search_from(slots, at, key),
             false => Err(at),
         }
     }
@@ -282,18 +303,25 @@ impl<'g, S: Slot> RunRef<'g, S> {
     /// The slot with which a search for `key` begins to look at keys, if it does.
     #[inline]
     pub(crate) fn candidate(&self, key: &[u8]) -> Option<usize> {
-        if self.get().own_prefix && self.compare_prefix(key).is_ne() {
+        if self.get().has_own_prefix() && self.compare_prefix(key).is_ne() {
             return None;
         }
-        let (at, equal) = self.seek_head(key);
+        let (at, equal) = self.seek_head(self.len(), key);
         equal.then_some(at)
     }
 
     /// The rest of a search for `key`, from its candidate on.
     #[inline]
-    pub(crate) fn search_from(&self, at: usize, key: &[u8]) -> Result<usize, usize> {
+    pub(crate) fn search_from(
+        &self,
+        slots: &'g [S],
+        at: usize,
+        key: &[u8],
+    ) -> Result<usize, usize> {
+        let slot = slots[at];
+        slot.prefetch();
         // SAFETY: the slots are this run's, which is alive for `'g`.
-        match unsafe { self.slots()[at].key() }.cmp(key) {
+        match unsafe { slot.key() }.cmp(key) {
             Ordering::Equal => Ok(at),
             Ordering::Less => self.search_alike(at, key),
             Ordering::Greater => Err(at),
@@ -302,19 +330,16 @@ impl<'g, S: Slot> RunRef<'g, S> {
 
     /// Index of the first head that is not below that of `key`, and whether it is the same.
     #[inline]
-    fn seek_head(&self, key: &[u8]) -> (usize, bool) {
+    fn seek_head(&self, len: usize, key: &[u8]) -> (usize, bool) {
         let head = head(key, usize::from(self.get().prefix));
-        let heads = self.heads();
-        let at = lower_bound(heads, head);
-        (at, heads.get(at) == Some(&head))
+        self.heads_of(len).seek(head)
     }
 
     /// Where a key is among those that have the head at `from`, the first one of which is below.
     #[cold]
     fn search_alike(&self, from: usize, key: &[u8]) -> Result<usize, usize> {
-        let heads = &self.heads()[from..];
-        let alike = heads.partition_point(|&head| head == heads[0]);
-        self.slots()[from..from + alike]
+        let to = self.heads().end_of_alike(from);
+        self.slots()[from..to]
             // SAFETY: the slots are this run's, which is alive for `'g`.
             .binary_search_by(|slot| unsafe { slot.key() }.cmp(key))
             .map(|at| from + at)

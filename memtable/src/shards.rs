@@ -26,7 +26,7 @@ impl Memtable {
     /// flushes by several threads, each of which takes some of them.
     ///
     /// The bounds do not depend on what is written meanwhile, so the stretches stay disjoint and complete; `entries` is of
-    /// now. O(n / 48): one cache miss a leaf.
+    /// now. O(n / 64): one cache miss a leaf.
     ///
     /// ```
     /// let table = untorn_memtable::Memtable::new();

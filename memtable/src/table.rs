@@ -10,13 +10,13 @@ use crate::held::Held;
 use crate::item::{Item, Kind};
 use crate::lanes::Lanes;
 use crate::reclaim::Guard;
-use crate::run::{MAX_LEN, Run, RunRef};
+use crate::run::{MAX_LEN, Run, RunRef, Slot};
 use crate::sync::const_fn;
 use crate::version::{State, VersionRef};
 use crate::visible::{self, Current};
 
 /// Most entries of a leaf.
-const LEAF: usize = if cfg!(untorn_loom) { 2 } else { 48 };
+const LEAF: usize = if cfg!(untorn_loom) { 2 } else { 64 };
 
 /// The parts of a table.
 pub(crate) struct Table {
@@ -81,7 +81,6 @@ impl Table {
     #[inline]
     pub(crate) fn find<'g>(&self, key: &[u8], guard: &'g Guard) -> Option<EntryRef<'g>> {
         let slot = self.seek(key, guard).slot()?;
-        slot.prefetch();
         // SAFETY: from a run that was loaded under the guard (I4).
         Some(unsafe { slot.under(guard) })
     }

@@ -1,10 +1,11 @@
-//! Keys that begin alike, of which the runs at the ends of the chain leave out more than their fences allow.
+//! Keys that begin alike, of which the runs at the ends of the chain leave out more than their fences allow; and groups of keys
+//! that 4 bytes of a head do not tell apart, or not even 8.
 
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use untorn_memtable::Memtable;
 
-/// Keys of a few stems, the stems themselves and what differs from them early, late or by length alone.
+/// Keys of a few stems, in groups or not, the stems themselves and what differs from them early, late or by length alone.
 fn key() -> impl Strategy<Value = Vec<u8>> {
     let stem = prop_oneof![
         6 => Just(&b"t\x80\0\0\0\0\0\0\x2a_r"[..]),
@@ -12,11 +13,16 @@ fn key() -> impl Strategy<Value = Vec<u8>> {
         1 => Just(&b"t\x80\0\0\0\0\0\0\x2b_r"[..]),
         1 => Just(&b""[..]),
     ];
+    let group = prop_oneof![
+        2 => Just(Vec::new()),
+        1 => (0..24u8, prop::sample::select(vec![3usize, 5, 8]))
+            .prop_map(|(group, alike)| [vec![group], vec![b'-'; alike]].concat()),
+    ];
     let rest = prop::collection::vec(
         prop_oneof![Just(0u8), Just(1), Just(0x5f), Just(255)],
         0..10,
     );
-    (stem, rest).prop_map(|(stem, rest)| [stem, &rest].concat())
+    (stem, group, rest).prop_map(|(stem, group, rest)| [stem, &group, &rest].concat())
 }
 
 /// What is written: the key, and whether it is put or removed.
@@ -36,7 +42,7 @@ proptest! {
     fn keys_that_begin_alike_are_found_as_in_a_sorted_map(
         writes in writes(),
         asked in prop::collection::vec(key(), 20),
-        capacity in prop::sample::select(vec![2, 4, 48]),
+        capacity in prop::sample::select(vec![2, 4, 64]),
     ) {
         let table = Memtable::new().with_leaf_capacity(capacity);
         let mut map = BTreeMap::new();

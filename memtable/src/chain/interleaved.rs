@@ -36,7 +36,7 @@ impl<S: Slot> Level<'_, S> {
         let mut found = [None; IN_FLIGHT];
         for ((found, candidate), key) in found.iter_mut().zip(candidates).zip(keys) {
             *found = candidate.and_then(|(run, at)| {
-                let at = run.search_from(at, key).ok()?;
+                let at = run.search_from(run.slots(), at, key).ok()?;
                 Some(run.slots()[at])
             });
         }

@@ -1,6 +1,9 @@
 //! Making runs, and freeing them.
 
-use super::{Kind, Range, Run, RunRef, Slot, blocks, head, prefix_of, tail};
+use super::heads::{self, Heads, Width, head};
+use super::{
+    Kind, OWN_PREFIX, Range, Run, RunRef, Slot, WIDE, blocks, prefix_of, slots_start, tail,
+};
 use crate::fence::{Fence, common_prefix};
 use crate::sync::Checked;
 use crate::sync::atomic::AtomicU16;
@@ -44,33 +47,43 @@ pub(crate) const MAX_LEN: usize = tail::LEN as usize;
 pub(super) struct Builder<S> {
     run: NonNull<Run<S>>,
     prefix: u16,
+    width: Width,
     filled: usize,
     len: usize,
     room: usize,
     /// The prefix may not be that of all keys any more, or be too short: the first or the last key is new.
     new_end: bool,
+    /// The keys are not those of the run whose width this is.
+    new_keys: bool,
 }
+
+/// Heads are wide if more than one in so many narrow ones is like the one before; of fewer keys they never are.
+const ALIKE: usize = 8;
 
 impl<S: Slot> Builder<S> {
     /// For `len` slots now and `room` for so many, if that is more.
     pub(super) fn new(range: Range<S>, len: usize, room: usize) -> Builder<S> {
-        let mut new = Builder::allocate(range, range.prefix(), len, room);
+        let mut new = Builder::allocate(range, range.prefix(), Width::Narrow, len, room);
         new.new_end = true;
+        new.new_keys = true;
         new
     }
 
     /// As [`Builder::new`], for the range of `run`.
     pub(super) fn like(run: &RunRef<'_, S>, len: usize, room: usize) -> Builder<S> {
-        Builder::allocate(run.range(), run.get().prefix, len, room)
+        let &Run { range, prefix, .. } = run.get();
+        Builder::allocate(range, prefix, run.get().width(), len, room)
     }
 
-    fn allocate(range: Range<S>, prefix: u16, len: usize, room: usize) -> Builder<S> {
+    fn allocate(range: Range<S>, prefix: u16, width: Width, len: usize, room: usize) -> Builder<S> {
         let room = room.max(len);
         assert!(room <= MAX_LEN);
-        let layout = layout::<S>(room);
-        let Some(run) = NonNull::new(blocks::take(layout).cast::<Run<S>>()) else {
+        let layout = layout::<S>(width, room);
+        let Some(slots) = NonNull::new(blocks::take(layout).cast::<S>()) else {
             handle_alloc_error(layout)
         };
+        // SAFETY: inside the allocation, by its layout.
+        let run = unsafe { slots.add(room) }.cast::<Run<S>>();
         // SAFETY: fresh memory of that layout, not shared with anyone.
         unsafe {
             run.write(Run {
@@ -81,7 +94,10 @@ impl<S: Slot> Builder<S> {
                     true => Kind::Growing,
                     false => Kind::Whole,
                 },
-                own_prefix: false,
+                flags: match width {
+                    Width::Narrow => 0,
+                    Width::Wide => WIDE,
+                },
                 range,
                 check: Checked::new(),
             });
@@ -89,10 +105,12 @@ impl<S: Slot> Builder<S> {
         Builder {
             run,
             prefix,
+            width,
             filled: 0,
             len,
             room,
             new_end: false,
+            new_keys: false,
         }
     }
 
@@ -103,26 +121,23 @@ impl<S: Slot> Builder<S> {
         self
     }
 
-    fn heads(&self) -> *mut u64 {
+    fn heads(&self) -> *mut u8 {
         // SAFETY: inside the allocation.
         unsafe { self.run.as_ptr().add(1).cast() }
     }
 
     fn slots(&self) -> *mut S {
-        // SAFETY: inside the allocation.
-        unsafe { self.heads().add(self.room).cast() }
+        // SAFETY: made with so much room.
+        unsafe { slots_start(self.run.as_ptr(), self.room) }
     }
 
     pub(super) fn push(&mut self, key: &[u8], slot: S) {
-        self.new_end |= self.filled == 0 || self.filled + 1 == self.len;
-        self.push_head(head(key, usize::from(self.prefix)), slot);
-    }
-
-    pub(super) fn push_head(&mut self, head: u64, slot: S) {
         assert!(self.filled < self.len);
+        self.new_end |= self.filled == 0 || self.filled + 1 == self.len;
+        let head = head(key, usize::from(self.prefix));
         // SAFETY: inside the allocation by the assertion; not shared with anyone yet.
         unsafe {
-            self.heads().add(self.filled).write(head);
+            heads::write(self.heads(), self.width, self.filled, head);
             self.slots().add(self.filled).write(slot);
         }
         self.filled += 1;
@@ -130,21 +145,25 @@ impl<S: Slot> Builder<S> {
 
     /// Appends the slots of another run from one number to another.
     pub(super) fn copy(&mut self, other: &RunRef<'_, S>, from: usize, to: usize) {
-        if other.get().prefix != self.prefix {
+        if other.get().prefix != self.prefix || other.get().width() != self.width {
             for &slot in &other.slots()[from..to] {
                 // SAFETY: the slots are those of a run that is alive.
                 self.push(unsafe { slot.key() }, slot);
             }
             return;
         }
-        let (heads, slots) = (&other.heads()[from..to], &other.slots()[from..to]);
-        assert!(self.filled + heads.len() <= self.len);
-        // SAFETY: inside the allocation by the assertion; not shared with anyone yet, so it cannot overlap.
+        let slots = &other.slots()[from..to];
+        assert!(self.filled + slots.len() <= self.len);
+        let bytes = self.width.bytes();
+        // SAFETY: inside the allocations by the assertion and the slice before, for both have heads of the same width; ours is not
+        // shared with anyone yet, so they cannot overlap.
         unsafe {
-            ptr::copy_nonoverlapping(heads.as_ptr(), self.heads().add(self.filled), heads.len());
+            let heads = other.as_ptr().add(1).cast::<u8>().add(from * bytes);
+            let to = self.heads().add(self.filled * bytes);
+            ptr::copy_nonoverlapping(heads, to, slots.len() * bytes);
             ptr::copy_nonoverlapping(slots.as_ptr(), self.slots().add(self.filled), slots.len());
         }
-        self.filled += heads.len();
+        self.filled += slots.len();
     }
 
     pub(super) fn finish(mut self) -> NewRun<S> {
@@ -153,6 +172,10 @@ impl<S: Slot> Builder<S> {
         if unsafe { self.run.as_ref() }.range.is_open() {
             self.leave_out_own_prefix();
         }
+        // A run that only grows is looked at each time that it has doubled.
+        if self.len >= ALIKE && (self.new_keys || self.len.is_power_of_two()) {
+            self = self.widened();
+        }
         // SAFETY: initialised in `allocate`, not shared with anyone yet.
         unsafe { self.run.as_ref() }.check.wrote();
         NewRun(self.run)
@@ -160,40 +183,74 @@ impl<S: Slot> Builder<S> {
 }
 
 impl<S: Slot> Builder<S> {
+    /// The heads and slots, all of them filled.
+    fn contents(&self) -> (Heads<'_>, &[S]) {
+        // SAFETY: initialised by now, not shared with anyone yet.
+        unsafe {
+            let heads = Heads::from_raw_parts(self.heads(), self.width, self.len);
+            (heads, std::slice::from_raw_parts(self.slots(), self.len))
+        }
+    }
+
+    /// The same with wide heads, if that tells keys apart which narrow ones do not.
+    fn widened(self) -> Builder<S> {
+        let (heads, slots) = self.contents();
+        let alike = heads.alike();
+        if self.width == Width::Wide || alike * ALIKE <= self.len {
+            return self;
+        }
+        // SAFETY: initialised in `allocate`, not shared with anyone yet.
+        let &Run {
+            range, kind, flags, ..
+        } = unsafe { self.run.as_ref() };
+        let mut wide = Builder::allocate(range, self.prefix, Width::Wide, self.len, self.room);
+        // SAFETY: as above.
+        let run = unsafe { wide.run.as_mut() };
+        (run.kind, run.flags) = (kind, flags | WIDE);
+        for &slot in slots {
+            // SAFETY: the slots are those of a run that is alive, or the caller's own.
+            wide.push(unsafe { slot.key() }, slot);
+        }
+        let better = wide.contents().0.alike() * 2 < alike;
+        let (kept, other) = if better { (wide, self) } else { (self, wide) };
+        drop(NewRun(other.run));
+        kept
+    }
+
     /// At an end of the chain: settles what the heads leave out by the run's own keys.
     fn leave_out_own_prefix(&mut self) {
-        // SAFETY: initialised by now, not shared with anyone yet.
-        let (heads, slots) = unsafe {
-            (
-                std::slice::from_raw_parts_mut(self.heads(), self.len),
-                std::slice::from_raw_parts(self.slots(), self.len),
-            )
-        };
         // SAFETY: the slots are those of a run that is alive, or the caller's own.
         let key = |slot: S| unsafe { slot.key() };
         let mut prefix = usize::from(self.prefix);
-        match (slots, &*heads) {
-            ([], _) => prefix = 0,
-            ([only], _) => prefix = self.prefix_of_single(key(*only)),
-            ([first, .., last], [least, .., most]) if self.new_end => {
+        match self.contents() {
+            (_, []) => prefix = 0,
+            (_, [only]) => prefix = self.prefix_of_single(key(*only)),
+            (heads, [first, .., last]) if self.new_end => {
                 let common = common_prefix(key(*first), key(*last));
                 // Longer only if all heads are alike, for it takes a look at every key.
-                if common < prefix || least == most {
+                if common < prefix || heads.are_one() {
                     prefix = common;
                 }
             }
             _ => {}
         }
-        prefix = usize::from(prefix_of(prefix));
-        if prefix != usize::from(self.prefix) {
-            for (head_of_slot, slot) in heads.iter_mut().zip(slots) {
-                *head_of_slot = head(key(*slot), prefix);
+        let prefix = prefix_of(prefix);
+        if prefix != self.prefix {
+            self.prefix = prefix;
+            for at in 0..self.len {
+                // SAFETY: inside the allocation, where the slots are initialised by now.
+                unsafe {
+                    let head = head(key(*self.slots().add(at)), usize::from(prefix));
+                    heads::write(self.heads(), self.width, at, head);
+                }
             }
         }
-        // SAFETY: as above.
+        // SAFETY: initialised in `allocate`, not shared with anyone yet.
         let run = unsafe { self.run.as_mut() };
-        run.prefix = prefix as u16;
-        run.own_prefix = prefix > 0;
+        run.prefix = prefix;
+        if prefix > 0 {
+            run.flags |= OWN_PREFIX;
+        }
     }
 
     /// A guess what the keys to come will have in common with the first one of a leaf: what it has in common with the last one
@@ -211,15 +268,16 @@ impl<S: Slot> Builder<S> {
     }
 }
 
-fn layout<S>(room: usize) -> Layout {
+fn layout<S>(width: Width, room: usize) -> Layout {
     const { assert!(align_of::<S>() <= align_of::<u64>()) }
-    let size = size_of::<Run<S>>() + room * (size_of::<u64>() + size_of::<S>());
+    const { assert!(align_of::<Run<S>>() <= align_of::<S>()) }
+    let size = room * size_of::<S>() + size_of::<Run<S>>() + room * width.bytes();
     blocks::layout(size)
 }
 
 /// Size of the run's allocation.
 pub(crate) fn allocation<S: Slot>(run: RunRef<'_, S>) -> usize {
-    layout::<S>(usize::from(run.get().room)).size()
+    layout::<S>(run.get().width(), usize::from(run.get().room)).size()
 }
 
 /// Frees a run and the fence where it begins, not what it leads to.
@@ -245,8 +303,104 @@ pub(crate) unsafe fn destroy<S>(object: *mut u8) {
     let run = object.cast::<Run<S>>();
     // SAFETY: by the contract it is alive and ours.
     unsafe {
-        let layout = layout::<S>(usize::from((*run).room));
+        let room = usize::from((*run).room);
+        let layout = layout::<S>((*run).width(), room);
         ptr::drop_in_place(run);
-        blocks::free(object, layout);
+        blocks::free(slots_start(run, room).cast(), layout);
+    }
+}
+
+#[cfg(all(test, not(untorn_loom)))]
+mod tests {
+    use super::*;
+
+    impl Slot for &'static [u8] {
+        const LINES: [usize; 2] = [0, 1];
+
+        fn prefetch(self) {}
+
+        unsafe fn key<'g>(self) -> &'g [u8] {
+            self
+        }
+        unsafe fn fence_between(left: Self, right: Self) -> *const Fence {
+            Fence::between(left, right)
+        }
+    }
+
+    fn run_of(keys: &[&'static [u8]]) -> NewRun<&'static [u8]> {
+        let mut run = Builder::new(Range::EVERYTHING, keys.len(), 0);
+        keys.iter().for_each(|&key| run.push(key, key));
+        run.finish()
+    }
+
+    fn shown<S: Slot>(run: &NewRun<S>) -> RunRef<'_, S> {
+        // SAFETY: never published, and alive as long as it is shown.
+        unsafe { RunRef::new(run.as_ptr()) }.expect("not null")
+    }
+
+    /// The width of the heads of a run, which has these keys.
+    fn width_of(run: NewRun<&'static [u8]>, keys: &[&'static [u8]]) -> Width {
+        let run = shown(&run);
+        for (at, key) in keys.iter().enumerate() {
+            assert_eq!(run.search(key), Ok(at));
+        }
+        assert_eq!(run.slots(), keys);
+        run.get().width()
+    }
+
+    const APART: [&[u8]; 8] = [
+        b"a...", b"b...", b"c...", b"d...", b"e...", b"f...", b"g...", b"h...",
+    ];
+    /// In pairs by their first 4 bytes, but not by 8.
+    const IN_PAIRS: [&[u8]; 8] = [
+        b"a....1", b"a....2", b"b....1", b"b....2", b"c....1", b"c....2", b"d....1", b"d....2",
+    ];
+
+    #[test]
+    fn heads_are_as_wide_as_it_takes_to_tell_keys_apart() {
+        let longer = IN_PAIRS.map(|key| -> &'static [u8] {
+            let [group, .., last] = *key else {
+                unreachable!()
+            };
+            Vec::leak([vec![group; 8], vec![last]].concat())
+        });
+        for (keys, width, why) in [
+            (&APART[..], Width::Narrow, "4 bytes do"),
+            (&IN_PAIRS, Width::Wide, "4 bytes do not, but 8"),
+            (
+                &IN_PAIRS[..7],
+                Width::Narrow,
+                "so few are found among the keys themselves",
+            ),
+            (&longer, Width::Narrow, "8 bytes would not either"),
+            (
+                &longer[..2],
+                Width::Narrow,
+                "what they have in common is left out",
+            ),
+        ] {
+            assert_eq!(width_of(run_of(keys), keys), width, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_run_that_grew_gets_the_heads_that_its_keys_need() {
+        let mut run = run_of(&IN_PAIRS[..1]);
+        for (at, &key) in IN_PAIRS.iter().enumerate().skip(1) {
+            let longer = shown(&run).inserted(at, key, key, IN_PAIRS.len());
+            run = longer;
+        }
+        assert_eq!(width_of(run, &IN_PAIRS), Width::Wide);
+    }
+
+    #[test]
+    fn a_run_that_dies_stays_dead_whatever_its_heads() {
+        let len = IN_PAIRS.len();
+        let mut narrow = Builder::allocate(Range::EVERYTHING, 0, Width::Narrow, len, len);
+        IN_PAIRS.iter().for_each(|&key| narrow.push(key, key));
+        let narrow = NewRun(narrow.run);
+        let dying = shown(&narrow).dying();
+        assert!(shown(&dying).is_dead());
+        assert_eq!(width_of(dying, &IN_PAIRS), Width::Wide);
     }
 }

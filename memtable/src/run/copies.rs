@@ -27,7 +27,8 @@ impl<S: Slot> RunRef<'_, S> {
     pub(crate) fn replaced(&self, at: usize, slot: S) -> NewRun<S> {
         let mut run = Builder::like(self, self.len(), self.len());
         run.copy(self, 0, at);
-        run.push_head(self.heads()[at], slot);
+        // SAFETY: the slot is the caller's, and what it leads to outlives the call.
+        run.push(unsafe { slot.key() }, slot);
         run.copy(self, at + 1, self.len());
         run.finish()
     }

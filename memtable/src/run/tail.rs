@@ -21,7 +21,8 @@
 //!   the slot that is there *then* may have come meanwhile, and be below the key or the key's own: what the key is below has to be
 //!   read in a picture from before the search.
 
-use super::{Kind, RunRef, Slot, head};
+use super::heads::{self, head};
+use super::{Kind, RunRef, Slot};
 use crate::mutant::planted;
 use crate::sync;
 use crate::sync::atomic::Ordering;
@@ -58,9 +59,9 @@ impl<S: Slot> RunRef<'_, S> {
             return None;
         }
         let heads = self.heads();
-        let follows = *heads.last()? < head(key, usize::from(run.prefix));
+        let follows = heads.are_below(head(key, usize::from(run.prefix)));
         let alike = || self.compare_prefix(key) == cmp::Ordering::Equal;
-        (follows && (!run.own_prefix || alike())).then_some(heads.len())
+        (follows && (!run.has_own_prefix() || alike())).then_some(heads.len())
     }
 
     /// Puts `slot` under `key` at `at`, where [`RunRef::search`] said it would have to be, if that is behind all others and there is
@@ -91,7 +92,7 @@ impl<S: Slot> RunRef<'_, S> {
             // SAFETY: there is room, and nobody else writes there or reads it (E1).
             unsafe {
                 let head = head(key, usize::from(run.prefix));
-                self.heads_start().add(at).write(head);
+                heads::write(self.heads_start(), run.width(), at, head);
                 self.slots_start().add(at).write(slot);
             }
             // Release publishes the slot and what it leads to; Acquire is for the fence that follows.
