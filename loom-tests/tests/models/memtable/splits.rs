@@ -127,7 +127,7 @@ fn s25_append_with_remove() {
 /// A leaf is listed behind all others of its lane while somebody descends there, to a key that went with it.
 #[test]
 fn s25_listing_with_get() {
-    model("s25_listing_with_get", 3, 220, || {
+    model("s25_listing_with_get", 5, 220, || {
         let keys = ["a", "b", "c", "d", "e", "f", "g", "i"];
         let all = keys.map(|key| (key, key));
         let table = table(&all);
