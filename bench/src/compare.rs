@@ -6,6 +6,7 @@ use indicatif::ProgressBar;
 
 use crate::clock::TimeSource;
 use crate::footprint::Scales;
+use crate::freed_memory;
 use crate::keys::{KeyKind, Keys};
 use crate::measure::{Observer, Setting};
 use crate::peer::Peer;
@@ -14,6 +15,9 @@ use crate::results::{Cell, Results};
 use crate::roster::{PeerKind, WithPeer};
 use crate::run::Outcome;
 use crate::workload::Workload;
+
+/// More than an entry takes in most peers, with what is freed while a table is filled.
+const BYTES_AN_ENTRY: usize = 512;
 
 /// What to compare.
 #[derive(Debug, Clone)]
@@ -137,6 +141,7 @@ impl Plan {
                 continue;
             }
             let keys = Keys::new(*kind, self.n, self.seed);
+            freed_memory::provide(self.n * BYTES_AN_ENTRY);
             for threads in &self.threads {
                 for round in 0..self.rounds {
                     self.round(&keys, *threads, round, &bar, &mut results);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::TimeSource;
 use crate::compare::Plan;
+use crate::freed_memory;
 
 /// The machine and the build.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,7 +29,10 @@ impl Machine {
     /// This machine and this build.
     pub fn here() -> Self {
         Self {
-            allocator: "mimalloc".into(),
+            allocator: match freed_memory::is_kept() {
+                true => "mimalloc (keeps freed memory)".into(),
+                false => "mimalloc".into(),
+            },
             cpu: cpu_name(),
             cpus: thread::available_parallelism().map_or(1, usize::from),
             load: load_average(),

@@ -34,6 +34,7 @@ pub mod durable;
 pub mod environment;
 pub mod floor;
 pub mod footprint;
+pub mod freed_memory;
 pub mod growth;
 pub mod keys;
 pub mod latency;
