@@ -29,6 +29,7 @@ pub mod caches;
 pub mod chart;
 pub mod clock;
 pub mod compare;
+pub mod complexity;
 pub mod document;
 pub mod durable;
 pub mod environment;

@@ -2,6 +2,7 @@
 
 mod commits;
 mod compare;
+mod complexity;
 mod floor;
 mod growth;
 mod latency;
@@ -36,6 +37,8 @@ enum Command {
     Compare(compare::Args),
     /// What operations cost over the size of the table.
     Growth(growth::Args),
+    /// Whether operations stay as cheap however often they are done.
+    Complexity(complexity::Args),
     /// What memory and counters alone cost, beside what operations cost.
     Floor(floor::Args),
     /// More threads than processors: quantiles of single operations.
@@ -91,6 +94,7 @@ impl Cli {
         match self.command.unwrap_or(Command::Compare(self.compare)) {
             Command::Compare(args) => args.run(),
             Command::Growth(args) => args.run(),
+            Command::Complexity(args) => args.run(),
             Command::Floor(args) => args.run(),
             Command::Latency(args) => args.run(),
             Command::Locks(args) => args.run(),

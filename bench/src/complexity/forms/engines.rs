@@ -1,0 +1,138 @@
+//! What an engine builds of memtables: tables that rotate and are flushed, versions under its own numbers.
+
+use untorn_memtable::{Limits, MemtableSet, SequencedMemtable};
+
+use super::{Form, NEW, ROWS, key};
+
+const SHORT: &str = "short keys and values, and no limit";
+
+/// Writes between two rotations.
+const TABLE: u64 = 10;
+
+const HOT: u64 = 5;
+
+fn rotated(set: &MemtableSet, table: u64) -> bool {
+    for i in 0..TABLE {
+        set.insert(key(table * TABLE + i), NEW).expect(SHORT);
+    }
+    set.rotate()
+}
+
+fn flush(set: &MemtableSet) -> bool {
+    let flush = set.next_flush();
+    let full = flush
+        .as_ref()
+        .is_some_and(|flush| flush.stats().len as u64 == TABLE);
+    flush.into_iter().for_each(|flush| flush.complete());
+    full
+}
+
+pub(super) const FORMS: &[Form] = &[
+    Form::new("ten inserts, rotate, flush", |trial| {
+        let set = MemtableSet::new(Limits::default());
+        let right = trial.time(|n| (0..n).all(|table| rotated(&set, table) && flush(&set)));
+        trial.check(right, true);
+        trial.check(set.frozen_tables(), 0);
+        trial.drop(set);
+    }),
+    Form::new(
+        "ten inserts, rotate; ten tables wait to be flushed",
+        |trial| {
+            let set = MemtableSet::new(Limits::default());
+            let right = trial.time(|n| {
+                (0..n)
+                    .all(|table| rotated(&set, table) && (set.frozen_tables() <= 10 || flush(&set)))
+            });
+            trial.check(right, true);
+            trial.drop(set);
+        },
+    ),
+    Form::new(
+        "ten inserts, rotate, get an old key; nothing is flushed",
+        |trial| {
+            let set = MemtableSet::new(Limits::default());
+            let right = trial.time(|n| {
+                (0..n).all(|table| rotated(&set, table) && set.get(key(0)).as_deref() == Some(NEW))
+            });
+            trial.check(right, true);
+            trial.check(set.frozen_tables() as u64, trial.n());
+            trial.drop(set);
+        },
+    )
+    .known("a get looks into each table that is not flushed, and rotating copies their list"),
+    Form::new("snapshot of a set, kept, after each insert", |trial| {
+        let set = MemtableSet::new(Limits::default());
+        let mut kept = Vec::new();
+        trial.time(|n| {
+            for i in 0..n {
+                set.insert(key(i % ROWS), key(i)).expect(SHORT);
+                kept.push(set.snapshot());
+            }
+        });
+        trial.check(kept[0].get(key(0)).as_deref(), Some(&key(0)[..]));
+        trial.drop(kept);
+        trial.drop(set);
+    }),
+    Form::new("version of one key under a number, newest read", |trial| {
+        let table = SequencedMemtable::new();
+        let right = trial.time(|n| {
+            (1..=n).all(|sequence| {
+                table
+                    .insert_at(sequence, key(HOT), key(sequence))
+                    .expect(SHORT);
+                let seen = table.get_at(sequence, key(HOT));
+                seen.is_ok_and(|seen| seen.as_deref() == Some(&key(sequence)[..]))
+            })
+        });
+        trial.check(right, true);
+        trial.drop(table);
+    }),
+    Form::new("version of one key under a number, oldest read", |trial| {
+        let table = SequencedMemtable::new();
+        let right = trial.time(|n| {
+            (1..=n).all(|sequence| {
+                table
+                    .insert_at(sequence, key(HOT), key(sequence))
+                    .expect(SHORT);
+                let seen = table.get_at(1, key(HOT));
+                seen.is_ok_and(|seen| seen.as_deref() == Some(&key(1)[..]))
+            })
+        });
+        trial.check(right, true);
+        trial.drop(table);
+    }),
+    Form::new("ten versions of one key, prune", |trial| {
+        let table = SequencedMemtable::new();
+        let right = trial.time(|n| {
+            (0..n).all(|round| {
+                let numbers = round * 10 + 1..=round * 10 + 10;
+                let newest = *numbers.end();
+                for sequence in numbers {
+                    table.insert_at(sequence, key(HOT), NEW).expect(SHORT);
+                }
+                table.prune(newest);
+                table.stats().len == 1
+            })
+        });
+        trial.check(right, true);
+        trial.drop(table);
+    }),
+    Form::new(
+        "scan of one key among many versions of its neighbour",
+        |trial| {
+            let table = SequencedMemtable::new();
+            table.insert_at(1, key(HOT + 1), NEW).expect(SHORT);
+            let right = trial.time(|n| {
+                (2..n + 2).all(|sequence| {
+                    table.insert_at(sequence, key(HOT), NEW).expect(SHORT);
+                    table.range_at::<&[u8]>(sequence, ..).count() == 2
+                })
+            });
+            trial.check(right, true);
+            trial.drop(table);
+        },
+    )
+    .known(
+        "a scan walks over the versions of a key, each an entry of its own, until they are pruned",
+    ),
+];
