@@ -8,6 +8,7 @@
 //! - `footprint` fills one table in a fresh process under a counting allocator and prints bytes per entry. It is called
 //!   for the memory figures; it is a program of its own because counting costs two shared atomics per allocation, which would tell
 //!   in the timings.
+//! - `untorn-bench complexity` does forms of use ever more often and marks those whose cost grows with that.
 //! - `soak` looks for faults, not for figures: [`soak`].
 //! - `cargo bench` runs the same workloads at a small size under criterion.
 //!

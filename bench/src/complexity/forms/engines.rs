@@ -2,7 +2,7 @@
 
 use untorn_memtable::{Limits, MemtableSet, SequencedMemtable};
 
-use super::{Form, NEW, ROWS, key};
+use super::{Form, MANY_VERSIONS, NEW, ROWS, key};
 
 const SHORT: &str = "short keys and values, and no limit";
 
@@ -72,7 +72,8 @@ pub(super) const FORMS: &[Form] = &[
         trial.check(kept[0].get(key(0)).as_deref(), Some(&key(0)[..]));
         trial.drop(kept);
         trial.drop(set);
-    }),
+    })
+    .known(MANY_VERSIONS),
     Form::new("version of one key under a number, newest read", |trial| {
         let table = SequencedMemtable::new();
         let right = trial.time(|n| {
@@ -100,7 +101,10 @@ pub(super) const FORMS: &[Form] = &[
         });
         trial.check(right, true);
         trial.drop(table);
-    }),
+    })
+    .known(
+        "a read at a number begins at the newest version of the key and walks down to that number",
+    ),
     Form::new("ten versions of one key, prune", |trial| {
         let table = SequencedMemtable::new();
         let right = trial.time(|n| {
@@ -131,8 +135,5 @@ pub(super) const FORMS: &[Form] = &[
             trial.check(right, true);
             trial.drop(table);
         },
-    )
-    .known(
-        "a scan walks over the versions of a key, each an entry of its own, until they are pruned",
     ),
 ];

@@ -98,6 +98,13 @@ pub fn all() -> impl Iterator<Item = (Subject, &'static Form)> {
     files.into_iter().flat_map(of)
 }
 
+/// Why writes grow beside marks that part every version from the next.
+const MANY_VERSIONS: &str = "a write looks at 16 versions of its key that are kept, and ever more seldom at more; a row has n / 1,000 \
+     of them here, anywhere in memory";
+
+/// Why rollbacks grow beside snapshots of what they take back.
+const SHOWN_HOLES: &str = "what was taken back stays in the view for as long as a snapshot shows it, and who opens or closes a stage copies that";
+
 /// Rows of a table before a form begins.
 const ROWS: u64 = 1_000;
 

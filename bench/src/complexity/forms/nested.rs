@@ -1,6 +1,6 @@
 //! Stages inside of stages, as deep as there are operations.
 
-use super::{Form, NEW, OLD, ROWS, is, key, put, rows, touch, value};
+use super::{Form, MANY_VERSIONS, NEW, OLD, ROWS, SHOWN_HOLES, is, key, put, rows, touch, value};
 use untorn_memtable::{Memtable, StageId};
 
 const INNERMOST: &str = "it is the innermost stage";
@@ -68,7 +68,8 @@ pub(super) const FORMS: &[Form] = &[
         trial.check(right, true);
         trial.check(value(&table, 0), is(OLD));
         trial.drop(table);
-    }),
+    })
+    .known(MANY_VERSIONS),
     Form::new("nested stage with a write and a scan of ten", |trial| {
         let table = rows();
         let right = trial.time(|n| {
@@ -114,7 +115,8 @@ pub(super) const FORMS: &[Form] = &[
             trial.drop(kept);
             trial.drop(table);
         },
-    ),
+    )
+    .known(SHOWN_HOLES),
     Form::new(
         "write in a stage that is ten deep, stats after each",
         |trial| {

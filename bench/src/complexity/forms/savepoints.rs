@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Form, NEW, OLD, ROWS, is, key, put, rows, touch, value};
+use super::{Form, MANY_VERSIONS, NEW, OLD, ROWS, SHOWN_HOLES, is, key, put, rows, touch, value};
 
 const VALID: &str = "no stage is open, and no older savepoint was rolled back";
 
@@ -58,7 +58,7 @@ pub(super) const FORMS: &[Form] = &[
             trial.drop(table);
         },
     )
-    .known("each rollback stays in the view for as long as a snapshot shows what it took back"),
+    .known(SHOWN_HOLES),
     Form::new("savepoint, write and roll back", |trial| {
         let table = rows();
         trial.time(|n| {
@@ -84,7 +84,8 @@ pub(super) const FORMS: &[Form] = &[
         trial.check(value(&table, 0), is(OLD));
         trial.drop(kept);
         trial.drop(table);
-    }),
+    })
+    .known(MANY_VERSIONS),
     Form::new("savepoint after each write to one key, all kept", |trial| {
         let table = rows();
         let mut kept = vec![table.savepoint()];
@@ -128,7 +129,27 @@ pub(super) const FORMS: &[Form] = &[
         });
         trial.check(value(&table, 0), is(NEW));
         trial.drop(table);
-    }),
+    })
+    .known(MANY_VERSIONS),
+    Form::new(
+        "savepoints dropped newest first, a write after each",
+        |trial| {
+            let table = rows();
+            trial.time(|n| {
+                let mut kept = Vec::new();
+                for i in 0..n {
+                    put(&table, i % 10, NEW);
+                    kept.push(table.savepoint());
+                }
+                for newest in kept.into_iter().rev() {
+                    drop(newest);
+                    put(&table, 5, &key(1));
+                }
+            });
+            trial.check(value(&table, 5), is(&key(1)));
+            trial.drop(table);
+        },
+    ),
     Form::new("savepoint after each write, the last ten kept", |trial| {
         let table = rows();
         let mut kept = VecDeque::new();
@@ -162,5 +183,6 @@ pub(super) const FORMS: &[Form] = &[
         trial.check(right, true);
         trial.drop(kept);
         trial.drop(table);
-    }),
+    })
+    .known(MANY_VERSIONS),
 ];

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Form, NEW, OLD, ROWS, is, key, put, rows, touch, value};
+use super::{Form, MANY_VERSIONS, NEW, OLD, ROWS, is, key, put, rows, touch, value};
 
 const HOT: u64 = 5;
 
@@ -59,7 +59,8 @@ pub(super) const FORMS: &[Form] = &[
         trial.check(right, true);
         trial.drop(kept);
         trial.drop(table);
-    }),
+    })
+    .known(MANY_VERSIONS),
     Form::new("read the oldest of many snapshots", |trial| {
         let table = rows();
         let mut kept = vec![table.snapshot()];
@@ -73,7 +74,8 @@ pub(super) const FORMS: &[Form] = &[
         trial.check(right, true);
         trial.drop(kept);
         trial.drop(table);
-    }),
+    })
+    .known("a read walks over the versions of its key that are newer than what it shows"),
     Form::new("read the oldest snapshot, with one other kept", |trial| {
         let table = rows();
         let old = table.snapshot();
@@ -144,7 +146,8 @@ pub(super) const FORMS: &[Form] = &[
             trial.check(value(&table, HOT), is(&key(1)));
             trial.drop(table);
         },
-    ),
+    )
+    .known("those let go lie on top of the live ones until half of all are such, and each write walks over them"),
     Form::new("snapshots, every second dropped at once", |trial| {
         let table = rows();
         let mut kept = Vec::new();

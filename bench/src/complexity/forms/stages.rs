@@ -1,9 +1,12 @@
 //! Stages one after the other, of ten writes each: what a statement is to an engine.
 
-use super::{Form, NEW, OLD, ROWS, is, key, rows, touch, value};
+use super::{Form, NEW, OLD, ROWS, SHOWN_HOLES, is, key, rows, touch, value};
 use untorn_memtable::Memtable;
 
 const INNERMOST: &str = "it is the innermost stage";
+
+const PILED_UP: &str = "a key counts as cleared away once no snapshot shows anything of it that was taken back; where one \
+     always does that piles up";
 
 /// A stage of ten writes.
 fn ten(table: &Memtable, keep: bool) {
@@ -99,7 +102,47 @@ pub(super) const FORMS: &[Form] = &[
             trial.drop(table);
         },
     )
-    .known("each stage that was taken back stays in the view for as long as a snapshot shows it"),
+    .known(SHOWN_HOLES),
+    Form::new(
+        "stage of ten writes, cleaned up, the last snapshot kept",
+        |trial| {
+            let table = rows();
+            let mut kept = table.snapshot();
+            trial.time(|n| {
+                for _ in 0..n {
+                    let stage = table.open_stage();
+                    touch(&table, 0..10);
+                    kept = table.snapshot();
+                    table.cleanup_stage(stage).expect(INNERMOST);
+                }
+            });
+            trial.check(value(&table, 9), is(OLD));
+            trial.check(kept.get(key(9)).as_deref(), Some(NEW));
+            trial.drop(kept);
+            trial.drop(table);
+        },
+    )
+    .known(PILED_UP),
+    Form::new(
+        "stage of ten new keys, cleaned up, the last snapshot kept",
+        |trial| {
+            let table = rows();
+            let mut kept = table.snapshot();
+            trial.time(|n| {
+                for i in 0..n {
+                    let stage = table.open_stage();
+                    touch(&table, (1..=10).map(|j| ROWS + i * 10 + j));
+                    kept = table.snapshot();
+                    table.cleanup_stage(stage).expect(INNERMOST);
+                }
+            });
+            trial.check(table.len() as u64, ROWS);
+            let last = ROWS + trial.n() * 10;
+            trial.check(kept.get(key(last)).as_deref(), Some(NEW));
+            trial.drop(kept);
+            trial.drop(table);
+        },
+    ),
     Form::new(
         "stage of ten writes, released, a snapshot of each kept",
         |trial| {
@@ -159,6 +202,39 @@ pub(super) const FORMS: &[Form] = &[
             trial.check(value(&table, 9), is(NEW));
             trial.check(table.cleanup_stage(outer).is_ok(), true);
             trial.check(value(&table, 9), is(OLD));
+            trial.drop(table);
+        },
+    ),
+    Form::new("stage of ten removes, cleaned up", |trial| {
+        let table = rows();
+        trial.time(|n| {
+            for _ in 0..n {
+                let stage = table.open_stage();
+                for row in 0..10 {
+                    table.remove(key(row)).expect("short keys");
+                }
+                table.cleanup_stage(stage).expect(INNERMOST);
+            }
+        });
+        trial.check(table.len() as u64, ROWS);
+        trial.check(value(&table, 9), is(OLD));
+        trial.drop(table);
+    }),
+    Form::new(
+        "stage of ten new keys that are removed again, released",
+        |trial| {
+            let table = rows();
+            trial.time(|n| {
+                for _ in 0..n {
+                    let stage = table.open_stage();
+                    touch(&table, ROWS..ROWS + 10);
+                    for row in ROWS..ROWS + 10 {
+                        table.remove(key(row)).expect("short keys");
+                    }
+                    table.release_stage(stage).expect(INNERMOST);
+                }
+            });
+            trial.check(table.len() as u64, ROWS);
             trial.drop(table);
         },
     ),

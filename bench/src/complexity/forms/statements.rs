@@ -4,7 +4,7 @@ use untorn_txn::buffer::Stage;
 use untorn_txn::{Entry, MemBuffer};
 
 use super::buffers::{holds, rows, set};
-use super::{Form, NEW, OLD, ROWS, key};
+use super::{Form, MANY_VERSIONS, NEW, OLD, ROWS, key};
 
 const INNERMOST: &str = "it is the innermost stage";
 
@@ -137,7 +137,8 @@ pub(super) const FORMS: &[Form] = &[
         });
         trial.check(holds(&buffer, 0, NEW), true);
         trial.drop(buffer);
-    }),
+    })
+    .known(MANY_VERSIONS),
     Form::new("statement inside of a statement, all failed", |trial| {
         let buffer = rows();
         trial.time(|n| {
@@ -152,7 +153,8 @@ pub(super) const FORMS: &[Form] = &[
         });
         trial.check(holds(&buffer, 0, OLD), true);
         trial.drop(buffer);
-    }),
+    })
+    .known(MANY_VERSIONS),
     Form::new(
         "statement inside of a statement, the outermost dropped first",
         |trial| {
@@ -169,5 +171,6 @@ pub(super) const FORMS: &[Form] = &[
             trial.check(buffer.open_stages(), 0);
             trial.drop(buffer);
         },
-    ),
+    )
+    .known(MANY_VERSIONS),
 ];

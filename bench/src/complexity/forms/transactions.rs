@@ -137,6 +137,24 @@ pub(super) const FORMS: &[Form] = &[
         drop(txn);
         trial.drop(db);
     }),
+    Form::new("put a row, delete the oldest, look at the front", |trial| {
+        let db = Db::in_memory();
+        let right = trial.time(|n| {
+            (0..n).all(|i| {
+                let txn = begin(&db);
+                txn.put(key(i), NEW).expect(ALONE);
+                if let Some(oldest) = i.checked_sub(10) {
+                    txn.delete(key(oldest)).expect(ALONE);
+                }
+                txn.blocking().commit().expect(ALONE);
+                let front = begin(&db).blocking().range::<&[u8]>(..).next();
+                let oldest = key(i.saturating_sub(9));
+                front.is_some_and(|row| row.is_ok_and(|(key, _)| key == oldest[..]))
+            })
+        });
+        trial.check(right, true);
+        trial.drop(db);
+    }),
     Form::new("roll back after one put", |trial| {
         let db = Db::in_memory();
         trial.time(|n| {
