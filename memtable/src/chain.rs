@@ -71,7 +71,7 @@ pub(crate) enum Side {
 pub(crate) type Leaf<'t, 'g, S> = (&'t Cell<S>, Option<RunRef<'g, S>>);
 
 /// Walks to the right to the leaf that covers `key`. `Err` if the hint leads to a dead one (C5).
-#[inline]
+#[inline(always)]
 fn walk<'t, 'g, S: Slot>(
     hint: Hint<'t, S>,
     key: &[u8],
@@ -121,9 +121,12 @@ pub(crate) struct Spot<'t, 'g, S> {
 }
 
 impl<'t, 'g, S: Slot> Spot<'t, 'g, S> {
-    #[inline]
+    #[inline(always)]
     fn within((cell, run): Leaf<'t, 'g, S>, key: &[u8]) -> Spot<'t, 'g, S> {
-        let at = run.map_or(Err(0), |run| run.search(key));
+        let at = match run {
+            Some(run) => run.search(key),
+            None => Err(0),
+        };
         Spot { cell, run, at }
     }
 
@@ -153,7 +156,7 @@ impl<'t, S: Slot> Level<'t, S> {
     }
 
     /// As [`Level::find`], from a hint that may lead to a dead leaf.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find_from<'g>(
         &self,
         hint: Hint<'t, S>,
@@ -262,7 +265,7 @@ impl<'t, S: Slot> Level<'t, S> {
     }
 
     /// Where the lanes say that one should start: at best in the leaf itself.
-    #[inline]
+    #[inline(always)]
     fn start(&self, key: &[u8], side: Side, guard: &Guard) -> Hint<'t, S> {
         self.hint(self.lanes.descend_to(self.above, key, side, guard))
     }

@@ -130,7 +130,7 @@ impl Lanes {
     }
 
     /// Where to start on the level that lane `number` lists.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn descend_to(&self, number: usize, key: &[u8], side: Side, guard: &Guard) -> Place {
         let mut place = Place::START;
         for number in self.lanes_down_to(number) {
@@ -158,7 +158,7 @@ impl Lanes {
         (number..self.height.load(Ordering::Relaxed)).rev()
     }
 
-    #[inline]
+    #[inline(always)]
     fn step_down(
         &self,
         number: usize,

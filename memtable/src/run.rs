@@ -278,13 +278,13 @@ impl<'g, S: Slot> RunRef<'g, S> {
     }
 
     /// Where `key` is, or where it would have to be.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn search(&self, key: &[u8]) -> Result<usize, usize> {
         self.search_in(self.slots(), key)
     }
 
     /// As [`RunRef::search`], among the slots that there were at a moment.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn search_in(&self, slots: &'g [S], key: &[u8]) -> Result<usize, usize> {
         if self.get().has_own_prefix() {
             match self.compare_prefix(key) {
@@ -311,7 +311,7 @@ impl<'g, S: Slot> RunRef<'g, S> {
     }
 
     /// The rest of a search for `key`, from its candidate on.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn search_from(
         &self,
         slots: &'g [S],
@@ -329,7 +329,7 @@ impl<'g, S: Slot> RunRef<'g, S> {
     }
 
     /// Index of the first head that is not below that of `key`, and whether it is the same.
-    #[inline]
+    #[inline(always)]
     fn seek_head(&self, len: usize, key: &[u8]) -> (usize, bool) {
         let head = head(key, usize::from(self.get().prefix));
         self.heads_of(len).seek(head)

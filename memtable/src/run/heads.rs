@@ -89,7 +89,7 @@ impl Heads<'_> {
     }
 
     /// Index of the first head that is not below `head`, a wide one, and whether it is the same.
-    #[inline]
+    #[inline(always)]
     pub(super) fn seek(self, head: u64) -> (usize, bool) {
         match self {
             Heads::Narrow(heads) => seek(heads, narrow(head)),
