@@ -2,7 +2,8 @@
 //!
 //! What a rollback takes back is gone for every reader at one instant, but its memory is not: the closer of a stage only hands
 //! the list of the entries that were written in it to the table. From then on every write pays two items: it trims the entry's
-//! chain and buries the entry if nothing is left. An item that a snapshot blocks waits until some snapshot is let go.
+//! chain and buries the entry if nothing is left. An item that a snapshot blocks waits until some snapshot is let go; one of a
+//! rollback is blocked by what was taken back with it alone.
 //!
 //! * D1: an entry that a list names (`hold`, see [`entry`](crate::entry)) is not buried, so the names in a list stay valid. A
 //!   staged write owes before it publishes; who takes the item pays under the trim flag.
@@ -169,7 +170,7 @@ impl Debts {
         clock: &Clock,
         account: &Account,
         guard: &Guard,
-        mut pay_one: impl FnMut(EntrySlot, Role) -> Payment,
+        mut pay_one: impl FnMut(EntrySlot, Role<'_>) -> Payment,
     ) -> Paid {
         if self.paying.load(Ordering::Relaxed)
             || self
@@ -223,14 +224,14 @@ impl Debts {
     fn pay_item(
         &self,
         payer: &mut Payer,
-        pay_one: &mut impl FnMut(EntrySlot, Role) -> Payment,
+        pay_one: &mut impl FnMut(EntrySlot, Role<'_>) -> Payment,
         guard: &Guard,
     ) {
         let Some(batch) = &mut payer.current else {
             return;
         };
-        let role = match batch.hole {
-            Some(_) => Role::Clearer,
+        let role = match &batch.hole {
+            Some(hole) => Role::Clearer(hole),
             None => Role::Payer,
         };
         if let Some(entry) = batch.list.pop(guard) {

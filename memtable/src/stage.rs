@@ -165,12 +165,19 @@ fn is_innermost(view: &View, id: &StageId) -> bool {
 #[cfg(all(test, not(untorn_loom)))]
 mod tests {
     use crate::memtable::Memtable;
-    use crate::reclaim;
+    use crate::{WriteBatch, reclaim};
+
+    const STAGES: usize = 1000;
+
+    fn assert_few_holes(table: &Memtable, stages: usize) {
+        // Other tests hold guards for a moment, which keep holes.
+        let holes = table.table().clock.now(&reclaim::pin()).holes.len();
+        assert!(holes < stages / 10, "{holes}");
+    }
 
     /// What such a snapshot keeps of the rest is no reason to keep a hole.
     #[test]
     fn a_snapshot_from_before_all_stages_keeps_few_holes() {
-        const STAGES: usize = 1000;
         let table = Memtable::new();
         let keys: Vec<[u8; 1]> = (0..10).map(|n| [n]).collect();
         let write = |value: &[u8]| {
@@ -185,25 +192,57 @@ mod tests {
             write(b"inside");
             table.cleanup_stage(stage).expect("it is the innermost one");
         }
-        let holes = table.table().clock.now(&reclaim::pin()).holes.len();
-        assert!(holes < STAGES / 10, "{holes}");
+        assert_few_holes(&table, STAGES);
         for key in &keys {
             assert_eq!(snapshot.get(key).as_deref(), Some(&b"before"[..]));
             assert_eq!(table.get(key).as_deref(), Some(&b"before"[..]));
         }
     }
 
+    /// What each snapshot shows of its stage was taken back with another hole than what is cleared away meanwhile.
+    #[test]
+    fn snapshots_one_after_another_of_stages_on_the_same_keys_keep_few_holes() {
+        let table = Memtable::new();
+        let mut snapshot = table.snapshot();
+        for n in 0..STAGES {
+            let stage = table.open_stage();
+            for key in 0..10u8 {
+                table.insert([key], n.to_be_bytes()).expect("small");
+            }
+            snapshot = table.snapshot();
+            table.cleanup_stage(stage).expect("it is the innermost one");
+        }
+        assert_few_holes(&table, STAGES);
+        assert_eq!(
+            snapshot.get([9]).as_deref(),
+            Some(&(STAGES - 1).to_be_bytes()[..])
+        );
+        assert_eq!(table.get([9]), None);
+    }
+
+    #[test]
+    fn batches_in_stages_leave_few_holes_behind() {
+        let table = Memtable::new();
+        for n in 0..STAGES {
+            let stage = table.open_stage();
+            let mut batch = WriteBatch::new();
+            for key in 0..10u8 {
+                batch.put([key], n.to_be_bytes());
+            }
+            table.apply(&batch).expect("small");
+            table.cleanup_stage(stage).expect("it is the innermost one");
+        }
+        assert_few_holes(&table, STAGES);
+    }
+
     #[test]
     fn stages_without_a_write_leave_few_holes_behind() {
-        const STAGES: usize = 10_000;
         let table = Memtable::new();
         table.insert("k", "v").expect("small");
-        for _ in 0..STAGES {
+        for _ in 0..10 * STAGES {
             let stage = table.open_stage();
             table.cleanup_stage(stage).expect("it is the innermost one");
         }
-        // Other tests hold guards for a moment, which keep holes.
-        let holes = table.table().clock.now(&reclaim::pin()).holes.len();
-        assert!(holes < STAGES / 10, "{holes}");
+        assert_few_holes(&table, 10 * STAGES);
     }
 }

@@ -20,35 +20,36 @@
 mod depth;
 
 use crate::clock::{Clock, View};
-use crate::debt::Payment;
+use crate::debt::{HoleRecord, Payment};
 use crate::entry::{EntryRef, Head};
 use crate::held::Held;
 use crate::mutant::planted;
 use crate::reclaim::Guard;
 use crate::stamp::Stamp;
+use crate::sync::Arc;
 use crate::version::{self, State, VersionRef};
 use crate::{instants, marks};
 use depth::{Depth, LOOKS};
 
 /// Who trims, and why.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
+#[derive(Clone, Copy)]
+pub(crate) enum Role<'h> {
     /// A writer on his way out.
     Writer,
     /// Who took the entry from a list of what was written behind a mark that is gone.
     Payer,
-    /// Who took it from a list of what was rolled back.
-    Clearer,
+    /// Who took it from a list of what was rolled back with this hole.
+    Clearer(&'h Arc<HoleRecord>),
     /// Who looks through all of the chain and owes nothing.
     Compactor,
     /// Who removed the key and owes the entry since before: what he cannot clear away he names in a list of debts.
     Remover,
 }
 
-impl Role {
+impl Role<'_> {
     fn owes(self) -> bool {
         match self {
-            Role::Payer | Role::Clearer | Role::Remover => true,
+            Role::Payer | Role::Clearer(_) | Role::Remover => true,
             Role::Writer | Role::Compactor => false,
         }
     }
@@ -76,9 +77,11 @@ struct Judge<'g> {
     /// Segment of the newest version in effect so far.
     newer: Option<u64>,
     top_passed: bool,
+    /// The hole that is cleared away.
+    hole: Option<&'g Arc<HoleRecord>>,
     /// Something is kept for a snapshot alone.
     blocked: bool,
-    /// Something that was rolled back.
+    /// Something of that hole.
     hole_blocked: bool,
     /// Something is kept since its writer is not done with it.
     unbooked: bool,
@@ -111,7 +114,8 @@ impl<'g> Judge<'g> {
                     let shown = self.view.instants.any_within(segment, hole.at);
                     let decides_bits = decides_bits();
                     self.blocked |= shown;
-                    self.hole_blocked |= shown;
+                    let is_cleared = |cleared| Arc::ptr_eq(cleared, &hole.record);
+                    self.hole_blocked |= shown && self.hole.is_some_and(is_cleared);
                     // Not while it is announced: a `stats()` that began before the rollback counts it.
                     if decides_bits && !shown && booked {
                         version.stamp_word().discard(segment);
@@ -150,7 +154,12 @@ fn happened(version: VersionRef<'_>) -> bool {
 }
 
 impl Trimmer<'_> {
-    pub(crate) fn trim<'g>(&self, entry: EntryRef<'g>, role: Role, guard: &'g Guard) -> Trimmed {
+    pub(crate) fn trim<'g>(
+        &self,
+        entry: EntryRef<'g>,
+        role: Role<'_>,
+        guard: &'g Guard,
+    ) -> Trimmed {
         let Some(_flag) = entry.try_trim() else {
             return Trimmed::Done(Payment::Busy);
         };
@@ -179,6 +188,10 @@ impl Trimmer<'_> {
             persistent_mask: self.persistent_mask,
             newer: None,
             top_passed: false,
+            hole: match role {
+                Role::Clearer(hole) => Some(hole),
+                _ => None,
+            },
             blocked: false,
             hole_blocked: false,
             unbooked: false,
@@ -219,8 +232,8 @@ impl Trimmer<'_> {
             return Trimmed::Buried;
         }
         let blocked = match role {
-            // What a snapshot keeps of the rest goes with a later write, as where nothing was rolled back.
-            Role::Clearer => judge.hole_blocked,
+            // What a snapshot keeps of the rest goes with a later write, as where nothing was rolled back, or is owed with its own hole.
+            Role::Clearer(_) => judge.hole_blocked,
             _ => judge.blocked,
         };
         Trimmed::Done(match (judge.unbooked, blocked) {
@@ -275,7 +288,7 @@ impl Trimmer<'_> {
 }
 
 /// What could not be cleared away stays owed, if it was.
-fn put_off(entry: EntryRef<'_>, role: Role, why: Payment) -> Payment {
+fn put_off(entry: EntryRef<'_>, role: Role<'_>, why: Payment) -> Payment {
     if !role.owes() {
         return Payment::Paid;
     }

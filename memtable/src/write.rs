@@ -128,7 +128,7 @@ impl Table {
         let (new, delta) = self.version_above(entry, &current, &contents, stamp, order)?;
         let version = new.publish(guard);
         // One debt for the list of the stage, one for the burial.
-        let debts = usize::from(staged) + usize::from(role == Role::Remover);
+        let debts = usize::from(staged) + usize::from(matches!(role, Role::Remover));
         (0..debts).for_each(|_| entry.owe());
         claim.announce(Announced::version(version));
         if self.is_frozen(guard) || !entry.push(head, version) {

@@ -42,7 +42,7 @@ impl Table {
         }
         loop {
             if let Some(written) = self.try_apply(batch)? {
-                self.pay_debts(&reclaim::pin());
+                self.pay_debts_for(batch.len());
                 return Ok(written);
             }
             sync::spin();

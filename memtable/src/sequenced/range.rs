@@ -41,7 +41,8 @@ impl<'t> SequencedRange<'t> {
             table,
             at,
             lower: match bounds.start_bound() {
-                Bound::Included(key) => Bound::Included(stored(key, NEWEST)),
+                // The number sees no newer one of this key.
+                Bound::Included(key) => Bound::Included(stored(key, at.unwrap_or(NEWEST))),
                 Bound::Excluded(key) => Bound::Excluded(stored(key, OLDEST)),
                 Bound::Unbounded => Bound::Unbounded,
             },

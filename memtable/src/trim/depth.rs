@@ -29,14 +29,14 @@ pub(super) struct Depth {
 
 impl Depth {
     /// For who trims an entry, after he settled what he pays.
-    pub(super) fn of(role: Role, entry: EntryRef<'_>, view: &View) -> Depth {
+    pub(super) fn of(role: Role<'_>, entry: EntryRef<'_>, view: &View) -> Depth {
         Depth {
             below: match role {
                 Role::Writer => u64::MAX,
-                Role::Payer | Role::Clearer if entry.in_debt() => {
+                Role::Payer | Role::Clearer(_) if entry.in_debt() => {
                     view.holes.oldest().unwrap_or(u64::MAX)
                 }
-                Role::Payer | Role::Clearer | Role::Remover | Role::Compactor => 0,
+                Role::Payer | Role::Clearer(_) | Role::Remover | Role::Compactor => 0,
             },
             left: LOOKS,
             is_drawn: false,

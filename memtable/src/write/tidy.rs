@@ -5,7 +5,7 @@ use crate::debt::{DebtorList, Paid, Payment, SHARE};
 use crate::entry::{self, EntryRef, EntrySlot};
 use crate::marks::Order;
 use crate::mutant::planted;
-use crate::reclaim::Guard;
+use crate::reclaim::{self, Guard};
 use crate::stamp::Stamp;
 use crate::table::Table;
 use crate::trim::{Role, Trimmed, Trimmer};
@@ -60,7 +60,7 @@ impl Table {
         }
     }
 
-    pub(crate) fn trim(&self, entry: EntryRef<'_>, role: Role, guard: &Guard) -> Payment {
+    pub(crate) fn trim(&self, entry: EntryRef<'_>, role: Role<'_>, guard: &Guard) -> Payment {
         let trimmer = Trimmer {
             clock: &self.clock,
             held: &self.held,
@@ -72,7 +72,7 @@ impl Table {
                 Payment::Paid
             }
             Trimmed::Done(payment) => {
-                if role == Role::Remover && !matches!(payment, Payment::Paid) {
+                if matches!(role, Role::Remover) && !matches!(payment, Payment::Paid) {
                     self.debts.add(DebtorList::single(entry.slot()), None);
                 }
                 payment
@@ -115,6 +115,15 @@ impl Table {
         }
     }
 
+    /// As [`Table::pay_debts`], for so many writes.
+    pub(crate) fn pay_debts_for(&self, writes: usize) {
+        for _ in 0..writes {
+            if self.debts.is_empty() || self.pay(SHARE, &reclaim::pin()) != Paid::Items {
+                break;
+            }
+        }
+    }
+
     /// Pays that share only where holes pile up: for who sets a mark or takes back what was written behind one, so that doing so
     /// without a write in between does not make every reader's way longer.
     pub(crate) fn pay_for_holes(&self, guard: &Guard) {
@@ -125,7 +134,7 @@ impl Table {
 
     /// Pays so many items.
     pub(crate) fn pay(&self, items: usize, guard: &Guard) -> Paid {
-        let pay_one = |slot: EntrySlot, role| {
+        let pay_one = |slot: EntrySlot, role: Role<'_>| {
             // SAFETY: an entry in debt is not buried (D1).
             self.trim(unsafe { slot.under(guard) }, role, guard)
         };
