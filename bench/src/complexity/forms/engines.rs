@@ -101,10 +101,7 @@ pub(super) const FORMS: &[Form] = &[
         });
         trial.check(right, true);
         trial.drop(table);
-    })
-    .known(
-        "a read at a number begins at the newest version of the key and walks down to that number",
-    ),
+    }),
     Form::new("ten versions of one key, prune", |trial| {
         let table = SequencedMemtable::new();
         let right = trial.time(|n| {

@@ -5,9 +5,6 @@ use untorn_memtable::Memtable;
 
 const INNERMOST: &str = "it is the innermost stage";
 
-const PILED_UP: &str = "a key counts as cleared away once no snapshot shows anything of it that was taken back; where one \
-     always does that piles up";
-
 /// A stage of ten writes.
 fn ten(table: &Memtable, keep: bool) {
     let stage = table.open_stage();
@@ -121,8 +118,7 @@ pub(super) const FORMS: &[Form] = &[
             trial.drop(kept);
             trial.drop(table);
         },
-    )
-    .known(PILED_UP),
+    ),
     Form::new(
         "stage of ten new keys, cleaned up, the last snapshot kept",
         |trial| {
