@@ -26,14 +26,16 @@ use std::ops::Deref;
 /// so everything that reads works on it. Writes answer [`Error::Frozen`](crate::Error::Frozen), on this and every other handle.
 ///
 /// ```
-/// use untorn_memtable::{Error, Memtable};
+/// use untorn_memtable::{Error, Kind, Memtable};
 /// let table = Memtable::new();
 /// table.insert("k", "v")?;
+/// table.delete("l")?;
 /// let frozen = table.freeze().expect("no stage is open");
 /// assert_eq!(table.insert("late", "w"), Err(Error::Frozen));
-/// assert_eq!(frozen.stats().len, 1);
-/// let rows: Vec<_> = frozen.pin().range::<&str>(..).map(|(key, value)| [key.to_vec(), value.to_vec()]).collect();
-/// assert_eq!(rows, [[b"k".to_vec(), b"v".to_vec()]]);
+/// assert_eq!(frozen.stats().len, 2);
+/// // A file needs the tombstones, too.
+/// let rows: Vec<_> = frozen.pin().range_all::<&str>(..).map(|item| (item.key.to_vec(), item.kind)).collect();
+/// assert_eq!(rows, [(b"k".to_vec(), Kind::Value), (b"l".to_vec(), Kind::Tombstone)]);
 /// # Ok::<(), Error>(())
 /// ```
 pub struct Frozen<T: Deref<Target = Memtable>> {

@@ -74,8 +74,8 @@
 //! A lookup descends through lanes that stay in the processor's caches, then costs about two memory latencies: one for the leaf's
 //! run, one for the entry, in which key and a first value up to 128 bytes lie side by side. An insert of a new key copies
 //! its leaf's run, at most 64 pairs of words; an overwrite allocates one version and copies nothing else. A batch costs the same for each
-//! key, but for the descents that sorted neighbours save. An entry costs 32
-//! bytes beside its key and value, and 16 in the run. An empty table owns no heap.
+//! key, but for the descents that sorted neighbours save. An entry costs 24
+//! bytes beside its key and value, and some 14 in the run, whose leaves are not full. An empty table owns no heap.
 //!
 //! # Memory
 //!

@@ -94,7 +94,7 @@ impl Memtable {
     /// Writes a tombstone, on an absent key too: the key stays live and hides what lies in the tables below. Its tag stays.
     ///
     /// # Errors
-    /// [`Error::KeyTooLarge`]; nothing is changed then.
+    /// [`Error::KeyTooLarge`], [`Error::OutOfMemory`], [`Error::Frozen`]; nothing is changed then.
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<Written, Error> {
         self.update(key, |item| Update::Tombstone {
             tag: item.map_or(0, |item| item.tag),
@@ -106,7 +106,7 @@ impl Memtable {
     /// Snapshots that show the key go on doing so. The space comes back when no snapshot and no open stage needs it.
     ///
     /// # Errors
-    /// [`Error::PersistentTag`] in a table with persistent bits, [`Error::KeyTooLarge`]; nothing is changed then.
+    /// [`Error::PersistentTag`] in a table with persistent bits, [`Error::KeyTooLarge`], [`Error::Frozen`]; nothing is changed then.
     pub fn remove(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>, Error> {
         self.table.remove(key.as_ref())
     }

@@ -41,8 +41,9 @@ pub struct Version {
 /// of two under the same key and number the later one stays. What a number sees is constant once all writes up to it
 /// are done: to know that is the engine's affair.
 ///
-/// Every operation is lock-free. A write costs as much as an insert of a new key in a [`Memtable`]; a read O(log versions). A version
-/// takes 48 bytes beside its key (bytes that are zero count twice) and value.
+/// Every operation is lock-free. A write costs as much as an insert of a new key in a [`Memtable`]; a look for one
+/// key O(log versions). A range passes the versions of its keys that the number does not see, one by one. A version takes 48 bytes
+/// beside its key (bytes that are zero count twice) and value.
 ///
 /// ```
 /// use untorn_memtable::SequencedMemtable;
@@ -146,7 +147,8 @@ impl SequencedMemtable {
     /// `oldest` are refused from now on. Answers how many versions went.
     ///
     /// Lock-free, beside readers and writers; O(versions). Tombstones stay where they are the newest, since they hide what lies
-    /// below the table.
+    /// below the table. A write below `oldest` is not refused: it is the engine's affair that none comes any more, for it may change
+    /// what `oldest` sees.
     pub fn prune(&self, oldest: u64) -> usize {
         /// Versions after which the guard is renewed.
         const STRIDE: usize = 1024;

@@ -47,9 +47,10 @@ pub use snapshot::{SetRange, SetSnapshot};
 /// table: it freezes that, which waits for the writes that are being published. Others meanwhile go on in the next table.
 ///
 /// ```
-/// use untorn_memtable::{Limits, MemtableSet};
+/// use untorn_memtable::{Kind, Limits, MemtableSet};
 /// let set = MemtableSet::new(Limits::default());
 /// set.insert("a", "1")?;
+/// set.delete("b")?;
 /// set.rotate();
 /// set.insert("a", "2")?;
 /// let before = set.snapshot();
@@ -58,8 +59,9 @@ pub use snapshot::{SetRange, SetSnapshot};
 /// assert_eq!(before.get("a").as_deref(), Some(&b"2"[..]));
 ///
 /// let flush = set.next_flush().expect("one table is frozen");
-/// let rows: Vec<_> = flush.pin().range::<&str>(..).map(|(key, value)| [key.to_vec(), value.to_vec()]).collect();
-/// assert_eq!(rows, [[b"a".to_vec(), b"1".to_vec()]]);
+/// // With the tombstones, or what they delete in older files comes back.
+/// let rows: Vec<_> = flush.pin().range_all::<&str>(..).map(|item| (item.key.to_vec(), item.kind)).collect();
+/// assert_eq!(rows, [(b"a".to_vec(), Kind::Value), (b"b".to_vec(), Kind::Tombstone)]);
 /// flush.complete(); // the file is written: the table leaves the set
 /// assert_eq!(set.frozen_tables(), 0);
 /// # Ok::<(), untorn_memtable::Error>(())

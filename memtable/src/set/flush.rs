@@ -13,7 +13,9 @@ use std::sync::atomic::Ordering;
 /// ones are complete too, so that an old value is never found where a newer one has left. If it is dropped instead, the
 /// table is handed out again.
 ///
-/// Whoever reads the set and then the files finds each key in one of them, if the file can be read before `complete`.
+/// Whoever reads the set and then the files finds each key in one of them, if the file can be read before `complete`. Who wants a
+/// snapshot of both takes the list of files, then the snapshot, then the list again, until both lists are the same: a file that
+/// came in between may hold what is newer than the snapshot.
 #[must_use = "the table stays in the set until the flush is complete"]
 pub struct Flush<'s> {
     set: &'s MemtableSet,
@@ -39,7 +41,8 @@ impl<'s> Flush<'s> {
         })
     }
 
-    /// How many tables of the set came before: of two files, the one with the higher number holds the newer values.
+    /// How many tables of the set came before: of two files of this set, the one with the higher number holds the newer values. A new
+    /// set begins with 0.
     pub fn number(&self) -> u64 {
         self.number
     }
