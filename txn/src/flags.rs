@@ -162,7 +162,8 @@ pub enum FlagOp {
     SetReadable,
     /// Sets `NEWLY_INSERTED`.
     SetNewlyInserted,
-    /// Sets `ASSERT_EXIST`, clears `ASSERT_NOT_EXIST`.
+    /// Sets `ASSERT_EXIST`, clears `ASSERT_NOT_EXIST`. An assertion is about the store before this transaction, so the first one
+    /// about a key is the one to keep.
     SetAssertExist,
     /// Sets `ASSERT_NOT_EXIST`, clears `ASSERT_EXIST`.
     SetAssertNotExist,

@@ -200,3 +200,38 @@ fn a_beginning_that_the_store_did_not_answer_is_tried_again() {
         .run(BeginOptions::default(), |_| Ok::<_, Error>(()));
     assert!(matches!(closed, Err(Error::DatabaseClosed)));
 }
+
+#[test]
+fn a_body_that_has_committed_is_not_run_again_whatever_it_answers() {
+    let (_, db) = in_memory();
+    let failed = db.blocking().run(BeginOptions::default(), |txn| {
+        increment(txn)?;
+        txn.blocking().commit()?;
+        Err::<(), _>(Error::transient(std::io::Error::other("lost")))
+    });
+    assert!(matches!(failed, Err(Error::Store { .. })), "{failed:?}");
+    assert_eq!(number(&db, "n"), 1);
+}
+
+#[test]
+fn what_comes_too_late_at_a_fixed_timestamp_is_not_tried_again() {
+    let (_, db) = in_memory();
+    let snapshot = db.blocking().snapshot().unwrap();
+    db.blocking()
+        .run(BeginOptions::default(), increment)
+        .unwrap();
+    let options = BeginOptions {
+        start_ts: Some(snapshot.timestamp()),
+        ..BeginOptions::optimistic()
+    };
+    let mut attempts = 0;
+    let failed = db.blocking().run(options, |txn| {
+        attempts += 1;
+        increment(txn)
+    });
+    assert!(
+        matches!(failed, Err(Error::WriteConflict { .. })),
+        "{failed:?}"
+    );
+    assert_eq!((attempts, number(&db, "n")), (1, 1));
+}

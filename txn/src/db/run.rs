@@ -44,6 +44,8 @@ impl Cause for Box<dyn std::error::Error> {
 impl Db {
     /// Runs `body` in a transaction and commits, unless the body has ended it. If the beginning, the body or the commit fails with
     /// an error that is [retryable](Error::is_retryable), it is run again in a new transaction, up to ten times with growing pauses.
+    /// Not so where the body itself has committed, or may have; nor where the options fix a `start_ts`, for what came too late once:
+    /// [`Error::WriteConflict`], [`Error::SnapshotTooOld`].
     ///
     /// Any other failure, and a panic, rolls back.
     ///
@@ -62,9 +64,12 @@ impl Db {
                 Ok(value) => return Ok(value),
                 Err(failed) => failed,
             };
-            let again = failed.cause().is_some_and(Error::is_retryable);
+            let again = !failed.may_be_committed
+                && failed.error.cause().is_some_and(|error| {
+                    error.is_retryable() && (options.start_ts.is_none() || !came_too_late(error))
+                });
             if !again || attempt >= ATTEMPTS {
-                return Err(failed);
+                return Err(failed.error);
             }
             tracing::debug!(attempt, "transaction is tried again");
             metrics::count(Event::Retried);
@@ -80,10 +85,18 @@ impl Db {
         number: u32,
         options: &BeginOptions,
         body: &mut impl FnMut(Transaction) -> F,
-    ) -> Result<T, E> {
-        let txn = self.begin(options.clone()).await?;
+    ) -> Result<T, Failed<E>> {
+        let txn = match self.begin(options.clone()).await {
+            Ok(txn) => txn,
+            Err(error) => {
+                return Err(Failed {
+                    error: error.into(),
+                    may_be_committed: false,
+                });
+            }
+        };
         let span = tracing::debug_span!("attempt", number, start_ts = txn.start_ts());
-        let failed = match body(txn.clone()).instrument(span).await {
+        let error = match body(txn.clone()).instrument(span).await {
             Err(error) => error,
             Ok(value) if txn.state() != TxnState::Open => return Ok(value),
             Ok(value) => match txn.commit().await {
@@ -95,8 +108,29 @@ impl Db {
             // It may have been ended by a clone that the body left behind: then there is nothing to do.
             drop(txn.rollback().await);
         }
-        Err(failed)
+        Err(Failed {
+            error,
+            may_be_committed: matches!(
+                txn.state(),
+                TxnState::Committing | TxnState::Committed | TxnState::Undetermined
+            ),
+        })
     }
+}
+
+/// An attempt that failed.
+struct Failed<E> {
+    error: E,
+    /// What it wrote must not be written again.
+    may_be_committed: bool,
+}
+
+/// Whether the next transaction that reads at the same timestamp meets it, too.
+fn came_too_late(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::WriteConflict { .. } | Error::SnapshotTooOld { .. }
+    )
 }
 
 impl super::BlockingDb<'_> {

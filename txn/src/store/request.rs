@@ -229,7 +229,8 @@ pub enum AssertionLevel {
     /// Not at all.
     #[default]
     Off,
-    /// As far as a lock knows whether its key exists: costs nothing.
+    /// As far as a lock knows whether its key exists, as one does that was asked for with `return_values` or `check_existence`, or of
+    /// a key that was inserted: costs nothing.
     Fast,
     /// Each is looked up by the store at prewrite.
     Strict,

@@ -16,7 +16,9 @@ pub enum Mode {
     /// It locks before it writes; what it wrote without a lock is checked at commit.
     #[default]
     Pessimistic,
-    /// It checks everything at commit.
+    /// It checks everything at commit. That locks its keys, so besides [`Error::WriteConflict`](crate::Error::WriteConflict) it may
+    /// wait, and end with [`Error::Deadlock`](crate::Error::Deadlock) or
+    /// [`Error::LockWaitTimeout`](crate::Error::LockWaitTimeout): ask [`is_retryable`](crate::Error::is_retryable).
     Optimistic,
 }
 
@@ -100,7 +102,8 @@ impl fmt::Debug for MutationFilter {
 pub struct BeginOptions {
     /// Pessimistic by default.
     pub mode: Mode,
-    /// The timestamp to read at; by default a fresh one.
+    /// The timestamp to read at; by default a fresh one. For one that is not fresh keep a [`DbSnapshot`](crate::DbSnapshot) of it
+    /// alive until the transaction has begun, else it may be too old by then.
     pub start_ts: Option<Timestamp>,
     /// How long a lock, and a commit that has to lock, waits if nothing else is said. By default 50 seconds.
     pub lock_wait: Wait,
@@ -266,7 +269,7 @@ impl CommitOptions {
 pub struct CommitInfo {
     /// The timestamp that the transaction read at.
     pub start_ts: Timestamp,
-    /// When its writes became visible; `None` where there was nothing to write.
+    /// When its writes became visible; `None` where there was nothing to write. A key that was only locked counts as written.
     pub commit_ts: Option<Timestamp>,
     /// Number of mutations; over all generations, where a key counts again in each that wrote it.
     pub keys: usize,

@@ -9,7 +9,7 @@ use crate::sync::MutexGuard;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 impl Transaction {
-    /// Sets the value of a key.
+    /// Sets the value of a key. One that was given to [`insert`](Self::insert) in this transaction stays presumed absent.
     ///
     /// # Errors
     ///
@@ -24,6 +24,12 @@ impl Transaction {
 
     /// Sets the value of a key that is presumed to have none. The store is asked when the key is locked, else
     /// at commit.
+    ///
+    /// The key stays presumed absent until the transaction ends, also if a lock call fails with [`Error::KeyExists`] and the value
+    /// is put anew afterwards. What should be undone with a failed statement goes into a [stage](Self::stage).
+    ///
+    /// Who deletes the key again in a pessimistic transaction has to lock it before: without a lock nobody asks the store, and the
+    /// delete takes away what others committed there. An optimistic transaction asks in any case.
     ///
     /// # Errors
     ///
