@@ -117,6 +117,7 @@ pub(crate) struct Run<S> {
     /// So many bytes are left out of the heads.
     prefix: u16,
     kind: Kind,
+    /// Of [`OWN_PREFIX`] and [`WIDE`].
     flags: u8,
     range: Range<S>,
     check: Checked,
@@ -295,7 +296,10 @@ impl<'g, S: Slot> RunRef<'g, S> {
         }
         let (at, equal) = self.seek_head(slots.len(), key);
         match equal {
-            true => self.search_from(slots, at, key),
+            true => {
+                slots[at].prefetch();
+                self.search_from(slots, at, key)
+            }
             false => Err(at),
         }
     }
@@ -318,10 +322,8 @@ impl<'g, S: Slot> RunRef<'g, S> {
         at: usize,
         key: &[u8],
     ) -> Result<usize, usize> {
-        let slot = slots[at];
-        slot.prefetch();
         // SAFETY: the slots are this run's, which is alive for `'g`.
-        match unsafe { slot.key() }.cmp(key) {
+        match unsafe { slots[at].key() }.cmp(key) {
             Ordering::Equal => Ok(at),
             Ordering::Less => self.search_alike(at, key),
             Ordering::Greater => Err(at),

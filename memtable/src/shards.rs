@@ -13,8 +13,7 @@ use std::ops::{Bound, RangeBounds};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shard {
     /// Its keys. Fits [`Pinned::range_all`](crate::Pinned::range_all) and [`Snapshot::range`](crate::Snapshot::range), which show
-    /// tombstones, as a flush needs
-    /// them, and [`Pinned::range`](crate::Pinned::range) and [`Memtable::scan`], which do not.
+    /// tombstones, as a flush needs them, and [`Pinned::range`](crate::Pinned::range) and [`Memtable::scan`], which do not.
     pub range: (Bound<Bytes>, Bound<Bytes>),
     /// So many keys lie there, those that were deleted or removed a moment ago included.
     pub entries: usize,

@@ -120,9 +120,7 @@ impl Table {
                 *slot = key.as_ref();
             }
             let group = &group[..keys.len()];
-            let slots = self
-                .leaves()
-                .find_interleaved(group, guard, EntrySlot::prefetch);
+            let slots = self.leaves().find_interleaved(group, guard);
             slots.into_iter().take(keys.len()).map(move |slot| {
                 // SAFETY: from a run that was loaded under the guard (I4).
                 let entry = unsafe { slot?.under(guard) };

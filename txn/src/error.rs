@@ -6,7 +6,7 @@
 
 use crate::DisplayKey;
 use crate::flags::Assertion;
-use crate::lock::{LockError, WaitEdge};
+use crate::lock::{Cycle, LockError, WaitEdge};
 use crate::store::Timestamp;
 use crate::store::mem::LogFailure;
 use bytes::Bytes;
@@ -103,7 +103,7 @@ pub enum Error {
         key: Bytes,
     },
     /// The call would have waited for itself: it was the youngest of a circle of waiting transactions.
-    #[error("deadlock of {} transactions: {}", .cycle.len(), DisplayCycle(.cycle))]
+    #[error("deadlock of {} transactions: {}", .cycle.len(), Cycle(.cycle))]
     Deadlock {
         /// The circle, this transaction's edge first.
         cycle: Vec<WaitEdge>,
@@ -283,23 +283,6 @@ impl From<LockError> for Error {
             LockError::Cancelled { .. } => Error::Cancelled,
             LockError::DeadlineExceeded { .. } => Error::DeadlineExceeded,
             other => Error::store(other),
-        }
-    }
-}
-
-/// The edges of a circle, the first few of a long one.
-struct DisplayCycle<'a>(&'a [WaitEdge]);
-
-impl std::fmt::Display for DisplayCycle<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        const SHOWN: usize = 4;
-        for (n, edge) in self.0.iter().take(SHOWN).enumerate() {
-            let separator = if n == 0 { "" } else { ", " };
-            write!(f, "{separator}{edge}")?;
-        }
-        match self.0.len() > SHOWN {
-            true => f.write_str(", .."),
-            false => Ok(()),
         }
     }
 }

@@ -16,11 +16,14 @@ const ENTRY_WORDS: usize = 13;
 /// The first word of the value, on another line than the key.
 const VALUE: usize = 9;
 
-/// Entries of a leaf that is full on average: of 48 at most, two thirds.
-const LEAF_ENTRIES: usize = 32;
+/// Entries of a leaf that is full on average: of 64 at most, two thirds.
+const LEAF_ENTRIES: usize = 42;
 
-/// Words of a leaf: a head and a slot for each entry, and a line for what they have in common.
-const LEAF_WORDS: usize = 8 + 2 * LEAF_ENTRIES;
+/// The first word of a leaf's heads, of which two are a word: behind the slots, and half a line of what the entries have in common.
+const HEADS: usize = LEAF_ENTRIES + 4;
+
+/// Words of a leaf.
+const LEAF_WORDS: usize = HEADS + LEAF_ENTRIES / 2;
 
 type Entry = [u64; ENTRY_WORDS];
 type Leaf = [u64; LEAF_WORDS];
@@ -49,7 +52,7 @@ impl Ground {
         }
         let leaf = |entries: &[u32]| {
             let mut leaf = [0; LEAF_WORDS];
-            for (slot, entry) in leaf[8 + LEAF_ENTRIES..].iter_mut().zip(entries) {
+            for (slot, entry) in leaf.iter_mut().zip(entries) {
                 *slot = u64::from(*entry);
             }
             leaf
@@ -73,7 +76,7 @@ impl Ground {
         let place = place as usize;
         let leaf = &self.leaves[place / LEAF_ENTRIES];
         let nth = place % LEAF_ENTRIES;
-        let (head, slot) = (leaf[8 + nth], leaf[8 + LEAF_ENTRIES + nth]);
+        let (head, slot) = (leaf[HEADS + nth / 2], leaf[nth]);
         let entry = &self.entries[slot as usize];
         head | entry[0] | entry[VALUE]
     }
@@ -125,7 +128,7 @@ impl Ground {
         let insert = |place: &u32| {
             let place = u64::from(*place) + found;
             let entry = Placed::from([place; ENTRY_WORDS]);
-            found = black_box(self.leaves[place as usize / LEAF_ENTRIES])[0];
+            found = black_box(self.leaves[place as usize / LEAF_ENTRIES])[LEAF_ENTRIES];
             entry
         };
         self.call(call).iter().map(insert).collect()
@@ -143,7 +146,7 @@ pub(super) fn free(mut entries: Vec<Placed>, clock: TimeSource) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ground, Placed, free};
+    use super::{Ground, LEAF_ENTRIES, Placed, free};
     use crate::clock::TimeSource;
     use crate::keys::KeyKind;
 
@@ -156,7 +159,7 @@ mod tests {
             .collect();
         visited.sort_unstable();
         assert!(visited.into_iter().eq(0..1_000));
-        let slots = ground.leaves.iter().flat_map(|leaf| &leaf[40..]);
+        let slots = ground.leaves.iter().flat_map(|leaf| &leaf[..LEAF_ENTRIES]);
         let mut slots: Vec<u64> = slots.copied().take(1_000).collect();
         slots.sort_unstable();
         assert!(slots.into_iter().eq(0..1_000));

@@ -14,12 +14,7 @@ pub(crate) const IN_FLIGHT: usize = 16;
 
 impl<S: Slot> Level<'_, S> {
     /// What the keys, at most [`IN_FLIGHT`], lead to, in their order.
-    pub(crate) fn find_interleaved(
-        &self,
-        keys: &[&[u8]],
-        guard: &Guard,
-        prefetch: impl Fn(S),
-    ) -> [Option<S>; IN_FLIGHT] {
+    pub(crate) fn find_interleaved(&self, keys: &[&[u8]], guard: &Guard) -> [Option<S>; IN_FLIGHT] {
         let mut places = [Place::START; IN_FLIGHT];
         let places = &mut places[..keys.len()];
         self.lanes.descend_interleaved(keys, places, guard);
@@ -29,15 +24,16 @@ impl<S: Slot> Level<'_, S> {
             if let (_, Some(run)) = self.find_from(self.hint(*place), key, Side::At, guard)
                 && let Some(at) = run.candidate(key)
             {
-                prefetch(run.slots()[at]);
+                run.slots()[at].prefetch();
                 *candidate = Some((run, at));
             }
         }
         let mut found = [None; IN_FLIGHT];
         for ((found, candidate), key) in found.iter_mut().zip(candidates).zip(keys) {
             *found = candidate.and_then(|(run, at)| {
-                let at = run.search_from(run.slots(), at, key).ok()?;
-                Some(run.slots()[at])
+                let slots = run.slots();
+                let at = run.search_from(slots, at, key).ok()?;
+                Some(slots[at])
             });
         }
         found

@@ -86,15 +86,11 @@ impl Db {
         options: &BeginOptions,
         body: &mut impl FnMut(Transaction) -> F,
     ) -> Result<T, Failed<E>> {
-        let txn = match self.begin(options.clone()).await {
-            Ok(txn) => txn,
-            Err(error) => {
-                return Err(Failed {
-                    error: error.into(),
-                    may_be_committed: false,
-                });
-            }
-        };
+        let begun = self.begin(options.clone()).await;
+        let txn = begun.map_err(|error| Failed {
+            error: error.into(),
+            may_be_committed: false,
+        })?;
         let span = tracing::debug_span!("attempt", number, start_ts = txn.start_ts());
         let error = match body(txn.clone()).instrument(span).await {
             Err(error) => error,

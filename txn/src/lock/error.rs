@@ -129,7 +129,7 @@ impl fmt::Debug for LockError {
 }
 
 /// Prints a cycle in one line.
-struct Cycle<'a>(&'a [WaitEdge]);
+pub(crate) struct Cycle<'a>(pub(crate) &'a [WaitEdge]);
 
 impl fmt::Display for Cycle<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -117,6 +117,7 @@ mod wait_graph;
 mod waiter;
 
 pub use acquire::{Acquire, Canceller};
+pub(crate) use error::Cycle;
 pub use error::{LockError, WaitEdge};
 pub use request::{Granted, HeldLock, Holder, LockMode, LockRequest, OwnerId, Wait, WaitingCall};
 pub use stats::LockStats;

@@ -1,10 +1,8 @@
 //! Batches: many, and one that is as large as all of them.
 
-use untorn_memtable::{Memtable, WriteBatch};
+use untorn_memtable::{Memtable, StageId, WriteBatch};
 
-use super::{Form, NEW, ROWS, key, rows, value};
-
-const SHORT: &str = "short keys and values";
+use super::{Form, NEW, OLD, ROWS, SHORT, Trial, key, rows, value};
 
 fn batch(keys: impl IntoIterator<Item = u64>) -> WriteBatch {
     let mut batch = WriteBatch::new();
@@ -12,6 +10,22 @@ fn batch(keys: impl IntoIterator<Item = u64>) -> WriteBatch {
         batch.put(key(row), NEW);
     }
     batch
+}
+
+/// A batch of ten keys in a stage, which `close` closes, so that a row holds `left`.
+fn in_a_stage(trial: &mut Trial, close: fn(&Memtable, StageId) -> bool, left: &[u8]) {
+    let table = rows();
+    let ten = batch(0..10);
+    let closed = trial.time(|n| {
+        (0..n).all(|_| {
+            let stage = table.open_stage();
+            table.apply(&ten).expect(SHORT);
+            close(&table, stage)
+        })
+    });
+    trial.check(closed, true);
+    trial.check(value(&table, 5).as_deref(), Some(left));
+    trial.drop(table);
 }
 
 pub(super) const FORMS: &[Form] = &[
@@ -54,32 +68,18 @@ pub(super) const FORMS: &[Form] = &[
         },
     ),
     Form::new("batch of ten keys in a stage, cleaned up", |trial| {
-        let table = rows();
-        let ten = batch(0..10);
-        let closed = trial.time(|n| {
-            (0..n).all(|_| {
-                let stage = table.open_stage();
-                table.apply(&ten).expect(SHORT);
-                table.cleanup_stage(stage).is_ok()
-            })
-        });
-        trial.check(closed, true);
-        trial.check(value(&table, 5).is_some_and(|value| value != NEW), true);
-        trial.drop(table);
+        in_a_stage(
+            trial,
+            |table, stage| table.cleanup_stage(stage).is_ok(),
+            OLD,
+        );
     }),
     Form::new("batch of ten keys in a stage, released", |trial| {
-        let table = rows();
-        let ten = batch(0..10);
-        let closed = trial.time(|n| {
-            (0..n).all(|_| {
-                let stage = table.open_stage();
-                table.apply(&ten).expect(SHORT);
-                table.release_stage(stage).is_ok()
-            })
-        });
-        trial.check(closed, true);
-        trial.check(value(&table, 5).as_deref(), Some(NEW));
-        trial.drop(table);
+        in_a_stage(
+            trial,
+            |table, stage| table.release_stage(stage).is_ok(),
+            NEW,
+        );
     }),
     Form::new("key of one large batch", |trial| {
         let table = Memtable::new();

@@ -6,11 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use untorn_txn::{Entry, FlagOp, KeyFlags, MemBuffer};
 
-use super::{Form, NEW, OLD, ROWS, key};
-
-const SHORT: &str = "short keys and values, and no limit";
-
-const HOT: u64 = 5;
+use super::{Form, HOT, NEW, OLD, ROWS, SHORT, key};
 
 /// A buffer of rows.
 pub(super) fn rows() -> MemBuffer {

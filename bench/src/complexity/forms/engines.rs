@@ -2,14 +2,10 @@
 
 use untorn_memtable::{Limits, MemtableSet, SequencedMemtable};
 
-use super::{Form, MANY_VERSIONS, NEW, ROWS, key};
-
-const SHORT: &str = "short keys and values, and no limit";
+use super::{Form, HOT, MANY_VERSIONS, NEW, ROWS, SHORT, Trial, key};
 
 /// Writes between two rotations.
 const TABLE: u64 = 10;
-
-const HOT: u64 = 5;
 
 fn rotated(set: &MemtableSet, table: u64) -> bool {
     for i in 0..TABLE {
@@ -25,6 +21,21 @@ fn flush(set: &MemtableSet) -> bool {
         .is_some_and(|flush| flush.stats().len as u64 == TABLE);
     flush.into_iter().for_each(|flush| flush.complete());
     full
+}
+
+/// A version of one key after the other; after each the one is read that `read` makes of its number.
+fn versions(trial: &mut Trial, read: fn(u64) -> u64) {
+    let table = SequencedMemtable::new();
+    let right = trial.time(|n| {
+        (1..=n).all(|newest| {
+            table.insert_at(newest, key(HOT), key(newest)).expect(SHORT);
+            let number = read(newest);
+            let seen = table.get_at(number, key(HOT));
+            seen.is_ok_and(|seen| seen.as_deref() == Some(&key(number)[..]))
+        })
+    });
+    trial.check(right, true);
+    trial.drop(table);
 }
 
 pub(super) const FORMS: &[Form] = &[
@@ -75,32 +86,10 @@ pub(super) const FORMS: &[Form] = &[
     })
     .known(MANY_VERSIONS),
     Form::new("version of one key under a number, newest read", |trial| {
-        let table = SequencedMemtable::new();
-        let right = trial.time(|n| {
-            (1..=n).all(|sequence| {
-                table
-                    .insert_at(sequence, key(HOT), key(sequence))
-                    .expect(SHORT);
-                let seen = table.get_at(sequence, key(HOT));
-                seen.is_ok_and(|seen| seen.as_deref() == Some(&key(sequence)[..]))
-            })
-        });
-        trial.check(right, true);
-        trial.drop(table);
+        versions(trial, |newest| newest);
     }),
     Form::new("version of one key under a number, oldest read", |trial| {
-        let table = SequencedMemtable::new();
-        let right = trial.time(|n| {
-            (1..=n).all(|sequence| {
-                table
-                    .insert_at(sequence, key(HOT), key(sequence))
-                    .expect(SHORT);
-                let seen = table.get_at(1, key(HOT));
-                seen.is_ok_and(|seen| seen.as_deref() == Some(&key(1)[..]))
-            })
-        });
-        trial.check(right, true);
-        trial.drop(table);
+        versions(trial, |_| 1);
     }),
     Form::new("ten versions of one key, prune", |trial| {
         let table = SequencedMemtable::new();

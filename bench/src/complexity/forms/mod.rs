@@ -105,6 +105,15 @@ const MANY_VERSIONS: &str = "a write looks at 16 versions of its key that are ke
 /// Why rollbacks grow beside snapshots of what they take back.
 const SHOWN_HOLES: &str = "what was taken back stays in the view for as long as a snapshot shows it, and who opens or closes a stage copies that";
 
+const SHORT: &str = "short keys and values, and no limit";
+
+const INNERMOST: &str = "it is the innermost stage";
+
+const VALID: &str = "no stage is open, and no older savepoint was rolled back";
+
+/// The row that is written again and again.
+const HOT: u64 = 5;
+
 /// Rows of a table before a form begins.
 const ROWS: u64 = 1_000;
 
@@ -129,9 +138,7 @@ fn rows() -> Memtable {
 }
 
 fn put(table: &Memtable, row: u64, value: &[u8]) {
-    table
-        .insert(key(row), value)
-        .expect("short keys and values");
+    table.insert(key(row), value).expect(SHORT);
 }
 
 /// Writes [`NEW`] into some of the rows.

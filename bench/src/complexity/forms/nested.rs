@@ -1,9 +1,10 @@
 //! Stages inside of stages, as deep as there are operations.
 
-use super::{Form, MANY_VERSIONS, NEW, OLD, ROWS, SHOWN_HOLES, is, key, put, rows, touch, value};
+use super::{
+    Form, INNERMOST, MANY_VERSIONS, NEW, OLD, ROWS, SHOWN_HOLES, Trial, is, key, put, rows, touch,
+    value,
+};
 use untorn_memtable::{Memtable, StageId};
-
-const INNERMOST: &str = "it is the innermost stage";
 
 /// Opens so many stages and does something in each.
 fn open(table: &Memtable, n: u64, mut within: impl FnMut(u64)) -> Vec<StageId> {
@@ -26,6 +27,23 @@ fn clean_up(table: &Memtable, stages: Vec<StageId>) {
     for stage in stages.into_iter().rev() {
         table.cleanup_stage(stage).expect(INNERMOST);
     }
+}
+
+/// `close` closes the stages, so that the row holds `left`.
+fn a_snapshot_in_each_kept(trial: &mut Trial, close: fn(&Memtable, Vec<StageId>), left: &[u8]) {
+    let table = rows();
+    let mut kept = Vec::new();
+    trial.time(|n| {
+        let stages = open(&table, n, |i| {
+            put(&table, 5, &key(i));
+            kept.push(table.snapshot());
+        });
+        close(&table, stages);
+    });
+    trial.check(kept[0].get(key(5)).as_deref(), Some(&key(0)[..]));
+    trial.check(value(&table, 5), is(left));
+    trial.drop(kept);
+    trial.drop(table);
 }
 
 pub(super) const FORMS: &[Form] = &[
@@ -85,36 +103,12 @@ pub(super) const FORMS: &[Form] = &[
         trial.drop(table);
     }),
     Form::new("nested stage, a snapshot in each kept, released", |trial| {
-        let table = rows();
-        let mut kept = Vec::new();
-        trial.time(|n| {
-            let stages = open(&table, n, |i| {
-                put(&table, 5, &key(i));
-                kept.push(table.snapshot());
-            });
-            release(&table, stages);
-        });
-        trial.check(kept[0].get(key(5)).as_deref(), Some(&key(0)[..]));
-        trial.drop(kept);
-        trial.drop(table);
+        let last = key(trial.n() - 1);
+        a_snapshot_in_each_kept(trial, release, &last);
     }),
     Form::new(
         "nested stage, a snapshot in each kept, cleaned up",
-        |trial| {
-            let table = rows();
-            let mut kept = Vec::new();
-            trial.time(|n| {
-                let stages = open(&table, n, |i| {
-                    put(&table, 5, &key(i));
-                    kept.push(table.snapshot());
-                });
-                clean_up(&table, stages);
-            });
-            trial.check(kept[0].get(key(5)).as_deref(), Some(&key(0)[..]));
-            trial.check(value(&table, 5), is(OLD));
-            trial.drop(kept);
-            trial.drop(table);
-        },
+        |trial| a_snapshot_in_each_kept(trial, clean_up, OLD),
     )
     .known(SHOWN_HOLES),
     Form::new(

@@ -1,13 +1,24 @@
 //! One key, written again and again.
 
-use untorn_memtable::{Exchange, Update};
+use untorn_memtable::{Exchange, Memtable, Update};
 
-use super::{Form, NEW, OLD, ROWS, is, key, put, rows, touch, value};
+use super::{Form, HOT, NEW, OLD, ROWS, SHORT, Trial, is, key, put, rows, touch, value};
 
-/// The key.
-const HOT: u64 = 5;
-
-const SHORT: &str = "short keys and values";
+/// One key is taken out and put in again.
+fn taken_out_beside_an_old_snapshot(trial: &mut Trial, take: fn(&Memtable)) {
+    let table = rows();
+    let old = table.snapshot();
+    trial.time(|n| {
+        for _ in 0..n {
+            take(&table);
+            put(&table, HOT, NEW);
+        }
+    });
+    trial.check(old.get(key(HOT)).as_deref(), Some(OLD));
+    trial.check(value(&table, HOT), is(NEW));
+    trial.drop(old);
+    trial.drop(table);
+}
 
 pub(super) const FORMS: &[Form] = &[
     Form::new("overwrite one key", |trial| {
@@ -98,35 +109,17 @@ pub(super) const FORMS: &[Form] = &[
     Form::new(
         "remove and insert one key beside an old snapshot",
         |trial| {
-            let table = rows();
-            let old = table.snapshot();
-            trial.time(|n| {
-                for _ in 0..n {
-                    table.remove(key(HOT)).expect(SHORT);
-                    put(&table, HOT, NEW);
-                }
+            taken_out_beside_an_old_snapshot(trial, |table| {
+                table.remove(key(HOT)).expect(SHORT);
             });
-            trial.check(old.get(key(HOT)).as_deref(), Some(OLD));
-            trial.check(value(&table, HOT), is(NEW));
-            trial.drop(old);
-            trial.drop(table);
         },
     ),
     Form::new(
         "delete and insert one key beside an old snapshot",
         |trial| {
-            let table = rows();
-            let old = table.snapshot();
-            trial.time(|n| {
-                for _ in 0..n {
-                    table.delete(key(HOT)).expect(SHORT);
-                    put(&table, HOT, NEW);
-                }
+            taken_out_beside_an_old_snapshot(trial, |table| {
+                table.delete(key(HOT)).expect(SHORT);
             });
-            trial.check(old.get(key(HOT)).as_deref(), Some(OLD));
-            trial.check(value(&table, HOT), is(NEW));
-            trial.drop(old);
-            trial.drop(table);
         },
     ),
 ];

@@ -2,9 +2,7 @@
 
 use untorn_memtable::Memtable;
 
-use super::{Form, NEW, key, put, touch, value};
-
-const SHORT: &str = "short keys and values";
+use super::{Form, NEW, SHORT, key, put, touch, value};
 
 /// Length of a queue.
 const LENGTH: u64 = 10;

@@ -2,20 +2,22 @@
 
 use std::collections::VecDeque;
 
-use super::{Form, MANY_VERSIONS, NEW, OLD, ROWS, SHOWN_HOLES, is, key, put, rows, touch, value};
+use untorn_memtable::{Memtable, Savepoint};
 
-const VALID: &str = "no stage is open, and no older savepoint was rolled back";
+use super::{
+    Form, MANY_VERSIONS, NEW, OLD, ROWS, SHOWN_HOLES, VALID, is, key, put, rows, touch, value,
+};
+
+fn write_and_roll_back(table: &Memtable, i: u64, savepoint: &Savepoint<&Memtable>) {
+    put(table, i % ROWS, NEW);
+    savepoint.roll_back().expect(VALID);
+}
 
 pub(super) const FORMS: &[Form] = &[
     Form::new("write and roll back to one savepoint", |trial| {
         let table = rows();
         let savepoint = table.savepoint();
-        trial.time(|n| {
-            for i in 0..n {
-                put(&table, i % ROWS, NEW);
-                savepoint.roll_back().expect(VALID);
-            }
-        });
+        trial.time(|n| (0..n).for_each(|i| write_and_roll_back(&table, i, &savepoint)));
         trial.check(value(&table, 0), is(OLD));
         trial.drop(savepoint);
         trial.drop(table);
@@ -26,12 +28,7 @@ pub(super) const FORMS: &[Form] = &[
             let table = rows();
             let old = table.snapshot();
             let savepoint = table.savepoint();
-            trial.time(|n| {
-                for i in 0..n {
-                    put(&table, i % ROWS, NEW);
-                    savepoint.roll_back().expect(VALID);
-                }
-            });
+            trial.time(|n| (0..n).for_each(|i| write_and_roll_back(&table, i, &savepoint)));
             trial.check(value(&table, 0), is(OLD));
             trial.check(old.get(key(0)).as_deref(), Some(OLD));
             trial.drop((old, savepoint));
@@ -64,8 +61,7 @@ pub(super) const FORMS: &[Form] = &[
         trial.time(|n| {
             for i in 0..n {
                 let savepoint = table.savepoint();
-                put(&table, i % ROWS, NEW);
-                savepoint.roll_back().expect(VALID);
+                write_and_roll_back(&table, i, &savepoint);
             }
         });
         trial.check(value(&table, 0), is(OLD));

@@ -2,9 +2,28 @@
 
 use std::collections::VecDeque;
 
-use super::{Form, MANY_VERSIONS, NEW, OLD, ROWS, is, key, put, rows, touch, value};
+use untorn_memtable::{Memtable, Snapshot};
 
-const HOT: u64 = 5;
+use super::{Form, HOT, MANY_VERSIONS, NEW, OLD, ROWS, Trial, is, key, put, rows, touch, value};
+
+/// Snapshots after a write each, dropped in that order.
+fn dropped(trial: &mut Trial, order: fn(&mut [Snapshot<&Memtable>])) {
+    let table = rows();
+    trial.time(|n| {
+        let mut kept = Vec::new();
+        for i in 0..n {
+            put(&table, i % 10, NEW);
+            kept.push(table.snapshot());
+        }
+        order(&mut kept);
+        for next in kept {
+            drop(next);
+            put(&table, HOT, &key(1));
+        }
+    });
+    trial.check(value(&table, HOT), is(&key(1)));
+    trial.drop(table);
+}
 
 pub(super) const FORMS: &[Form] = &[
     Form::new("snapshot after each write, the last ten kept", |trial| {
@@ -111,41 +130,11 @@ pub(super) const FORMS: &[Form] = &[
     ),
     Form::new(
         "snapshots dropped oldest first, a write after each",
-        |trial| {
-            let table = rows();
-            trial.time(|n| {
-                let mut kept = Vec::new();
-                for i in 0..n {
-                    put(&table, i % 10, NEW);
-                    kept.push(table.snapshot());
-                }
-                for oldest in kept {
-                    drop(oldest);
-                    put(&table, HOT, &key(1));
-                }
-            });
-            trial.check(value(&table, HOT), is(&key(1)));
-            trial.drop(table);
-        },
+        |trial| dropped(trial, |_| ()),
     ),
     Form::new(
         "snapshots dropped newest first, a write after each",
-        |trial| {
-            let table = rows();
-            trial.time(|n| {
-                let mut kept = Vec::new();
-                for i in 0..n {
-                    put(&table, i % 10, NEW);
-                    kept.push(table.snapshot());
-                }
-                for newest in kept.into_iter().rev() {
-                    drop(newest);
-                    put(&table, HOT, &key(1));
-                }
-            });
-            trial.check(value(&table, HOT), is(&key(1)));
-            trial.drop(table);
-        },
+        |trial| dropped(trial, |kept| kept.reverse()),
     )
     .known("those let go lie on top of the live ones until half of all are such, and each write walks over them"),
     Form::new("snapshots, every second dropped at once", |trial| {

@@ -1,52 +1,144 @@
 //! Stages one after the other, of ten writes each: what a statement is to an engine.
 
-use super::{Form, NEW, OLD, ROWS, SHOWN_HOLES, is, key, rows, touch, value};
-use untorn_memtable::Memtable;
+use super::{
+    Form, INNERMOST, NEW, OLD, ROWS, SHORT, SHOWN_HOLES, Trial, is, key, rows, touch, value,
+};
+use std::ops::Range;
+use untorn_memtable::{Memtable, Snapshot};
 
-const INNERMOST: &str = "it is the innermost stage";
+/// What becomes of a stage.
+#[derive(Clone, Copy, PartialEq)]
+enum Close {
+    Release,
+    CleanUp,
+}
+
+use Close::{CleanUp, Release};
+
+impl Close {
+    /// What a row holds afterwards that was written in the stage.
+    fn left(self) -> Option<Vec<u8>> {
+        is(if self == Release { NEW } else { OLD })
+    }
+}
+
+/// A stage in which something is done.
+fn staged(table: &Memtable, close: Close, work: impl FnOnce()) {
+    let stage = table.open_stage();
+    work();
+    let closed = match close {
+        Release => table.release_stage(stage).is_ok(),
+        CleanUp => table.cleanup_stage(stage).is_ok(),
+    };
+    assert!(closed, "{INNERMOST}");
+}
 
 /// A stage of ten writes.
-fn ten(table: &Memtable, keep: bool) {
-    let stage = table.open_stage();
-    touch(table, 0..10);
-    if keep {
-        table.release_stage(stage).expect(INNERMOST);
-    } else {
-        table.cleanup_stage(stage).expect(INNERMOST);
+fn ten(table: &Memtable, close: Close) {
+    staged(table, close, || touch(table, 0..10));
+}
+
+/// Ten keys that no other round writes.
+fn new_keys(round: u64) -> Range<u64> {
+    let from = ROWS + round * 10;
+    from..from + 10
+}
+
+fn remove(table: &Memtable, rows: Range<u64>) {
+    for row in rows {
+        table.remove(key(row)).expect(SHORT);
     }
+}
+
+/// Whether every hundredth snapshot shows that in a row that is written.
+fn show(kept: &[Snapshot<&Memtable>], held: &[u8]) -> bool {
+    let mut some = kept.iter().step_by(100);
+    some.all(|snapshot| snapshot.get(key(9)).as_deref() == Some(held))
+}
+
+fn ten_alone(trial: &mut Trial, close: Close) {
+    let table = rows();
+    trial.time(|n| (0..n).for_each(|_| ten(&table, close)));
+    trial.check(value(&table, 9), close.left());
+    trial.drop(table);
+}
+
+fn ten_beside_an_old_snapshot(trial: &mut Trial, close: Close) {
+    let table = rows();
+    let old = table.snapshot();
+    trial.time(|n| (0..n).for_each(|_| ten(&table, close)));
+    trial.check(value(&table, 9), close.left());
+    trial.check(old.get(key(9)).as_deref(), Some(OLD));
+    trial.drop(old);
+    trial.drop(table);
+}
+
+fn ten_in_an_outer_stage(trial: &mut Trial, close: Close) {
+    let table = rows();
+    let outer = table.open_stage();
+    trial.time(|n| (0..n).for_each(|_| ten(&table, close)));
+    trial.check(value(&table, 9), close.left());
+    trial.check(table.cleanup_stage(outer).is_ok(), true);
+    trial.check(value(&table, 9), is(OLD));
+    trial.drop(table);
+}
+
+fn ten_a_snapshot_in_each_kept(trial: &mut Trial, close: Close) {
+    let table = rows();
+    let mut kept = Vec::new();
+    trial.time(|n| {
+        for _ in 0..n {
+            staged(&table, close, || {
+                touch(&table, 0..10);
+                kept.push(table.snapshot());
+            });
+        }
+    });
+    trial.check(value(&table, 9), close.left());
+    trial.check(show(&kept, NEW), true);
+    trial.drop(kept);
+    trial.drop(table);
+}
+
+/// Each round writes `keys`, and takes the place of the snapshot that the one before took.
+fn ten_the_last_snapshot_kept(trial: &mut Trial, keys: fn(u64) -> Range<u64>) {
+    let table = rows();
+    let last = keys(trial.n() - 1).end - 1;
+    let before = value(&table, last);
+    let mut kept = table.snapshot();
+    trial.time(|n| {
+        for round in 0..n {
+            staged(&table, CleanUp, || {
+                touch(&table, keys(round));
+                kept = table.snapshot();
+            });
+        }
+    });
+    trial.check(value(&table, last), before);
+    trial.check(table.len() as u64, ROWS);
+    trial.check(kept.get(key(last)).as_deref(), Some(NEW));
+    trial.drop(kept);
+    trial.drop(table);
 }
 
 pub(super) const FORMS: &[Form] = &[
     Form::new("stage with nothing in it", |trial| {
         let table = rows();
-        trial.time(|n| {
-            for _ in 0..n {
-                let stage = table.open_stage();
-                table.cleanup_stage(stage).expect(INNERMOST);
-            }
-        });
+        trial.time(|n| (0..n).for_each(|_| staged(&table, CleanUp, || ())));
         trial.check(table.len() as u64, ROWS);
         trial.drop(table);
     }),
     Form::new("stage of ten writes, cleaned up", |trial| {
-        let table = rows();
-        trial.time(|n| (0..n).for_each(|_| ten(&table, false)));
-        trial.check(value(&table, 9), is(OLD));
-        trial.drop(table);
+        ten_alone(trial, CleanUp);
     }),
     Form::new("stage of ten writes, released", |trial| {
-        let table = rows();
-        trial.time(|n| (0..n).for_each(|_| ten(&table, true)));
-        trial.check(value(&table, 9), is(NEW));
-        trial.drop(table);
+        ten_alone(trial, Release);
     }),
     Form::new("stage of ten new keys, cleaned up", |trial| {
         let table = rows();
         trial.time(|n| {
             for i in 0..n {
-                let stage = table.open_stage();
-                touch(&table, (1..=10).map(|j| ROWS + i * 10 + j));
-                table.cleanup_stage(stage).expect(INNERMOST);
+                staged(&table, CleanUp, || touch(&table, new_keys(i)));
             }
         });
         trial.check(table.len() as u64, ROWS);
@@ -54,108 +146,28 @@ pub(super) const FORMS: &[Form] = &[
     }),
     Form::new(
         "stage of ten writes, cleaned up, beside an old snapshot",
-        |trial| {
-            let table = rows();
-            let old = table.snapshot();
-            trial.time(|n| (0..n).for_each(|_| ten(&table, false)));
-            trial.check(value(&table, 9), is(OLD));
-            trial.check(old.get(key(9)).as_deref(), Some(OLD));
-            trial.drop(old);
-            trial.drop(table);
-        },
+        |trial| ten_beside_an_old_snapshot(trial, CleanUp),
     ),
     Form::new(
         "stage of ten writes, released, beside an old snapshot",
-        |trial| {
-            let table = rows();
-            let old = table.snapshot();
-            trial.time(|n| (0..n).for_each(|_| ten(&table, true)));
-            trial.check(value(&table, 9), is(NEW));
-            trial.check(old.get(key(9)).as_deref(), Some(OLD));
-            trial.drop(old);
-            trial.drop(table);
-        },
+        |trial| ten_beside_an_old_snapshot(trial, Release),
     ),
     Form::new(
         "stage of ten writes, cleaned up, a snapshot of each kept",
-        |trial| {
-            let table = rows();
-            let mut kept = Vec::new();
-            trial.time(|n| {
-                for _ in 0..n {
-                    let stage = table.open_stage();
-                    touch(&table, 0..10);
-                    kept.push(table.snapshot());
-                    table.cleanup_stage(stage).expect(INNERMOST);
-                }
-            });
-            trial.check(value(&table, 9), is(OLD));
-            let right = kept
-                .iter()
-                .step_by(100)
-                .all(|inside| inside.get(key(9)).as_deref() == Some(NEW));
-            trial.check(right, true);
-            trial.drop(kept);
-            trial.drop(table);
-        },
+        |trial| ten_a_snapshot_in_each_kept(trial, CleanUp),
     )
     .known(SHOWN_HOLES),
     Form::new(
         "stage of ten writes, cleaned up, the last snapshot kept",
-        |trial| {
-            let table = rows();
-            let mut kept = table.snapshot();
-            trial.time(|n| {
-                for _ in 0..n {
-                    let stage = table.open_stage();
-                    touch(&table, 0..10);
-                    kept = table.snapshot();
-                    table.cleanup_stage(stage).expect(INNERMOST);
-                }
-            });
-            trial.check(value(&table, 9), is(OLD));
-            trial.check(kept.get(key(9)).as_deref(), Some(NEW));
-            trial.drop(kept);
-            trial.drop(table);
-        },
+        |trial| ten_the_last_snapshot_kept(trial, |_| 0..10),
     ),
     Form::new(
         "stage of ten new keys, cleaned up, the last snapshot kept",
-        |trial| {
-            let table = rows();
-            let mut kept = table.snapshot();
-            trial.time(|n| {
-                for i in 0..n {
-                    let stage = table.open_stage();
-                    touch(&table, (1..=10).map(|j| ROWS + i * 10 + j));
-                    kept = table.snapshot();
-                    table.cleanup_stage(stage).expect(INNERMOST);
-                }
-            });
-            trial.check(table.len() as u64, ROWS);
-            let last = ROWS + trial.n() * 10;
-            trial.check(kept.get(key(last)).as_deref(), Some(NEW));
-            trial.drop(kept);
-            trial.drop(table);
-        },
+        |trial| ten_the_last_snapshot_kept(trial, new_keys),
     ),
     Form::new(
         "stage of ten writes, released, a snapshot of each kept",
-        |trial| {
-            let table = rows();
-            let mut kept = Vec::new();
-            trial.time(|n| {
-                for _ in 0..n {
-                    let stage = table.open_stage();
-                    touch(&table, 0..10);
-                    kept.push(table.snapshot());
-                    table.release_stage(stage).expect(INNERMOST);
-                }
-            });
-            trial.check(value(&table, 9), is(NEW));
-            trial.drop(kept);
-            trial.drop(table);
-        },
+        |trial| ten_a_snapshot_in_each_kept(trial, Release),
     ),
     Form::new(
         "stage of ten writes, cleaned up, a snapshot before each kept",
@@ -165,53 +177,26 @@ pub(super) const FORMS: &[Form] = &[
             trial.time(|n| {
                 for _ in 0..n {
                     kept.push(table.snapshot());
-                    ten(&table, false);
+                    ten(&table, CleanUp);
                 }
             });
             trial.check(value(&table, 9), is(OLD));
-            let right = kept
-                .iter()
-                .step_by(100)
-                .all(|before| before.get(key(9)).as_deref() == Some(OLD));
-            trial.check(right, true);
+            trial.check(show(&kept, OLD), true);
             trial.drop(kept);
             trial.drop(table);
         },
     ),
     Form::new(
         "stage of ten writes, cleaned up, in an outer stage",
-        |trial| {
-            let table = rows();
-            let outer = table.open_stage();
-            trial.time(|n| (0..n).for_each(|_| ten(&table, false)));
-            trial.check(value(&table, 9), is(OLD));
-            trial.check(table.cleanup_stage(outer).is_ok(), true);
-            trial.drop(table);
-        },
+        |trial| ten_in_an_outer_stage(trial, CleanUp),
     ),
     Form::new(
         "stage of ten writes, released, in an outer stage",
-        |trial| {
-            let table = rows();
-            let outer = table.open_stage();
-            trial.time(|n| (0..n).for_each(|_| ten(&table, true)));
-            trial.check(value(&table, 9), is(NEW));
-            trial.check(table.cleanup_stage(outer).is_ok(), true);
-            trial.check(value(&table, 9), is(OLD));
-            trial.drop(table);
-        },
+        |trial| ten_in_an_outer_stage(trial, Release),
     ),
     Form::new("stage of ten removes, cleaned up", |trial| {
         let table = rows();
-        trial.time(|n| {
-            for _ in 0..n {
-                let stage = table.open_stage();
-                for row in 0..10 {
-                    table.remove(key(row)).expect("short keys");
-                }
-                table.cleanup_stage(stage).expect(INNERMOST);
-            }
-        });
+        trial.time(|n| (0..n).for_each(|_| staged(&table, CleanUp, || remove(&table, 0..10))));
         trial.check(table.len() as u64, ROWS);
         trial.check(value(&table, 9), is(OLD));
         trial.drop(table);
@@ -222,12 +207,10 @@ pub(super) const FORMS: &[Form] = &[
             let table = rows();
             trial.time(|n| {
                 for _ in 0..n {
-                    let stage = table.open_stage();
-                    touch(&table, ROWS..ROWS + 10);
-                    for row in ROWS..ROWS + 10 {
-                        table.remove(key(row)).expect("short keys");
-                    }
-                    table.release_stage(stage).expect(INNERMOST);
+                    staged(&table, Release, || {
+                        touch(&table, new_keys(0));
+                        remove(&table, new_keys(0));
+                    });
                 }
             });
             trial.check(table.len() as u64, ROWS);

@@ -4,11 +4,7 @@ use untorn_txn::buffer::Stage;
 use untorn_txn::{Entry, MemBuffer};
 
 use super::buffers::{holds, rows, set};
-use super::{Form, MANY_VERSIONS, NEW, OLD, ROWS, key};
-
-const INNERMOST: &str = "it is the innermost stage";
-
-const VALID: &str = "no stage is open, and no older savepoint was rolled back";
+use super::{Form, INNERMOST, MANY_VERSIONS, NEW, OLD, ROWS, Trial, VALID, key};
 
 /// A statement that writes ten rows.
 fn ten(buffer: &MemBuffer) -> Stage {
@@ -17,16 +13,54 @@ fn ten(buffer: &MemBuffer) -> Stage {
     stage
 }
 
+fn keep(stage: Stage) {
+    stage.release().expect(INNERMOST);
+}
+
+fn fail(stage: Stage) {
+    stage.cleanup().expect(INNERMOST);
+}
+
+/// Closes stages from the innermost on.
+fn in_turn(stages: Vec<Stage>, close: fn(Stage)) {
+    stages.into_iter().rev().for_each(close);
+}
+
+fn beside_an_open_cursor(trial: &mut Trial, close: fn(Stage)) {
+    let buffer = rows();
+    let cursor = buffer.snapshot_now();
+    trial.time(|n| (0..n).for_each(|_| close(ten(&buffer))));
+    trial.check(cursor.get(key(9)), Some(Entry::Value(OLD.into())));
+    trial.drop(cursor);
+    trial.drop(buffer);
+}
+
+/// A statement inside of each other one; a row holds `left` when all are closed.
+fn nested(trial: &mut Trial, close: fn(Vec<Stage>), left: &[u8]) {
+    let buffer = rows();
+    trial.time(|n| {
+        let mut stages = Vec::new();
+        for i in 0..n {
+            stages.push(buffer.stage());
+            set(&buffer, i % ROWS, NEW);
+        }
+        close(stages);
+    });
+    trial.check(holds(&buffer, 0, left), true);
+    trial.check(buffer.open_stages(), 0);
+    trial.drop(buffer);
+}
+
 pub(super) const FORMS: &[Form] = &[
     Form::new("statement of ten writes, kept", |trial| {
         let buffer = rows();
-        trial.time(|n| (0..n).for_each(|_| ten(&buffer).release().expect(INNERMOST)));
+        trial.time(|n| (0..n).for_each(|_| keep(ten(&buffer))));
         trial.check(holds(&buffer, 9, NEW), true);
         trial.drop(buffer);
     }),
     Form::new("statement of ten writes, failed", |trial| {
         let buffer = rows();
-        trial.time(|n| (0..n).for_each(|_| ten(&buffer).cleanup().expect(INNERMOST)));
+        trial.time(|n| (0..n).for_each(|_| fail(ten(&buffer))));
         trial.check(holds(&buffer, 9, OLD), true);
         trial.drop(buffer);
     }),
@@ -73,25 +107,11 @@ pub(super) const FORMS: &[Form] = &[
     }),
     Form::new(
         "statement of ten writes, kept, beside an open cursor",
-        |trial| {
-            let buffer = rows();
-            let cursor = buffer.snapshot_now();
-            trial.time(|n| (0..n).for_each(|_| ten(&buffer).release().expect(INNERMOST)));
-            trial.check(cursor.get(key(9)), Some(Entry::Value(OLD.into())));
-            trial.drop(cursor);
-            trial.drop(buffer);
-        },
+        |trial| beside_an_open_cursor(trial, keep),
     ),
     Form::new(
         "statement of ten writes, failed, beside an open cursor",
-        |trial| {
-            let buffer = rows();
-            let cursor = buffer.snapshot_now();
-            trial.time(|n| (0..n).for_each(|_| ten(&buffer).cleanup().expect(INNERMOST)));
-            trial.check(cursor.get(key(9)), Some(Entry::Value(OLD.into())));
-            trial.drop(cursor);
-            trial.drop(buffer);
-        },
+        |trial| beside_an_open_cursor(trial, fail),
     ),
     Form::new(
         "statement after a savepoint of its own, all kept",
@@ -124,53 +144,16 @@ pub(super) const FORMS: &[Form] = &[
         trial.drop(buffer);
     }),
     Form::new("statement inside of a statement, all kept", |trial| {
-        let buffer = rows();
-        trial.time(|n| {
-            let mut stages = Vec::new();
-            for i in 0..n {
-                stages.push(buffer.stage());
-                set(&buffer, i % ROWS, NEW);
-            }
-            while let Some(innermost) = stages.pop() {
-                innermost.release().expect(INNERMOST);
-            }
-        });
-        trial.check(holds(&buffer, 0, NEW), true);
-        trial.drop(buffer);
+        nested(trial, |stages| in_turn(stages, keep), NEW);
     })
     .known(MANY_VERSIONS),
     Form::new("statement inside of a statement, all failed", |trial| {
-        let buffer = rows();
-        trial.time(|n| {
-            let mut stages = Vec::new();
-            for i in 0..n {
-                stages.push(buffer.stage());
-                set(&buffer, i % ROWS, NEW);
-            }
-            while let Some(innermost) = stages.pop() {
-                innermost.cleanup().expect(INNERMOST);
-            }
-        });
-        trial.check(holds(&buffer, 0, OLD), true);
-        trial.drop(buffer);
+        nested(trial, |stages| in_turn(stages, fail), OLD);
     })
     .known(MANY_VERSIONS),
     Form::new(
         "statement inside of a statement, the outermost dropped first",
-        |trial| {
-            let buffer = rows();
-            trial.time(|n| {
-                let mut stages = Vec::new();
-                for i in 0..n {
-                    stages.push(buffer.stage());
-                    set(&buffer, i % ROWS, NEW);
-                }
-                drop(stages);
-            });
-            trial.check(holds(&buffer, 0, OLD), true);
-            trial.check(buffer.open_stages(), 0);
-            trial.drop(buffer);
-        },
+        |trial| nested(trial, drop, OLD),
     )
     .known(MANY_VERSIONS),
 ];

@@ -2,11 +2,9 @@
 
 use untorn_txn::{BeginOptions, Db, LockOptions, Transaction};
 
-use super::{Form, NEW, OLD, ROWS, key};
+use super::{Form, HOT, NEW, OLD, ROWS, key};
 
 const ALONE: &str = "nobody else writes, and nothing fails in memory";
-
-const HOT: u64 = 5;
 
 fn begin(db: &Db) -> Transaction {
     db.blocking().begin(BeginOptions::default()).expect(ALONE)
