@@ -5,9 +5,10 @@ use crate::run;
 
 /// Bytes that were overwritten, removed, rolled back or replaced by a copy and are not freed yet, over all tables of the process.
 ///
-/// What a thread retired last, up to 32 KiB, is counted only when it is handed over. Of what was handed over up to 128 KiB wait for the
-/// thread they came from, which frees them with its next writes or at its end. A number that keeps growing means that some
-/// thread holds a [`Pinned`](crate::Pinned) handle.
+/// What a thread retired last, up to 32 KiB, is counted only when it is handed over. What may be freed is freed by writers, twice as
+/// fast as they retire, so that none has to stop for it, and a reader least of all: up to 160 KiB wait for the thread they came
+/// from, which frees them with its next writes or at its end, and what is beyond that for the next writes of any. A number
+/// that keeps growing means that some thread holds a [`Pinned`](crate::Pinned) handle.
 pub fn garbage_bytes() -> u64 {
     let freed = reclaim::freed_bytes();
     reclaim::retired_bytes() - freed

@@ -68,6 +68,9 @@ struct Retired {
     bytes: usize,
 }
 
+// SAFETY: `Guard::retire` requires that any thread may free it.
+unsafe impl Send for Retired {}
+
 impl Retired {
     /// Frees the object.
     ///

@@ -10,14 +10,16 @@
 //! Handing a batch over later than its objects were retired is sound: the epoch at that moment is the same or a
 //! later one, and the guards that had to be waited for were pinned in the same or an earlier one.
 //!
-//! A batch comes back to the thread that retired it and is freed there ([`inbox`](super::inbox)). What a thread holds back is below one batch, and
-//! those few that came back since. [`Guard::flush`] lets go of all of it at once, and so does the thread's end. The counters are
+//! A batch comes back to the thread that retired it ([`inbox`](super::inbox)), or where there is no room, to a *backlog* of all threads. It is freed
+//! from there bit by bit: each [`Guard::retire`] frees [`SHARE`] objects that are due. So nobody pays for what others have left, a reader least of
+//! all, and the garbage still goes faster than it comes. What a thread holds back is below one batch, one that is half freed,
+//! and those few that came back since. [`Guard::flush`] lets go of all of it at once, and so does the thread's end. The counters are
 //! touched once per batch, not per object.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_epoch::{Collector, LocalHandle};
@@ -30,6 +32,9 @@ use crate::mutant::planted;
 const BATCH_BYTES: usize = 32 << 10;
 /// Or this many objects; few where a sanitizer waits for those that are freed too early.
 const BATCH_OBJECTS: usize = if cfg!(crossbeam_sanitize) { 1 } else { 256 };
+
+/// So many objects that are due each retired one pays for: more than one, or the backlog would stay for ever.
+const SHARE: usize = 2;
 
 /// Handed to the collector, ever. Raised before the batch can be freed, so it never lags behind [`FREED`].
 static RETIRED: AtomicU64 = AtomicU64::new(0);
@@ -44,6 +49,11 @@ static PROBING: AtomicBool = AtomicBool::new(false);
 
 static COLLECTOR: OnceLock<Collector> = OnceLock::new();
 
+/// Batches that are due, for whom there was no room at home. Tried, never waited for.
+static BACKLOG: Mutex<Vec<Batch>> = Mutex::new(Vec::new());
+/// Whether there are any: a hint, for those who would try in vain.
+static IS_BEHIND: AtomicBool = AtomicBool::new(false);
+
 thread_local! {
     static PARTICIPANT: Participant = Participant::register();
 }
@@ -52,6 +62,8 @@ thread_local! {
 struct Participant {
     handle: LocalHandle,
     batch: Cell<Batch>,
+    /// Is being freed.
+    due: Cell<Batch>,
     inbox: Arc<Inbox<Batch>>,
 }
 
@@ -61,13 +73,34 @@ impl Participant {
         Participant {
             handle: COLLECTOR.get_or_init(Collector::new).register(),
             batch: Cell::new(Batch::default()),
+            due: Cell::new(Batch::default()),
             inbox: Arc::new(Inbox::new()),
         }
     }
 
-    /// Frees what came back.
-    fn clear_inbox(&self) {
+    /// Frees a share of what is due.
+    #[inline]
+    fn free_share(&self) {
+        let mut due = self.due.take();
+        for _ in 0..SHARE {
+            if due.is_empty() {
+                match self.inbox.take().next().or_else(of_backlog) {
+                    Some(batch) => due = batch,
+                    None => return,
+                }
+            }
+            due.free_one();
+        }
+        self.due.set(due);
+    }
+
+    /// Frees all that is due.
+    fn free_due(&self) {
+        self.due.take().free();
         self.inbox.take().for_each(Batch::free);
+        while let Some(batch) = of_backlog() {
+            batch.free();
+        }
     }
 }
 
@@ -75,9 +108,10 @@ impl Drop for Participant {
     /// At the thread's end nothing is held back.
     fn drop(&mut self) {
         let batch = self.batch.take();
-        if !batch.objects.is_empty() {
+        if !batch.is_empty() {
             batch.hand_over(&self.handle.pin(), None);
         }
+        self.due.take().free();
         self.inbox.close().for_each(Batch::free);
     }
 }
@@ -101,6 +135,11 @@ impl Batch {
         self.bytes >= BATCH_BYTES || self.objects.len() >= BATCH_OBJECTS
     }
 
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.objects.is_empty()
+    }
+
     /// Defers the freeing of the whole batch, by the thread with this inbox if that is not too full, and lets the collector work.
     #[cold]
     fn hand_over(self, guard: &crossbeam_epoch::Guard, home: Option<Arc<Inbox<Batch>>>) {
@@ -109,11 +148,11 @@ impl Batch {
         let handed_over = moment();
         let due = move || {
             SETTLED.fetch_max(handed_over, Ordering::Relaxed);
-            let sent = match home {
-                Some(home) if !is_here(&home) => home.put(self),
-                _ => Err(self),
+            let left = match home {
+                Some(home) => home.put(self).err(),
+                None => Some(self),
             };
-            if let Err(batch) = sent {
+            if let Some(batch) = left.and_then(to_backlog) {
                 batch.free();
             }
         };
@@ -123,21 +162,48 @@ impl Batch {
         guard.flush();
     }
 
-    /// Frees the objects: no guard is left that could reach them.
-    fn free(self) {
-        for retired in self.objects {
+    /// Frees one object: no guard is left that could reach any of them.
+    #[inline]
+    fn free_one(&mut self) {
+        if let Some(retired) = self.objects.pop() {
             // SAFETY: the batch was handed over, and its deferred call came or is this one.
             unsafe { retired.free() };
         }
-        FREED.fetch_add(self.bytes as u64, Ordering::Release);
+        if self.is_empty() {
+            FREED.fetch_add(self.bytes as u64, Ordering::Release);
+        }
+    }
+
+    /// Frees all of them.
+    fn free(mut self) {
+        while !self.is_empty() {
+            self.free_one();
+        }
     }
 }
 
-/// Whether the inbox is that of the current thread.
-fn is_here(inbox: &Arc<Inbox<Batch>>) -> bool {
-    PARTICIPANT
-        .try_with(|participant| Arc::ptr_eq(&participant.inbox, inbox))
-        .unwrap_or_default()
+/// Puts a batch that is due into the backlog; gives it back if that is in somebody's hands.
+fn to_backlog(batch: Batch) -> Option<Batch> {
+    match BACKLOG.try_lock() {
+        Ok(mut backlog) => {
+            backlog.push(batch);
+            IS_BEHIND.store(true, Ordering::Relaxed);
+            None
+        }
+        Err(_) => Some(batch),
+    }
+}
+
+/// Takes a batch out of the backlog.
+#[inline]
+fn of_backlog() -> Option<Batch> {
+    if !IS_BEHIND.load(Ordering::Relaxed) {
+        return None;
+    }
+    let mut backlog = BACKLOG.try_lock().ok()?;
+    let batch = backlog.pop();
+    IS_BEHIND.store(!backlog.is_empty(), Ordering::Relaxed);
+    batch
 }
 
 /// Keeps everything alive that can be reached from now on, until it is dropped. Bound to its thread.
@@ -193,10 +259,10 @@ impl Guard {
             });
             if batch.is_full() {
                 batch.hand_over(&self.inner, Some(participant.inbox.clone()));
-                participant.clear_inbox();
             } else {
                 participant.batch.set(batch);
             }
+            participant.free_share();
         };
         if PARTICIPANT.try_with(gather).is_err() {
             let mut batch = Batch::default();
@@ -222,14 +288,12 @@ impl Guard {
     /// Hands over what this thread holds back, tries to advance the epoch and frees some of what is due. What was
     /// retired just now needs two more advances, so it is free after about three unhindered calls.
     pub(crate) fn flush(&self) {
-        let gathered = PARTICIPANT.try_with(|participant| {
-            participant.clear_inbox();
-            participant.batch.take()
-        });
+        let gathered = PARTICIPANT.try_with(|participant| participant.batch.take());
         match gathered {
-            Ok(batch) if !batch.objects.is_empty() => batch.hand_over(&self.inner, None),
+            Ok(batch) if !batch.is_empty() => batch.hand_over(&self.inner, None),
             _ => self.inner.flush(),
         }
+        let _ = PARTICIPANT.try_with(Participant::free_due);
     }
 }
 
