@@ -1,6 +1,7 @@
 //! The handle on a cluster.
 
 use crate::faults::Fault;
+use crate::security::Security;
 use crate::service::{Role, Server};
 use crate::state::State;
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_stream::StreamExt;
 use tonic::transport::server::TcpIncoming;
 use untorn_txn::store::Timestamp;
+use untorn_txn::store::tikv::Tls;
 use untorn_txn::store::tikv::proto::kvrpcpb::LockInfo;
 
 /// One that leads, and one that may.
@@ -22,6 +24,7 @@ const PD_MEMBERS: usize = 2;
 pub struct Cluster {
     state: Arc<State>,
     runtime: Option<Runtime>,
+    security: Option<Security>,
 }
 
 impl Cluster {
@@ -31,11 +34,25 @@ impl Cluster {
     ///
     /// Where no port can be had, or no thread.
     pub fn start(stores: u64) -> io::Result<Self> {
+        Self::start_with(stores, None)
+    }
+
+    /// As [`Cluster::start`], but every connection is encrypted and both sides have to prove who they are: what a client needs for
+    /// that is [`tls`](Self::tls). The authority is made for this cluster.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn start_encrypted(stores: u64) -> io::Result<Self> {
+        Self::start_with(stores, Some(Security::new()?))
+    }
+
+    fn start_with(stores: u64, security: Option<Security>) -> io::Result<Self> {
         static STARTED: AtomicU64 = AtomicU64::new(1);
         // Only to be different: no order is needed.
         let cluster_id = 7_000_000 + STARTED.fetch_add(1, Ordering::Relaxed);
         let stores = stores.max(1);
-        let state = Arc::new(State::new(cluster_id, stores));
+        let state = Arc::new(State::new(cluster_id, stores, security.is_some()));
         state.data(|data| data.engine.decides = true);
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
@@ -59,20 +76,29 @@ impl Cluster {
                 role,
             };
             let taking = Arc::clone(&state);
+            let mut builder = tonic::transport::Server::builder();
+            if let Some(security) = &security {
+                let encrypted = builder.tls_config(security.of_server());
+                builder = encrypted.map_err(io::Error::other)?;
+            }
             runtime.spawn(async move {
                 // An answer is several small writes, which must not wait for each other's acknowledgements.
                 let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
                 let incoming = incoming.map(move |stream| stream.map(|stream| taking.take(stream)));
-                let served =
-                    tonic::transport::Server::builder().serve_with_incoming(server, incoming);
                 // It ends with the runtime.
-                drop(served.await);
+                drop(builder.serve_with_incoming(server, incoming).await);
             });
         }
         Ok(Self {
             state,
             runtime: Some(runtime),
+            security,
         })
+    }
+
+    /// What a client is to be given of an [encrypted](Self::start_encrypted) cluster: its authority, and a certificate of it.
+    pub fn tls(&self) -> Option<Tls> {
+        self.security.as_ref().map(Security::of_client)
     }
 
     /// Where one member of PD listens, the first leader: `127.0.0.1:port`. It tells where the others are.

@@ -48,6 +48,7 @@ mod cluster;
 mod connection;
 mod faults;
 mod mvcc;
+mod security;
 mod service;
 mod state;
 mod topology;

@@ -27,6 +27,7 @@ pub(crate) struct Data {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) cluster_id: u64,
+    is_encrypted: bool,
     data: Mutex<Data>,
     topology: Mutex<Topology>,
     faults: Mutex<Faults>,
@@ -45,9 +46,10 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(cluster_id: u64, stores: u64) -> Self {
+    pub(crate) fn new(cluster_id: u64, stores: u64, is_encrypted: bool) -> Self {
         Self {
             cluster_id,
+            is_encrypted,
             data: Mutex::default(),
             topology: Mutex::new(Topology::new(stores)),
             faults: Mutex::default(),
@@ -59,6 +61,14 @@ impl State {
             served: AtomicUsize::new(0),
             addresses: OnceLock::new(),
             leader: AtomicUsize::new(0),
+        }
+    }
+
+    /// How PD's addresses begin.
+    pub(crate) fn scheme(&self) -> &'static str {
+        match self.is_encrypted {
+            true => "https",
+            false => "http",
         }
     }
 

@@ -109,7 +109,7 @@ fn members(state: &State, _: GetMembersRequest) -> Asked<GetMembersResponse> {
     let members = (1..).zip(state.members()).map(|(number, address)| Member {
         name: format!("pd-{number}"),
         member_id: number,
-        client_urls: vec![format!("http://{address}")],
+        client_urls: vec![format!("{}://{address}", state.scheme())],
     });
     let members: Vec<Member> = members.collect();
     Ok(GetMembersResponse {

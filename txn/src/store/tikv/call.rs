@@ -1,6 +1,6 @@
 //! One gRPC call over a cached connection.
 
-use super::{TikvError, TikvOptions};
+use super::{TikvError, TikvOptions, Tls};
 use dashmap::DashMap;
 use http::uri::PathAndQuery;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use tonic_prost::ProstCodec;
 pub(super) struct Channels {
     by_address: DashMap<String, Channel>,
     connect_timeout: Duration,
+    tls: Option<Tls>,
 }
 
 /// The largest message that is taken: TiKV's own limit lies below.
@@ -24,6 +25,7 @@ impl Channels {
         Self {
             by_address: DashMap::new(),
             connect_timeout: options.connect_timeout,
+            tls: options.tls.clone(),
         }
     }
 
@@ -35,15 +37,26 @@ impl Channels {
             endpoint: address.to_owned(),
             reason,
         };
-        if address.starts_with("https://") {
-            return Err(bad("encrypted connections are not spoken".to_owned()));
-        }
-        let host = address.strip_prefix("http://").unwrap_or(address);
+        let (scheme, host) = match address.split_once("://") {
+            Some((scheme @ ("http" | "https"), host)) => (Some(scheme), host),
+            _ => (None, address),
+        };
         if host.is_empty() {
             return Err(bad("it is empty".to_owned()));
         }
-        let endpoint = Endpoint::from_shared(format!("http://{host}"))
-            .map_err(|error| bad(error.to_string()))?;
+        let parse = |scheme| {
+            let endpoint = Endpoint::from_shared(format!("{scheme}://{host}"));
+            endpoint.map_err(|error| bad(error.to_string()))
+        };
+        let endpoint = match &self.tls {
+            Some(tls) => tls.of(parse("https")?)?,
+            None if scheme == Some("https") => {
+                let reason =
+                    "it asks for an encrypted connection, and the options name no authority";
+                return Err(bad(reason.to_owned()));
+            }
+            None => parse("http")?,
+        };
         let channel = endpoint
             .connect_timeout(self.connect_timeout)
             .tcp_nodelay(true)

@@ -23,6 +23,12 @@ pub enum TikvError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A certificate or a key of the [`Tls`](super::Tls) that cannot be used.
+    #[error("no certificate, or no key: {reason}")]
+    BadCertificate {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// No member of PD answered in time.
     #[error("no PD at {endpoints:?} within {waited:?}: {last}")]
     NoPd {
@@ -100,6 +106,7 @@ impl TikvError {
         !matches!(
             self,
             TikvError::BadEndpoint { .. }
+                | TikvError::BadCertificate { .. }
                 | TikvError::WrongCluster { .. }
                 | TikvError::TooLarge { .. }
                 | TikvError::Protocol { .. }

@@ -63,7 +63,7 @@
 //!
 //! # What is not there
 //!
-//! Encrypted connections, API version 2 (keyspaces), and reads from followers.
+//! API version 2 (keyspaces), and reads from followers.
 
 mod background;
 mod call;
@@ -91,9 +91,11 @@ mod resolve;
 mod retry;
 mod rollback;
 mod store;
+mod tls;
 
 pub use error::TikvError;
 pub use options::TikvOptions;
+pub use tls::Tls;
 
 use super::{Answer, Timestamp};
 use crate::error::Error;
@@ -135,8 +137,8 @@ impl TikvStore {
     /// # Errors
     ///
     /// [`Error::Store`] with [`TikvError::NoPd`] where none answers within [`patience`](TikvOptions::patience),
-    /// [`TikvError::BadEndpoint`], and [`TikvError::WrongCluster`] where another one than
-    /// [`cluster_id`](TikvOptions::cluster_id) answers.
+    /// [`TikvError::BadEndpoint`], [`TikvError::BadCertificate`], and [`TikvError::WrongCluster`] where another one than
+    /// [`cluster_id`](TikvOptions::cluster_id) answers. Where the two do not trust each other it is `NoPd`, too, with the reason.
     pub async fn connect<E: Into<String>>(
         pd_endpoints: impl IntoIterator<Item = E>,
         options: TikvOptions,

@@ -1,5 +1,6 @@
 //! What may be chosen for a [`TikvStore`](super::TikvStore).
 
+use super::Tls;
 use std::time::Duration;
 
 /// How a [`TikvStore`](super::TikvStore) behaves.
@@ -33,6 +34,8 @@ pub struct TikvOptions {
     pub shared_locks: bool,
     /// Threads of the store's own runtime. 2.
     pub threads: usize,
+    /// How connections are encrypted, whatever the addresses say; not at all if nothing is given.
+    pub tls: Option<Tls>,
 }
 
 impl Default for TikvOptions {
@@ -47,6 +50,7 @@ impl Default for TikvOptions {
             read_cache: 16 << 20,
             shared_locks: false,
             threads: 2,
+            tls: None,
         }
     }
 }
@@ -56,6 +60,13 @@ impl TikvOptions {
     #[must_use]
     pub fn cluster_id(mut self, cluster_id: u64) -> Self {
         self.cluster_id = Some(cluster_id);
+        self
+    }
+
+    /// Sets [`Self::tls`](field@Self::tls).
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
         self
     }
 }
