@@ -138,7 +138,7 @@ pub(crate) struct Clock {
 }
 
 /// So many instants that nobody looks at may stay in the view.
-const FEW_SNAPSHOTS: usize = if cfg!(untorn_loom) { 0 } else { 8 };
+pub(crate) const FEW_SNAPSHOTS: usize = if cfg!(untorn_loom) { 0 } else { 8 };
 
 /// How many of a kind were let go since all of the kind were looked through.
 struct LetGo(AtomicUsize);

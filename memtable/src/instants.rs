@@ -7,10 +7,10 @@
 //!   is not below the segment of that view, in which whatever hides what is taken away was stamped at the latest. One of *before the
 //!   stages* shows less; but for it a stage was open all the time, for whose rollback the same is kept.
 //!
-//! One that was let go is only flagged at first; it is taken out when it is on top of a new one, or when every second one is such: a
-//! constant share for each, in whatever order they are let go.
+//! One that was let go is only flagged at first; it is taken out when it is on top of a new one, when it is one of a [few](FEW_SNAPSHOTS) such on
+//! top of all, or when every second one is such: a constant share for each, in whatever order they are let go.
 
-use crate::clock::{Clock, View};
+use crate::clock::{Clock, FEW_SNAPSHOTS, View};
 use crate::mutant::planted;
 use crate::reclaim::Guard;
 use crate::stack::{self, Stack, Staked};
@@ -71,6 +71,16 @@ impl Instants {
         Instants(live.fold(stack, Stack::with))
     }
 
+    /// Those that were let go and lie on top of all.
+    fn dead_on_top(&self) -> impl Iterator<Item = &Arc<Instant>> {
+        self.0.iter().take_while(|instant| !instant.is_live())
+    }
+
+    /// Without those.
+    fn below_dead(&self) -> Instants {
+        Instants(self.0.below(self.dead_on_top().count()))
+    }
+
     /// Those that are live, made anew.
     fn live(&self) -> Instants {
         let live = self.0.iter().filter(|instant| instant.is_live());
@@ -119,17 +129,21 @@ pub(crate) fn take(clock: &Clock, before_stages: bool, guard: &Guard) -> Arc<Ins
 /// Nobody looks at the instant any more.
 pub(crate) fn let_go(instant: &Instant, clock: &Clock, guard: &Guard) {
     instant.let_go.store(true, Ordering::Release);
-    let all = clock.now(guard).instants.0.depth();
-    if clock.count_snapshot_let_go(all) {
-        clock.change(guard, |view| {
-            let instants = view.instants.live();
-            let next = View {
-                instants,
-                ..view.clone()
-            };
-            (next, ())
-        });
-    }
+    let instants = &clock.now(guard).instants;
+    let fewer = if clock.count_snapshot_let_go(instants.0.depth()) {
+        Instants::live
+    } else if instants.dead_on_top().nth(FEW_SNAPSHOTS).is_some() {
+        Instants::below_dead
+    } else {
+        return;
+    };
+    clock.change(guard, |view| {
+        let next = View {
+            instants: fewer(&view.instants),
+            ..view.clone()
+        };
+        (next, ())
+    });
 }
 
 #[cfg(all(test, not(untorn_loom)))]
@@ -183,5 +197,19 @@ mod tests {
         assert_eq!(segments(&stack.with(&Instant::at(3))), [8, 4, 3]);
         assert_eq!(segments(&stack.with(&Instant::at(9))), [9, 8, 6, 4, 2]);
         assert_eq!(segments(&stack.live()), [8, 4]);
+        assert_eq!(segments(&stack.below_dead()), [8, 6, 4, 2]);
+    }
+
+    #[test]
+    fn of_those_that_are_let_go_newest_first_few_stay_on_top() {
+        let clock = Clock::new();
+        let guard = crate::reclaim::pin();
+        let mut taken: Vec<_> = (0..1000).map(|_| take(&clock, false, &guard)).collect();
+        while let Some(newest) = taken.pop() {
+            let_go(&newest, &clock, &guard);
+            let instants = &clock.now(&guard).instants;
+            assert!(instants.dead_on_top().count() <= FEW_SNAPSHOTS);
+            assert!(instants.0.depth() <= taken.len() + FEW_SNAPSHOTS);
+        }
     }
 }

@@ -106,7 +106,10 @@
 //! never moves, and an overwrite is one compare-and-swap in it. Above lie lanes of the same make, which are only hints. The
 //! stamps that make snapshots and stages follow versioned compare-and-swap (Wei et al., PPoPP 2021), the counters
 //! "Concurrent Size" (Sela and Petrank, OOPSLA 2022), the batches the multi-word operations of Harris, Fraser and Pratt (DISC 2002). Each module opens with its protocol; `docs/INVARIANTS.md` holds what
-//! must be true between them.
+//! must be true between them. Pointers of 64 bits are needed.
+
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("untorn-memtable needs pointers of 64 bits");
 
 mod account;
 mod batch;

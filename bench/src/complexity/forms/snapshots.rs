@@ -135,8 +135,7 @@ pub(super) const FORMS: &[Form] = &[
     Form::new(
         "snapshots dropped newest first, a write after each",
         |trial| dropped(trial, |kept| kept.reverse()),
-    )
-    .known("those let go lie on top of the live ones until half of all are such, and each write walks over them"),
+    ),
     Form::new("snapshots, every second dropped at once", |trial| {
         let table = rows();
         let mut kept = Vec::new();
