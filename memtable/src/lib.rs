@@ -35,7 +35,8 @@
 //!
 //! There are many ways to read: [`Memtable::get`] and [`get_many`](Memtable::get_many), which asks for many keys side by side; ranges
 //! from both ends without copying ([`Pinned::range`]); [`scan`](Memtable::scan), which lets garbage go as it goes; a [`Cursor`] that
-//! is moved at will and sent anywhere; [`shards`](Memtable::shards) for parallel scans. And to change what one read:
+//! is moved at will and sent anywhere; [`shards`](Memtable::shards) for parallel scans; [`Snapshot::pin`] and [`SetSnapshot::pin`] for ranges of one instant, also without
+//! copying. And to change what one read:
 //! [`compute`](Memtable::compute), [`get_or_insert_with`](Memtable::get_or_insert_with),
 //! [`compare_and_set`](Memtable::compare_and_set).
 //!
@@ -184,8 +185,8 @@ pub use pinned::{Pinned, Range, RangeAll};
 pub use savepoint::{RollbackError, Savepoint};
 pub use sequenced::{MAX_SEQUENCED_KEY_LEN, SequencedMemtable, SequencedRange, Version};
 #[cfg(not(untorn_loom))]
-pub use set::{Flush, Limits, MemtableSet, SetRange, SetSnapshot};
+pub use set::{Flush, Limits, MemtableSet, PinnedSet, PinnedSetRange, SetRange, SetSnapshot};
 pub use shards::Shard;
-pub use snapshot::{Snapshot, SnapshotRange};
+pub use snapshot::{PinnedSnapshot, PinnedSnapshotRange, Snapshot, SnapshotRange};
 pub use stage::{Released, StageId};
 pub use teardown::Teardown;

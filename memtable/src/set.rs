@@ -19,6 +19,7 @@ mod batch;
 mod budget;
 mod flush;
 mod merge;
+mod pinned;
 mod snapshot;
 
 use crate::error::Error;
@@ -36,6 +37,7 @@ use std::time::Instant;
 
 pub use budget::Limits;
 pub use flush::Flush;
+pub use pinned::{PinnedSet, PinnedSetRange};
 pub use snapshot::{SetRange, SetSnapshot};
 
 /// Tables that take turns: one takes the writes, those before it are frozen and wait to be flushed, and all are read as one.

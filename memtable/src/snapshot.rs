@@ -1,5 +1,7 @@
 //! Snapshots: the table as it was at one instant.
 
+mod pinned;
+
 use crate::cursor::Cursor;
 use crate::instants::{self, Instant};
 use crate::item::Entry;
@@ -12,6 +14,8 @@ use crate::walk::{Direction, Edge, Walk};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::ops::{Bound, Deref, RangeBounds};
+
+pub use pinned::{PinnedSnapshot, PinnedSnapshotRange};
 
 /// The table as it was at one instant: constant for as long as it lives, whatever is written, rolled back or removed.
 ///
@@ -128,6 +132,11 @@ impl<T: Deref<Target = Memtable>> Snapshot<T> {
     /// The last live key.
     pub fn last(&self) -> Option<Entry> {
         self.range::<&[u8]>(..).next_back()
+    }
+
+    /// The snapshot under an epoch guard, for reads that copy nothing.
+    pub fn pin(&self) -> PinnedSnapshot<'_> {
+        PinnedSnapshot::new(self)
     }
 
     /// A cursor over the snapshot, which shares it.
