@@ -94,7 +94,8 @@
 //! A [`MemtableSet`] is one table that takes writes and those that were frozen before it, read as one. A table that took its share of
 //! the [`Limits`] is frozen and another takes its place; threads that flush take the frozen ones, write their
 //! [`shards`](Memtable::shards) in parallel and [complete](Flush::complete) them, whereupon they leave the set in order of age. Bytes
-//! are reserved before they are allocated, so the hard limit is one: over it writes are refused, or wait for room.
+//! are reserved before they are allocated, so the hard limit is one: over it writes are refused, or wait for room. Each write
+//! answers the number of the table that took it, so that a log is kept only for what is not in files.
 //! The tables should be small against the limits, a quarter or less, so that one can be flushed while the next is filled; the
 //! soft limit should leave as much room as is written while a table is flushed. A table that is too small costs more files. The
 //! example `lsm_flush` is all of that; `leaderboard` and `snapshot_backup` show a table alone.
@@ -181,7 +182,7 @@ pub use pinned::{Pinned, Range, RangeAll};
 pub use savepoint::{RollbackError, Savepoint};
 pub use sequenced::{MAX_SEQUENCED_KEY_LEN, SequencedMemtable, SequencedRange, Version};
 #[cfg(not(untorn_loom))]
-pub use set::{Flush, Limits, MemtableSet, SetRange, SetSnapshot};
+pub use set::{Flush, Limits, MemtableSet, SetRange, SetSnapshot, SetWritten};
 pub use shards::Shard;
 pub use snapshot::{Snapshot, SnapshotRange};
 pub use stage::{Released, StageId};

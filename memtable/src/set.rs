@@ -66,6 +66,27 @@ pub use snapshot::{SetRange, SetSnapshot};
 /// assert_eq!(set.frozen_tables(), 0);
 /// # Ok::<(), untorn_memtable::Error>(())
 /// ```
+///
+/// # With a write-ahead log
+///
+/// Every write answers the [number of the table](SetWritten::table) that took it. A segment of the log can be deleted once it gets no
+/// more writes, all of its writes have returned from the set, and every table up to the highest of their numbers is flushed: once
+/// [`MemtableSet::oldest_table`] is above that. An engine that is opened again begins with the number after its newest file's
+/// ([`MemtableSet::starting_at`]) and writes to the set what it finds in the log: the old segments then wait for the tables that take it.
+///
+/// ```
+/// use untorn_memtable::{Limits, MemtableSet};
+/// let newest_file = 6;
+/// let set = MemtableSet::starting_at(Limits::default(), newest_file + 1);
+/// let replayed = [set.insert("a", "1")?, set.delete("b")?];
+/// let highest = replayed.map(|written| written.table).into_iter().max();
+/// assert_eq!(highest, Some(7));
+/// assert_eq!(set.rotate(), highest);
+/// assert!(set.oldest_table() <= 7); // the segment is needed
+/// set.next_flush().expect("one table is frozen").complete();
+/// assert!(set.oldest_table() > 7); // all that it holds is in files
+/// # Ok::<(), untorn_memtable::Error>(())
+/// ```
 pub struct MemtableSet {
     tables: ArcSwap<Tables>,
     budget: Arc<Budget>,
@@ -73,7 +94,7 @@ pub struct MemtableSet {
 
 /// The list at one moment.
 struct Tables {
-    /// How many tables came before the active one.
+    /// The active table's; one more than the newest frozen one's.
     number: u64,
     active: Member,
     /// From the newest to the oldest; each came right before the one in front of it.
@@ -138,12 +159,19 @@ impl Drop for Slot {
 }
 
 impl MemtableSet {
-    /// An empty set.
+    /// An empty set, whose first table has the number 0.
     pub fn new(limits: Limits) -> MemtableSet {
+        MemtableSet::starting_at(limits, 0)
+    }
+
+    /// An empty set, whose first table has the number `first`: so an engine that is opened again numbers its tables on.
+    ///
+    /// Numbers have no end that an engine reaches; after `u64::MAX` comes 0.
+    pub fn starting_at(limits: Limits, first: u64) -> MemtableSet {
         let budget = Arc::new(Budget::new(limits));
         MemtableSet {
             tables: ArcSwap::from_pointee(Tables {
-                number: 0,
+                number: first,
                 active: Member::new(budget.clone()),
                 frozen: Vec::new(),
             }),
@@ -155,7 +183,11 @@ impl MemtableSet {
     ///
     /// # Errors
     /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`], [`Error::MemoryLimit`]; nothing is changed then.
-    pub fn insert(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Written, Error> {
+    pub fn insert(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+    ) -> Result<SetWritten, Error> {
         let (key, value) = (key.as_ref(), value.as_ref());
         let reserved = self.budget.reserve(1, key.len() + value.len())?;
         self.write(reserved, |table| table.insert(key, value))
@@ -165,7 +197,7 @@ impl MemtableSet {
     ///
     /// # Errors
     /// [`Error::KeyTooLarge`], [`Error::MemoryLimit`]; nothing is changed then.
-    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<Written, Error> {
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<SetWritten, Error> {
         let key = key.as_ref();
         let reserved = self.budget.reserve(1, key.len())?;
         self.write(reserved, |table| table.delete(key))
@@ -176,7 +208,7 @@ impl MemtableSet {
         &self,
         reserved: u64,
         mut write: impl FnMut(&Memtable) -> Result<Written, Error>,
-    ) -> Result<Written, Error> {
+    ) -> Result<SetWritten, Error> {
         loop {
             let tables = self.tables.load();
             match write(&tables.active) {
@@ -194,22 +226,26 @@ impl MemtableSet {
                     if self.budget.is_full(held + reserved) {
                         self.freeze(&tables);
                     }
-                    return Ok(written);
+                    return Ok(SetWritten {
+                        changed: written.changed,
+                        table: tables.number,
+                    });
                 }
             }
         }
     }
 
-    /// Freezes the active table and puts an empty one in its place. Answers whether there was anything to freeze.
+    /// Freezes the active table and puts an empty one in its place. Answers the number of the one that was frozen; `None` if there
+    /// was nothing to freeze.
     ///
-    /// All writes that returned before are in the frozen table. It waits for those that are being published at this moment.
-    pub fn rotate(&self) -> bool {
+    /// All writes that returned before are in that table or in older ones. It waits for those that are being published at this moment.
+    pub fn rotate(&self) -> Option<u64> {
         let tables = self.tables.load();
         if tables.active.is_empty() {
-            return false;
+            return None;
         }
         self.freeze(&tables);
-        true
+        Some(tables.number)
     }
 
     fn freeze(&self, tables: &Tables) {
@@ -226,7 +262,7 @@ impl MemtableSet {
         while before.active == tables.active {
             let frozen = std::iter::once(&before.active).chain(&before.frozen);
             let next = Tables {
-                number: before.number + 1,
+                number: before.number.wrapping_add(1),
                 active: Member::new(self.budget.clone()),
                 frozen: frozen.cloned().collect(),
             };
@@ -276,6 +312,13 @@ impl MemtableSet {
         self.tables.load().frozen.len()
     }
 
+    /// The number of the oldest table that is not flushed, or of the active one, if all before it are: whatever was written to a table
+    /// with a lower number is in files.
+    pub fn oldest_table(&self) -> u64 {
+        let tables = self.tables.load();
+        tables.number.wrapping_sub(tables.frozen.len() as u64)
+    }
+
     /// The oldest frozen table that nobody has in hand, to be written to a file.
     ///
     /// Several may be flushed at once. See [`Flush`] for how a table leaves the set.
@@ -283,7 +326,7 @@ impl MemtableSet {
         let tables = self.tables.load();
         let mut oldest_first = tables.frozen.iter().enumerate().rev();
         oldest_first.find_map(|(newer, member)| {
-            let number = tables.number - 1 - newer as u64;
+            let number = tables.number.wrapping_sub(1 + newer as u64);
             Flush::take(self, member.clone(), number)
         })
     }
@@ -323,6 +366,16 @@ impl MemtableSet {
             .wait(deadline, || self.budget.has_room(bytes).then_some(()))
             .is_some()
     }
+}
+
+/// What a write to a [`MemtableSet`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SetWritten {
+    /// Whether anything was written: false only for a batch that is empty.
+    pub changed: bool,
+    /// The [number](Flush::number) of the table that took it; the active one's, if nothing was written.
+    pub table: u64,
 }
 
 impl std::fmt::Debug for MemtableSet {

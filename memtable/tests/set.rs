@@ -108,7 +108,7 @@ proptest! {
                 Op::Rotate => {
                     let frozen = set.frozen_tables();
                     let rotated = set.rotate();
-                    prop_assert_eq!(set.frozen_tables(), frozen + usize::from(rotated));
+                    prop_assert_eq!(set.frozen_tables(), frozen + usize::from(rotated.is_some()));
                 }
                 Op::Flush => flushes.extend(set.next_flush()),
                 Op::GiveBack => drop(flushes.pop()),
@@ -239,6 +239,88 @@ fn rotation_under_writers_loses_nothing_and_tears_no_snapshot() {
     assert_eq!(set.reserved_bytes(), 0);
 }
 
+/// Every thread writes keys of its own, one by one, in small batches and in such as are tables of their own.
+#[test]
+fn a_write_is_in_the_table_whose_number_it_answers() {
+    const WRITERS: u8 = 3;
+    const EACH: u32 = 2000;
+    const FIRST: u64 = 41;
+    let limits = Limits {
+        table: 20_000,
+        ..Limits::default()
+    };
+    let set = MemtableSet::starting_at(limits, FIRST);
+    let files = Mutex::new(BTreeMap::new());
+    let writing = AtomicBool::new(true);
+    let answered = thread::scope(|scope| {
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| {
+                let set = &set;
+                scope.spawn(move || {
+                    let write = |n: u32| {
+                        let key = [&[writer][..], &n.to_be_bytes()].concat();
+                        let mut batch = WriteBatch::new();
+                        let written = match n % 100 {
+                            0 => set.apply(batch.put(&key, [0; 15_000])),
+                            1..10 => set.apply(batch.put(&key, "v")),
+                            10..20 => set.delete(&key),
+                            _ => set.insert(&key, "v"),
+                        };
+                        (key, written.unwrap().table)
+                    };
+                    (0..EACH).map(write).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        let flusher = scope.spawn(|| {
+            flush_while(&set, &writing, |flush| {
+                assert!(set.oldest_table() <= flush.number());
+                let keys: Vec<_> = table_contents(flush).into_keys().collect();
+                let before = files.lock().unwrap().insert(flush.number(), keys);
+                assert_eq!(before, None);
+            });
+        });
+        let answered = writers
+            .into_iter()
+            .flat_map(|writer| writer.join().unwrap());
+        let answered: Vec<_> = answered.collect();
+        let newest = answered.iter().map(|&(_, table)| table).max();
+        assert!(set.rotate().is_none_or(|rotated| Some(rotated) == newest));
+        writing.store(false, Ordering::Release);
+        flusher.join().unwrap();
+        answered
+    });
+    let files = files.into_inner().unwrap();
+    let in_files: BTreeMap<_, _> = files
+        .iter()
+        .flat_map(|(number, keys)| keys.iter().map(|key| (key.clone(), *number)))
+        .collect();
+    assert_eq!(in_files, answered.into_iter().collect());
+    assert_eq!(set.oldest_table(), FIRST + files.len() as u64);
+    assert!(files.len() > 60, "{} files", files.len());
+}
+
+#[test]
+fn numbers_go_on_from_the_first_one_that_was_given() {
+    let set = MemtableSet::starting_at(Limits::default(), u64::MAX);
+    assert_eq!(set.oldest_table(), u64::MAX);
+    let nothing = set.apply(&WriteBatch::new()).unwrap();
+    assert_eq!((nothing.changed, nothing.table), (false, u64::MAX));
+    assert_eq!(set.rotate(), None);
+    for number in [u64::MAX, 0] {
+        let written = set.insert("k", "v").unwrap();
+        assert_eq!((written.changed, written.table), (true, number));
+        assert_eq!(set.rotate(), Some(number));
+    }
+    let [first, second] = [(); 2].map(|()| set.next_flush().unwrap());
+    assert_eq!((first.number(), second.number()), (u64::MAX, 0));
+    // Only when all before it are flushed, too, is a table of no concern to the log.
+    second.complete();
+    assert_eq!(set.oldest_table(), u64::MAX);
+    first.complete();
+    assert_eq!(set.oldest_table(), 1);
+}
+
 #[test]
 fn a_rotation_is_not_lost_to_a_flush_that_completes_meanwhile() {
     let set = MemtableSet::new(Limits::default());
@@ -248,7 +330,7 @@ fn a_rotation_is_not_lost_to_a_flush_that_completes_meanwhile() {
         // The second one has nothing to rotate, if the first one put a new table in place.
         let lost = (0..5_000u64).find(|n| {
             set.insert("k", n.to_be_bytes()).unwrap();
-            !set.rotate() || set.rotate()
+            set.rotate().is_none() || set.rotate().is_some()
         });
         writing.store(false, Ordering::Release);
         flusher.join().unwrap();
@@ -350,8 +432,8 @@ fn a_large_batch_is_a_table_of_its_own_between_those_before_and_after() {
     for key in 0..50u8 {
         batch.put([key], "batch");
     }
-    set.apply(batch.put("k", "batch")).unwrap();
-    assert_eq!(set.frozen_tables(), 2);
+    let written = set.apply(batch.put("k", "batch")).unwrap();
+    assert_eq!((written.table, set.frozen_tables()), (1, 2));
     assert_eq!(set.get("k").as_deref(), Some(&b"batch"[..]));
     set.insert("k", "after").unwrap();
     assert_eq!(set.get("k").as_deref(), Some(&b"after"[..]));
@@ -414,9 +496,9 @@ fn a_table_leaves_only_after_all_older_ones() {
     let set = MemtableSet::new(Limits::default());
     for value in ["1", "2", "3"] {
         set.insert("k", value).unwrap();
-        assert!(set.rotate());
+        assert!(set.rotate().is_some());
     }
-    assert!(!set.rotate());
+    assert_eq!(set.rotate(), None);
     let [first, second] = [(); 2].map(|()| set.next_flush().unwrap());
     assert_eq!(first.get("k").as_deref(), Some(&b"1"[..]));
     second.complete();

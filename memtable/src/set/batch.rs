@@ -1,9 +1,8 @@
 //! Batches that go to a set: into the active table, or as a table of their own.
 
-use super::{Member, MemtableSet, Tables};
+use super::{Member, MemtableSet, SetWritten, Tables};
 use crate::batch::WriteBatch;
 use crate::error::Error;
-use crate::item::Written;
 use crate::memtable::Memtable;
 use std::sync::Arc;
 
@@ -18,7 +17,7 @@ impl MemtableSet {
     /// # Errors
     /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`], [`Error::MemoryLimit`]; [`Error::TagAlone`] for a key whose tag is set and
     /// whose content is not, since that may lie in an older table. Nothing is changed then.
-    pub fn apply(&self, batch: &WriteBatch) -> Result<Written, Error> {
+    pub fn apply(&self, batch: &WriteBatch) -> Result<SetWritten, Error> {
         batch.check()?;
         batch.check_content()?;
         let reserved = self.budget.reserve(batch.len(), batch.size())?;
@@ -29,9 +28,9 @@ impl MemtableSet {
     }
 
     /// Makes the batch a table of its own (T6).
-    fn put_in_front(&self, batch: &WriteBatch, reserved: u64) -> Result<Written, Error> {
+    fn put_in_front(&self, batch: &WriteBatch, reserved: u64) -> Result<SetWritten, Error> {
         let table = Memtable::new();
-        let written = table.apply(batch)?;
+        let changed = table.apply(batch)?.changed;
         let Ok(_) = table.freeze() else {
             unreachable!("nobody opened a stage in it")
         };
@@ -42,16 +41,20 @@ impl MemtableSet {
                 unreachable!("a set opens no stages")
             };
             let before = (active.stats().len > 0).then_some(&tables.active);
+            let number = tables.number.wrapping_add(before.iter().count() as u64);
             let frozen = std::iter::once(&member).chain(before).chain(&tables.frozen);
             let next = Tables {
-                number: tables.number + 1 + before.iter().count() as u64,
+                number: number.wrapping_add(1),
                 active: Member::new(self.budget.clone()),
                 frozen: frozen.cloned().collect(),
             };
             let found = self.tables.compare_and_swap(&tables, Arc::new(next));
             if Arc::ptr_eq(&found, &tables) {
                 self.budget.notify();
-                return Ok(written);
+                return Ok(SetWritten {
+                    changed,
+                    table: number,
+                });
             }
         }
     }

@@ -41,8 +41,8 @@ impl<'s> Flush<'s> {
         })
     }
 
-    /// How many tables of the set came before: of two files of this set, the one with the higher number holds the newer values. A new
-    /// set begins with 0.
+    /// The table's number, one more than that of the table before: of two files of this set, the one with the higher number holds the
+    /// newer values. See [`SetWritten::table`](crate::SetWritten::table).
     pub fn number(&self) -> u64 {
         self.number
     }
