@@ -182,7 +182,7 @@ pub use pinned::{Pinned, Range, RangeAll};
 pub use savepoint::{RollbackError, Savepoint};
 pub use sequenced::{MAX_SEQUENCED_KEY_LEN, SequencedMemtable, SequencedRange, Version};
 #[cfg(not(untorn_loom))]
-pub use set::{Flush, Limits, MemtableSet, SetRange, SetSnapshot, SetWritten};
+pub use set::{Flush, Limits, MemtableSet, Room, SetRange, SetSnapshot, SetWritten};
 pub use shards::Shard;
 pub use snapshot::{Snapshot, SnapshotRange};
 pub use stage::{Released, StageId};

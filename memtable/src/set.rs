@@ -10,15 +10,20 @@
 //! * T3: a point read takes the list once, and the newest table that has the key. A newer table that it does not know had
 //!   no write when it took the list, so what it finds was the newest at some instant of the call.
 //! * T4: tables leave the list from the oldest on, so a newer value is never missing where an older one is still found.
+//! * T5: bytes are reserved before a write, for the whole set, and given back when the table that holds them is dropped.
 //! * T6: a large batch is a table of its own. It is filled in private and frozen, the active table is frozen, and one exchange of
 //!   the list puts in front of that the batch and an empty table. If another table came in front meanwhile, that is frozen,
 //!   too: so the batch is newer than all that is behind it, older than all before it, and seen by that exchange, as a whole.
-//! * T5: bytes are reserved before a write, for the whole set, and given back when the table that holds them is dropped.
+//! * T7: where room is short, some table is frozen, or will be with the next write. Who finds no room and nothing frozen says so, then
+//!   a fence, and freezes the active table if that took anything; who writes has the table take what was reserved, then a fence,
+//!   and looks whether that was said. So one of the two sees the other, though a write was under way that nobody could see yet.
+//!   It is said no more once a frozen table has come into the list; after that all who wait are woken, to say it again if need be.
 
 mod batch;
 mod budget;
 mod flush;
 mod merge;
+mod room;
 mod snapshot;
 
 use crate::error::Error;
@@ -36,6 +41,7 @@ use std::time::Instant;
 
 pub use budget::Limits;
 pub use flush::Flush;
+pub use room::Room;
 pub use snapshot::{SetRange, SetSnapshot};
 
 /// Tables that take turns: one takes the writes, those before it are frozen and wait to be flushed, and all are read as one.
@@ -124,17 +130,23 @@ struct Slot {
 
 impl Member {
     fn new(budget: Arc<Budget>) -> Member {
-        Member::over(Memtable::new(), 0, budget)
-    }
-
-    fn over(table: Memtable, reserved: u64, budget: Arc<Budget>) -> Member {
         Member(Arc::new(Slot {
-            table,
-            reserved: AtomicU64::new(reserved),
+            table: Memtable::new(),
+            reserved: AtomicU64::new(0),
             budget,
             taken: AtomicBool::new(false),
             flushed: AtomicBool::new(false),
         }))
+    }
+
+    /// Bytes of the budget that the table's writes took so far.
+    fn reserved(&self) -> u64 {
+        self.0.reserved.load(Ordering::Relaxed)
+    }
+
+    /// A write of it is done, for which that was reserved; answers what all of them took.
+    fn take_over(&self, room: Room) -> u64 {
+        self.0.reserved.fetch_add(room.bytes(), Ordering::Relaxed) + room.bytes()
     }
 }
 
@@ -182,49 +194,48 @@ impl MemtableSet {
     /// Sets the key's value in the active table; rotates if that is full. Linearizable over the whole set.
     ///
     /// # Errors
-    /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`], [`Error::MemoryLimit`]; nothing is changed then.
+    /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`], [`Error::OutOfMemory`], [`Error::WriteTooLarge`]; [`Error::MemoryLimit`], which
+    /// [`MemtableSet::wait_for_room`] may mend. Nothing is changed then.
     pub fn insert(
         &self,
         key: impl AsRef<[u8]>,
         value: impl AsRef<[u8]>,
     ) -> Result<SetWritten, Error> {
         let (key, value) = (key.as_ref(), value.as_ref());
-        let reserved = self.budget.reserve(1, key.len() + value.len())?;
-        self.write(reserved, |table| table.insert(key, value))
+        self.write(key.len() + value.len(), |table| table.insert(key, value))
     }
 
     /// Writes a tombstone, which hides what older tables and the files below hold. Otherwise as [`MemtableSet::insert`].
     ///
     /// # Errors
-    /// [`Error::KeyTooLarge`], [`Error::MemoryLimit`]; nothing is changed then.
+    /// [`Error::KeyTooLarge`], [`Error::OutOfMemory`], [`Error::WriteTooLarge`], [`Error::MemoryLimit`]; nothing is changed then.
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<SetWritten, Error> {
         let key = key.as_ref();
-        let reserved = self.budget.reserve(1, key.len())?;
-        self.write(reserved, |table| table.delete(key))
+        self.write(key.len(), |table| table.delete(key))
     }
 
-    /// Writes to the active table, which takes over what was reserved for it.
+    /// Writes to the active table, which takes over the room that was reserved for it.
     fn write(
         &self,
-        reserved: u64,
+        room: impl Into<Room>,
         mut write: impl FnMut(&Memtable) -> Result<Written, Error>,
     ) -> Result<SetWritten, Error> {
+        let room = room.into();
+        self.reserve(room)?;
         loop {
             let tables = self.tables.load();
             match write(&tables.active) {
                 Err(Error::Frozen) => self.succeed(&tables),
                 Err(error) => {
-                    self.budget.release(reserved);
+                    self.budget.release(room.bytes());
                     return Err(error);
                 }
                 Ok(written) => {
-                    let held = tables
-                        .active
-                        .0
-                        .reserved
-                        .fetch_add(reserved, Ordering::Relaxed);
-                    if self.budget.is_full(held + reserved) {
+                    let held = tables.active.take_over(room);
+                    if self.budget.is_full(held) {
                         self.freeze(&tables);
+                    } else if self.budget.is_frozen_wanted() {
+                        self.offer_active();
                     }
                     return Ok(SetWritten {
                         changed: written.changed,
@@ -258,20 +269,31 @@ impl MemtableSet {
     /// Puts a new table in front of the active one of those, which is frozen; or finds that somebody else did. A flush that
     /// completes may change the list meanwhile.
     fn succeed(&self, tables: &Tables) {
-        let mut before = self.tables.load();
-        while before.active == tables.active {
+        loop {
+            let before = self.tables.load();
+            if before.active != tables.active {
+                return;
+            }
             let frozen = std::iter::once(&before.active).chain(&before.frozen);
             let next = Tables {
                 number: before.number.wrapping_add(1),
                 active: Member::new(self.budget.clone()),
                 frozen: frozen.cloned().collect(),
             };
-            let found = self.tables.compare_and_swap(&before, Arc::new(next));
-            if Arc::ptr_eq(&found, &before) {
-                return self.budget.notify();
+            if self.exchange(&before, next) {
+                return;
             }
-            before = found;
         }
+    }
+
+    /// Exchanges the list for one with more that is frozen, unless it is another one by now; answers whether it did.
+    fn exchange(&self, before: &Arc<Tables>, next: Tables) -> bool {
+        let found = self.tables.compare_and_swap(before, Arc::new(next));
+        let exchanged = Arc::ptr_eq(&found, before);
+        if exchanged {
+            self.budget.frozen_came();
+        }
+        exchanged
     }
 
     /// A copy of the value that the key holds; `None` if no table has it or it is deleted. Linearizable.
@@ -347,24 +369,6 @@ impl MemtableSet {
                 frozen: tables.frozen[..tables.frozen.len() - done].to_vec(),
             }
         });
-    }
-
-    /// Bytes that the writes of all tables took of the budget and did not give back yet; see [`Limits`].
-    pub fn reserved_bytes(&self) -> u64 {
-        self.budget.reserved()
-    }
-
-    /// Whether the soft limit is passed: time to slow down, or to flush more.
-    pub fn is_over_soft_limit(&self) -> bool {
-        self.budget.is_over_soft_limit()
-    }
-
-    /// Waits until a key and value of `bytes` in sum would be taken, or `deadline` has passed; answers which. That another
-    /// writer takes the room first is possible.
-    pub fn wait_for_room(&self, bytes: usize, deadline: Instant) -> bool {
-        self.budget
-            .wait(deadline, || self.budget.has_room(bytes).then_some(()))
-            .is_some()
     }
 }
 

@@ -5,10 +5,12 @@
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use untorn_memtable::{Entry, Error, Flush, Kind, Limits, MemtableSet, SetSnapshot, WriteBatch};
+use untorn_memtable::{
+    Entry, Error, Flush, Kind, Limits, MemtableSet, Room, SetSnapshot, WriteBatch,
+};
 
 /// What a key holds; `None` is a tombstone.
 type Map = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -413,8 +415,13 @@ fn a_batch_fits_whole_or_not_at_all() {
     for key in 0..100u8 {
         batch.put([key], [0; 100]);
     }
-    let refused = set.apply(&batch).unwrap_err();
-    assert_eq!(refused, Error::MemoryLimit { limit: limits.hard });
+    let refused = Error::WriteTooLarge {
+        size: 100 * (1 + 100 + 128),
+        limit: limits.hard,
+    };
+    assert_eq!(set.apply(&batch), Err(refused));
+    let far = Instant::now() + Duration::from_secs(600);
+    assert_eq!(set.wait_for_room(&batch, far), Err(refused));
     assert_eq!(set.reserved_bytes(), 0);
     assert_eq!(set.snapshot().range::<&[u8]>(..).count(), 0);
     assert_eq!(set.frozen_tables(), 0);
@@ -478,17 +485,120 @@ fn over_the_hard_limit_writes_are_refused_until_a_flush_is_complete() {
     assert_eq!(set.entry(written.to_be_bytes()), None);
     assert_eq!(set.snapshot().range::<&[u8]>(..).count(), written as usize);
     assert!(set.is_over_soft_limit());
-    assert!(!set.wait_for_room(100, Instant::now()));
-    // Longer than all that is allowed: never.
-    assert!(set.insert("k", vec![0; 10_000]).is_err());
+    assert_eq!(set.wait_for_room(100, Instant::now()), Err(refused));
+    let never = set.insert("k", vec![0; 10_000]).unwrap_err();
+    assert!(matches!(never, Error::WriteTooLarge { size: 10_129, .. }));
 
     let far = Instant::now() + Duration::from_secs(60);
     thread::scope(|scope| {
         let waiter = scope.spawn(|| set.wait_for_room(100, far));
         set.next_flush().unwrap().complete();
-        assert!(waiter.join().unwrap());
+        assert_eq!(waiter.join().unwrap(), Ok(()));
     });
     set.insert("k", "v").unwrap();
+}
+
+/// A table that never fills, as it would not be full before the hard limit refuses writes.
+const NEVER_FULL: Limits = Limits {
+    table: u64::MAX,
+    soft: 1000,
+    hard: 1000,
+};
+
+#[test]
+fn a_write_that_finds_no_room_leaves_something_to_flush() {
+    let set = MemtableSet::new(NEVER_FULL);
+    set.insert("k", [0; 500]).unwrap();
+    assert_eq!(set.frozen_tables(), 0);
+    let refused = Error::MemoryLimit { limit: 1000 };
+    assert_eq!(set.insert("l", [0; 500]), Err(refused));
+    assert_eq!(set.frozen_tables(), 1);
+    // There is one already, and nothing in the other.
+    assert_eq!(set.insert("l", [0; 500]), Err(refused));
+    assert_eq!(set.frozen_tables(), 1);
+    set.next_flush().unwrap().complete();
+    let written = set.insert("l", [0; 500]).unwrap();
+    assert_eq!(written.table, 1);
+
+    // Who waits does the same.
+    assert_eq!(set.wait_for_room(500, Instant::now()), Err(refused));
+    set.next_flush().unwrap().complete();
+    assert_eq!(set.wait_for_room(500, Instant::now()), Ok(()));
+}
+
+/// While one batch is on its way to the table, the other finds neither room nor anything to freeze.
+#[test]
+fn limits_of_a_single_table_stop_nobody() {
+    let mut batch = WriteBatch::new();
+    for key in 0..500u16 {
+        batch.put(key.to_be_bytes(), "v");
+    }
+    let limits = Limits {
+        hard: Room::from(&batch).bytes(),
+        ..NEVER_FULL
+    };
+    let far = Instant::now() + Duration::from_secs(60);
+    for _ in 0..50 {
+        let set = MemtableSet::new(limits);
+        let writing = AtomicBool::new(true);
+        thread::scope(|scope| {
+            let flusher = scope.spawn(|| flush_while(&set, &writing, |_| ()));
+            let writers = [(); 2].map(|()| {
+                scope.spawn(|| {
+                    while let Err(error) = set.apply(&batch) {
+                        assert_eq!(error, Error::MemoryLimit { limit: limits.hard });
+                        set.wait_for_room(&batch, far).unwrap();
+                    }
+                })
+            });
+            let written = writers.map(|writer| writer.join());
+            writing.store(false, Ordering::Release);
+            flusher.join().unwrap();
+            assert!(written.iter().all(Result::is_ok));
+        });
+    }
+}
+
+#[test]
+fn room_for_a_batch_is_what_it_takes() {
+    let limits = Limits {
+        table: 10_000,
+        soft: 20_000,
+        hard: 20_000,
+    };
+    let set = MemtableSet::new(limits);
+    let mut batch = WriteBatch::new();
+    for key in 0..100u8 {
+        batch.put([key], [0; 10]);
+    }
+    assert_eq!(Room::from(&batch).bytes(), 100 * (1 + 10 + 128));
+    set.apply(&batch).unwrap();
+    assert_eq!(set.reserved_bytes(), Room::from(&batch).bytes());
+    // Its keys and values would find room, with the overhead of one write.
+    assert_eq!(set.wait_for_room(batch.size(), Instant::now()), Ok(()));
+
+    let far = Instant::now() + Duration::from_secs(60);
+    let turns = AtomicU32::new(0);
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            while let Err(error) = set.apply(&batch) {
+                assert_eq!(error, Error::MemoryLimit { limit: limits.hard });
+                turns.fetch_add(1, Ordering::Release);
+                set.wait_for_room(&batch, far).unwrap();
+            }
+        });
+        while turns.load(Ordering::Acquire) == 0 {
+            thread::yield_now();
+        }
+        // It is woken each time, and there is not enough room yet.
+        for key in 0..10u8 {
+            set.insert([key], "v").unwrap();
+            set.rotate();
+        }
+        set.next_flush().unwrap().complete();
+        writer.join().unwrap();
+    });
+    assert_eq!(turns.into_inner(), 1);
 }
 
 #[test]

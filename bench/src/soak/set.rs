@@ -132,11 +132,8 @@ fn in_time<T>(set: &MemtableSet, write: impl Fn() -> Result<T, Error>) -> T {
         match write() {
             Ok(written) => return written,
             Err(Error::MemoryLimit { .. }) => {
-                set.rotate();
-                assert!(
-                    set.wait_for_room(1024, deadline),
-                    "no room in {PATIENCE:?} although tables are flushed"
-                );
+                let room = set.wait_for_room(1024, deadline);
+                room.expect("room in time, since tables are flushed");
             }
             Err(error) => panic!("{error}"),
         }

@@ -1,10 +1,8 @@
 //! Batches that go to a set: into the active table, or as a table of their own.
 
-use super::{Member, MemtableSet, SetWritten, Tables};
+use super::{Member, MemtableSet, Room, SetWritten, Tables};
 use crate::batch::WriteBatch;
 use crate::error::Error;
-use crate::memtable::Memtable;
-use std::sync::Arc;
 
 impl MemtableSet {
     /// Applies all writes of a batch at one instant, to all readers and snapshots of the set; see
@@ -15,26 +13,27 @@ impl MemtableSet {
     /// frozen before, as by [`MemtableSet::rotate`].
     ///
     /// # Errors
-    /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`], [`Error::MemoryLimit`]; [`Error::TagAlone`] for a key whose tag is set and
+    /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`], [`Error::WriteTooLarge`], [`Error::MemoryLimit`]; [`Error::TagAlone`] for a key whose tag is set and
     /// whose content is not, since that may lie in an older table. Nothing is changed then.
     pub fn apply(&self, batch: &WriteBatch) -> Result<SetWritten, Error> {
         batch.check()?;
         batch.check_content()?;
-        let reserved = self.budget.reserve(batch.len(), batch.size())?;
-        match self.budget.fills_half_a_table(reserved) {
-            false => self.write(reserved, |table| table.apply(batch)),
-            true => self.put_in_front(batch, reserved),
+        match self.budget.fills_half_a_table(batch.into()) {
+            false => self.write(batch, |table| table.apply(batch)),
+            true => self.put_in_front(batch),
         }
     }
 
     /// Makes the batch a table of its own (T6).
-    fn put_in_front(&self, batch: &WriteBatch, reserved: u64) -> Result<SetWritten, Error> {
-        let table = Memtable::new();
-        let changed = table.apply(batch)?.changed;
-        let Ok(_) = table.freeze() else {
+    fn put_in_front(&self, batch: &WriteBatch) -> Result<SetWritten, Error> {
+        let room = Room::from(batch);
+        self.reserve(room)?;
+        let member = Member::new(self.budget.clone());
+        member.take_over(room);
+        let changed = member.apply(batch)?.changed;
+        let Ok(_) = member.freeze() else {
             unreachable!("nobody opened a stage in it")
         };
-        let member = Member::over(table, reserved, self.budget.clone());
         loop {
             let tables = self.tables.load();
             let Ok(active) = tables.active.freeze() else {
@@ -48,9 +47,7 @@ impl MemtableSet {
                 active: Member::new(self.budget.clone()),
                 frozen: frozen.cloned().collect(),
             };
-            let found = self.tables.compare_and_swap(&tables, Arc::new(next));
-            if Arc::ptr_eq(&found, &tables) {
-                self.budget.notify();
+            if self.exchange(&tables, next) {
                 return Ok(SetWritten {
                     changed,
                     table: number,

@@ -1,13 +1,11 @@
 //! The budget of a set: bytes are reserved before they are allocated.
 
+use super::room::Room;
 use crate::error::Error;
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::fence_after_rmw;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-
-/// What an entry costs beside its key and value, rounded up: its header, the allocator's, its share of a leaf that is half
-/// full and of the copy that the next insert makes of it.
-const OVERHEAD: u64 = 128;
 
 /// How much a [`MemtableSet`](crate::MemtableSet) may hold, in bytes.
 ///
@@ -15,6 +13,10 @@ const OVERHEAD: u64 = 128;
 /// that it went to is flushed and dropped, by everybody who has a snapshot of it too. So the limits are held by what the
 /// allocator gives out, not by an estimate after the fact; in return, a key that is overwritten counts as often as it is
 /// written.
+///
+/// Any limits work, though some badly. Where a write finds no room and no table is frozen, the active one is frozen before its
+/// time, so that there is always something that can be flushed: with `table` at or near `hard` that is what ends each table,
+/// and writers stand still while it is flushed. A write that takes more than `hard` is refused with [`Error::WriteTooLarge`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// A table that took so much is frozen, and the next one begins.
@@ -39,6 +41,8 @@ impl Default for Limits {
 pub(super) struct Budget {
     limits: Limits,
     reserved: AtomicU64,
+    /// Room was short, and no table was frozen: who writes freezes the active one (T7).
+    frozen_is_wanted: AtomicBool,
     /// How often something changed for which somebody may wait. Held for a moment only.
     changes: Mutex<u64>,
     changed: Condvar,
@@ -49,22 +53,36 @@ impl Budget {
         Budget {
             limits,
             reserved: AtomicU64::new(0),
+            frozen_is_wanted: AtomicBool::new(false),
             changes: Mutex::new(0),
             changed: Condvar::new(),
         }
     }
 
-    /// Takes what so many writes need, with so many bytes of keys and values in all; answers how much that is.
-    pub(super) fn reserve(&self, writes: usize, bytes: usize) -> Result<u64, Error> {
-        let need = bytes as u64 + writes as u64 * OVERHEAD;
-        let hard = self.limits.hard;
-        let taken = |reserved: u64| reserved.checked_add(need).filter(|&sum| sum <= hard);
-        match self
-            .reserved
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken)
-        {
-            Ok(_) => Ok(need),
-            Err(_) => Err(Error::MemoryLimit { limit: hard }),
+    /// What will be reserved if so much is taken, too.
+    fn sum(&self, reserved: u64, room: Room) -> Result<u64, Error> {
+        let (size, limit) = (room.bytes(), self.limits.hard);
+        match limit.checked_sub(size) {
+            None => Err(Error::WriteTooLarge { size, limit }),
+            Some(most) if reserved > most => Err(Error::MemoryLimit { limit }),
+            Some(_) => Ok(reserved + size),
+        }
+    }
+
+    pub(super) fn reserve(&self, room: Room) -> Result<(), Error> {
+        let mut reserved = self.reserved();
+        loop {
+            let sum = self.sum(reserved, room)?;
+            let exchanged = self.reserved.compare_exchange_weak(
+                reserved,
+                sum,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+            match exchanged {
+                Ok(_) => return Ok(()),
+                Err(now) => reserved = now,
+            }
         }
     }
 
@@ -79,8 +97,8 @@ impl Budget {
         self.reserved.load(Ordering::Relaxed)
     }
 
-    pub(super) fn has_room(&self, bytes: usize) -> bool {
-        self.reserved() + bytes as u64 + OVERHEAD <= self.limits.hard
+    pub(super) fn has_room(&self, room: Room) -> Result<(), Error> {
+        self.sum(self.reserved(), room).map(drop)
     }
 
     pub(super) fn is_over_soft_limit(&self) -> bool {
@@ -88,20 +106,40 @@ impl Budget {
     }
 
     /// Whether a batch that takes so much is to be a table of its own.
-    pub(super) fn fills_half_a_table(&self, batch: u64) -> bool {
-        batch > self.limits.table / 2
+    pub(super) fn fills_half_a_table(&self, batch: Room) -> bool {
+        batch.bytes() > self.limits.table / 2
     }
 
     /// Whether a table that took so much is to be frozen.
     pub(super) fn is_full(&self, table: u64) -> bool {
-        table >= self.limits.table
+        table >= self.limits.table.max(1)
+    }
+
+    /// From now on who writes looks whether a table is to be frozen before its time.
+    pub(super) fn want_frozen(&self) {
+        // Release: with the list in which nothing was frozen.
+        self.frozen_is_wanted.store(true, Ordering::Release);
+        // Between this store and the look at what the active table took (T7).
+        fence(Ordering::SeqCst);
+    }
+
+    /// Asked right after the active table took what was reserved, which is the other side of the fence.
+    pub(super) fn is_frozen_wanted(&self) -> bool {
+        fence_after_rmw();
+        self.frozen_is_wanted.load(Ordering::Acquire)
+    }
+
+    /// A frozen table is in the list.
+    pub(super) fn frozen_came(&self) {
+        self.frozen_is_wanted.store(false, Ordering::Relaxed);
+        self.notify();
     }
 
     fn changes(&self) -> MutexGuard<'_, u64> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes all who wait: room was given back, or a table was frozen.
+    /// Wakes all who wait: room was given back, or there is a table to flush.
     pub(super) fn notify(&self) {
         *self.changes() += 1;
         self.changed.notify_all();
