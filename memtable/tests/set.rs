@@ -225,6 +225,8 @@ fn rotation_under_writers_loses_nothing_and_tears_no_snapshot() {
         assert!(reader.join().unwrap() > 0);
     });
     assert_eq!(set.frozen_tables(), 0);
+    // What the reader let go last.
+    assert!(set.next_flush().is_none());
     let files = files.into_inner().unwrap();
     assert!(files.len() > 3, "{} files", files.len());
     for writer in 0..WRITERS {
@@ -504,24 +506,24 @@ const NEVER_FULL: Limits = Limits {
     soft: 1000,
     hard: 1000,
 };
+const REFUSED: Error = Error::MemoryLimit { limit: 1000 };
 
 #[test]
 fn a_write_that_finds_no_room_leaves_something_to_flush() {
     let set = MemtableSet::new(NEVER_FULL);
     set.insert("k", [0; 500]).unwrap();
     assert_eq!(set.frozen_tables(), 0);
-    let refused = Error::MemoryLimit { limit: 1000 };
-    assert_eq!(set.insert("l", [0; 500]), Err(refused));
+    assert_eq!(set.insert("l", [0; 500]), Err(REFUSED));
     assert_eq!(set.frozen_tables(), 1);
     // There is one already, and nothing in the other.
-    assert_eq!(set.insert("l", [0; 500]), Err(refused));
+    assert_eq!(set.insert("l", [0; 500]), Err(REFUSED));
     assert_eq!(set.frozen_tables(), 1);
     set.next_flush().unwrap().complete();
     let written = set.insert("l", [0; 500]).unwrap();
     assert_eq!(written.table, 1);
 
     // Who waits does the same.
-    assert_eq!(set.wait_for_room(500, Instant::now()), Err(refused));
+    assert_eq!(set.wait_for_room(500, Instant::now()), Err(REFUSED));
     set.next_flush().unwrap().complete();
     assert_eq!(set.wait_for_room(500, Instant::now()), Ok(()));
 }
@@ -623,10 +625,65 @@ fn a_table_leaves_only_after_all_older_ones() {
     assert_eq!(set.frozen_tables(), 1);
     assert_eq!(set.get("k").as_deref(), Some(&b"3"[..]));
     assert_eq!(held.range::<&str>(..).count(), 1);
-    // A snapshot keeps what it shows, and that counts.
+    // A snapshot keeps what it shows, and that counts, until the next one who flushes frees it.
     let reserved = set.reserved_bytes();
     drop(held);
+    assert_eq!(set.reserved_bytes(), reserved);
+    let third = set.next_flush().unwrap();
     assert!(set.reserved_bytes() < reserved);
+    third.complete();
+    assert_eq!(set.reserved_bytes(), 0);
+}
+
+/// A set in which all is flushed and nothing free, since a snapshot holds it.
+fn held_by_a_snapshot() -> (MemtableSet, SetSnapshot) {
+    let set = MemtableSet::new(NEVER_FULL);
+    set.insert("k", [0; 800]).unwrap();
+    set.rotate();
+    let snapshot = set.snapshot();
+    set.next_flush().unwrap().complete();
+    assert_eq!(set.wait_for_room(800, Instant::now()), Err(REFUSED));
+    (set, snapshot)
+}
+
+#[test]
+fn a_writer_frees_what_the_last_snapshot_let_go() {
+    let (set, snapshot) = held_by_a_snapshot();
+    assert_eq!(set.insert("l", [0; 800]), Err(REFUSED));
+    drop(snapshot);
+    assert!(set.reserved_bytes() > 800);
+    set.insert("l", [0; 800]).unwrap();
+    assert_eq!(set.reserved_bytes(), Room::from(801).bytes());
+}
+
+#[test]
+fn who_waits_for_room_frees_what_the_last_snapshot_let_go() {
+    let (set, snapshot) = held_by_a_snapshot();
+    let far = Instant::now() + Duration::from_secs(60);
+    thread::scope(|scope| {
+        // Nobody flushes any more.
+        let waiter = scope.spawn(|| set.wait_for_room(800, far));
+        drop(snapshot);
+        assert_eq!(waiter.join().unwrap(), Ok(()));
+    });
+    assert_eq!(set.reserved_bytes(), 0);
+}
+
+#[test]
+fn who_waits_for_a_flush_frees_what_the_last_snapshot_let_go() {
+    let (set, snapshot) = held_by_a_snapshot();
+    let far = Instant::now() + Duration::from_secs(60);
+    thread::scope(|scope| {
+        let flusher = scope.spawn(|| set.wait_flush(far).is_some());
+        drop(snapshot);
+        while set.reserved_bytes() > 0 && Instant::now() < far {
+            thread::yield_now();
+        }
+        assert_eq!(set.reserved_bytes(), 0);
+        set.insert("l", "v").unwrap();
+        set.rotate();
+        assert!(flusher.join().unwrap());
+    });
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The budget of a set: bytes are reserved before they are allocated.
 
+use super::retired::Retired;
 use super::room::Room;
 use crate::error::Error;
 use crate::sync::fence_after_rmw;
@@ -10,7 +11,7 @@ use std::time::Instant;
 /// How much a [`MemtableSet`](crate::MemtableSet) may hold, in bytes.
 ///
 /// A write takes its key, its value and 128 bytes, as much as it can allocate at most, and nothing is given back before the table
-/// that it went to is flushed and dropped, by everybody who has a snapshot of it too. So the limits are held by what the
+/// that it went to is flushed, dropped by everybody who has a snapshot of it, and freed by the next one who flushes or finds no room. So the limits are held by what the
 /// allocator gives out, not by an estimate after the fact; in return, a key that is overwritten counts as often as it is
 /// written.
 ///
@@ -41,8 +42,9 @@ impl Default for Limits {
 pub(super) struct Budget {
     limits: Limits,
     reserved: AtomicU64,
-    /// Room was short, and no table was frozen: who writes freezes the active one (T7).
+    /// Room was short, and no table was frozen: who writes freezes the active one (T8).
     frozen_is_wanted: AtomicBool,
+    pub(super) retired: Retired,
     /// How often something changed for which somebody may wait. Held for a moment only.
     changes: Mutex<u64>,
     changed: Condvar,
@@ -54,6 +56,7 @@ impl Budget {
             limits,
             reserved: AtomicU64::new(0),
             frozen_is_wanted: AtomicBool::new(false),
+            retired: Retired::default(),
             changes: Mutex::new(0),
             changed: Condvar::new(),
         }
@@ -119,7 +122,7 @@ impl Budget {
     pub(super) fn want_frozen(&self) {
         // Release: with the list in which nothing was frozen.
         self.frozen_is_wanted.store(true, Ordering::Release);
-        // Between this store and the look at what the active table took (T7).
+        // Between this store and the look at what the active table took (T8).
         fence(Ordering::SeqCst);
     }
 
@@ -139,7 +142,7 @@ impl Budget {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes all who wait: room was given back, or there is a table to flush.
+    /// Wakes all who wait: room was given back, or there is a table to flush or to free.
     pub(super) fn notify(&self) {
         *self.changes() += 1;
         self.changed.notify_all();
@@ -153,7 +156,7 @@ impl Budget {
     ) -> Option<T> {
         loop {
             let seen = *self.changes();
-            // Without the lock: an attempt may drop a table, which notifies.
+            // Without the lock: an attempt may free a table, which notifies.
             if let Some(found) = attempt() {
                 return Some(found);
             }

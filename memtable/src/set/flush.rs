@@ -2,10 +2,8 @@
 
 use super::{Member, MemtableSet};
 use crate::account::Stats;
-use crate::frozen::Frozen;
 use crate::memtable::Memtable;
 use std::ops::Deref;
-use std::sync::atomic::Ordering;
 
 /// A frozen table in the hands of the one who writes it to a file.
 ///
@@ -19,25 +17,24 @@ use std::sync::atomic::Ordering;
 #[must_use = "the table stays in the set until the flush is complete"]
 pub struct Flush<'s> {
     set: &'s MemtableSet,
-    table: Frozen<Member>,
+    member: Member,
     number: u64,
-    /// Taken by `complete`.
-    member: Option<Member>,
+    stats: Stats,
 }
 
 impl<'s> Flush<'s> {
     pub(super) fn take(set: &'s MemtableSet, member: Member, number: u64) -> Option<Flush<'s>> {
-        if member.0.taken.swap(true, Ordering::Acquire) {
+        if !member.take() {
             return None;
         }
-        let Ok(table) = Frozen::new(member.clone()) else {
+        let Ok(table) = member.freeze() else {
             unreachable!("a set opens no stages")
         };
         Some(Flush {
             set,
-            table,
+            stats: table.stats(),
             number,
-            member: Some(member),
+            member,
         })
     }
 
@@ -49,15 +46,16 @@ impl<'s> Flush<'s> {
 
     /// What the table holds: live keys and their bytes, tombstones included.
     pub fn stats(&self) -> Stats {
-        self.table.stats()
+        self.stats
     }
 
-    /// The table is in a file that can be read.
-    pub fn complete(mut self) {
-        if let Some(member) = self.member.take() {
-            member.0.flushed.store(true, Ordering::Release);
-        }
-        self.set.drop_flushed();
+    /// The table is in a file that can be read. Frees it, if it leaves the set and nobody reads it any more.
+    pub fn complete(self) {
+        let set = self.set;
+        self.member.set_flushed();
+        set.drop_flushed();
+        drop(self);
+        set.budget.free_retired();
     }
 }
 
@@ -65,14 +63,14 @@ impl Deref for Flush<'_> {
     type Target = Memtable;
 
     fn deref(&self) -> &Memtable {
-        &self.table
+        &self.member
     }
 }
 
 impl Drop for Flush<'_> {
     fn drop(&mut self) {
-        if let Some(member) = self.member.take() {
-            member.0.taken.store(false, Ordering::Release);
+        if !self.member.is_flushed() {
+            self.member.give_back();
             self.set.budget.notify();
         }
     }

@@ -59,6 +59,8 @@ impl MemtableSet {
 
     /// Waits until there is room for a write, or `deadline` has passed. That another writer takes the room first is possible.
     ///
+    /// It frees what is flushed and nobody reads any more, as [`MemtableSet::next_flush`] does, until there is room.
+    ///
     /// ```
     /// # use std::time::{Duration, Instant};
     /// # use untorn_memtable::{Error, Limits, MemtableSet, WriteBatch};
@@ -91,17 +93,22 @@ impl MemtableSet {
         self.make_room(|| self.budget.reserve(room))
     }
 
-    /// Looks for room, and sees to it that there will be some where there is none.
+    /// Looks for room. Where there is none it makes some, of tables that nobody reads any more, or sees to it that a flush will.
     fn make_room(&self, look: impl Fn() -> Result<(), Error>) -> Result<(), Error> {
-        let found = look();
-        if is_short(&found) {
-            self.offer_active();
+        loop {
+            let found = look();
+            if !is_short(&found) {
+                return found;
+            }
+            if !self.budget.free_one() {
+                self.offer_active();
+                return found;
+            }
         }
-        found
     }
 
     /// Gives flushers something to do, if they have nothing: freezes the active table, or has it frozen by who writes the first
-    /// entry of it (T7).
+    /// entry of it (T8).
     #[cold]
     pub(super) fn offer_active(&self) {
         let tables = self.tables.load();
