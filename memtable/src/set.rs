@@ -54,7 +54,7 @@ pub use snapshot::{SetRange, SetSnapshot};
 /// This is what an LSM engine puts before its files. Deletions are tombstones and stay visible as such, since they hide what
 /// lies in the files; nothing is removed physically, which would uncover older tables.
 ///
-/// All methods take `&self`, from any number of threads. Reads are lock-free. Writes are too, but for one that fills the active
+/// All methods take `&self`, from any number of threads; a clone is another handle of the same set, as of an `Arc`. Reads are lock-free. Writes are too, but for one that fills the active
 /// table: it freezes that, which waits for the writes that are being published. Others meanwhile go on in the next table.
 ///
 /// ```
@@ -98,9 +98,20 @@ pub use snapshot::{SetRange, SetSnapshot};
 /// assert!(set.oldest_table() > 7); // all that it holds is in files
 /// # Ok::<(), untorn_memtable::Error>(())
 /// ```
+#[derive(Clone)]
 pub struct MemtableSet {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
     tables: ArcSwap<Tables>,
     budget: Arc<Budget>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.budget.close();
+    }
 }
 
 /// The list at one moment.
@@ -119,12 +130,6 @@ impl Tables {
     }
 }
 
-impl Drop for MemtableSet {
-    fn drop(&mut self) {
-        self.budget.close();
-    }
-}
-
 impl MemtableSet {
     /// An empty set, whose first table has the number 0.
     pub fn new(limits: Limits) -> MemtableSet {
@@ -136,13 +141,13 @@ impl MemtableSet {
     /// Numbers have no end that an engine reaches; after `u64::MAX` comes 0.
     pub fn starting_at(limits: Limits, first: u64) -> MemtableSet {
         let budget = Arc::new(Budget::new(limits));
+        let tables = ArcSwap::from_pointee(Tables {
+            number: first,
+            active: Member::new(budget.clone()),
+            frozen: Vec::new(),
+        });
         MemtableSet {
-            tables: ArcSwap::from_pointee(Tables {
-                number: first,
-                active: Member::new(budget.clone()),
-                frozen: Vec::new(),
-            }),
-            budget,
+            shared: Arc::new(Shared { tables, budget }),
         }
     }
 
@@ -178,18 +183,18 @@ impl MemtableSet {
         let room = room.into();
         self.reserve(room)?;
         loop {
-            let tables = self.tables.load();
+            let tables = self.shared.tables.load();
             match write(&tables.active) {
                 Err(Error::Frozen) => self.succeed(&tables),
                 Err(error) => {
-                    self.budget.release(room.bytes());
+                    self.shared.budget.release(room.bytes());
                     return Err(error);
                 }
                 Ok(written) => {
                     let held = tables.active.take_over(room);
-                    if self.budget.is_full(held) {
+                    if self.shared.budget.is_full(held) {
                         self.freeze(&tables);
-                    } else if self.budget.is_frozen_wanted() {
+                    } else if self.shared.budget.is_frozen_wanted() {
                         self.offer_active();
                     }
                     return Ok(SetWritten {
@@ -206,7 +211,7 @@ impl MemtableSet {
     ///
     /// All writes that returned before are in that table or in older ones. It waits for those that are being published at this moment.
     pub fn rotate(&self) -> Option<u64> {
-        let tables = self.tables.load();
+        let tables = self.shared.tables.load();
         if tables.active.is_empty() {
             return None;
         }
@@ -225,14 +230,14 @@ impl MemtableSet {
     /// completes may change the list meanwhile.
     fn succeed(&self, tables: &Tables) {
         loop {
-            let before = self.tables.load();
+            let before = self.shared.tables.load();
             if before.active != tables.active {
                 return;
             }
             let frozen = std::iter::once(&before.active).chain(&before.frozen);
             let next = Tables {
                 number: before.number.wrapping_add(1),
-                active: Member::new(self.budget.clone()),
+                active: Member::new(self.shared.budget.clone()),
                 frozen: frozen.cloned().collect(),
             };
             if self.exchange(&before, next) {
@@ -243,10 +248,10 @@ impl MemtableSet {
 
     /// Exchanges the list for one with more that is frozen, unless it is another one by now; answers whether it did.
     fn exchange(&self, before: &Arc<Tables>, next: Tables) -> bool {
-        let found = self.tables.compare_and_swap(before, Arc::new(next));
+        let found = self.shared.tables.compare_and_swap(before, Arc::new(next));
         let exchanged = Arc::ptr_eq(&found, before);
         if exchanged {
-            self.budget.frozen_came();
+            self.shared.budget.frozen_came();
         }
         exchanged
     }
@@ -254,7 +259,7 @@ impl MemtableSet {
     /// A copy of the value that the key holds; `None` if no table has it or it is deleted. Linearizable.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Bytes> {
         let guard = reclaim::pin();
-        let tables = self.tables.load();
+        let tables = self.shared.tables.load();
         let item = tables
             .iter()
             .find_map(|member| member.table().read(key.as_ref(), &guard))?;
@@ -265,7 +270,7 @@ impl MemtableSet {
     /// decide. Linearizable.
     pub fn entry(&self, key: impl AsRef<[u8]>) -> Option<Entry> {
         let guard = reclaim::pin();
-        let tables = self.tables.load();
+        let tables = self.shared.tables.load();
         let item = tables
             .iter()
             .find_map(|member| member.table().read(key.as_ref(), &guard));
@@ -275,7 +280,7 @@ impl MemtableSet {
     /// All tables as they are at one instant. O(number of tables); see [`SetSnapshot`].
     pub fn snapshot(&self) -> SetSnapshot {
         loop {
-            let tables = self.tables.load();
+            let tables = self.shared.tables.load();
             let snapshot = SetSnapshot::of(tables.iter().cloned());
             if !tables.active.is_frozen() {
                 return snapshot;
@@ -286,13 +291,13 @@ impl MemtableSet {
 
     /// Number of frozen tables that are not flushed yet.
     pub fn frozen_tables(&self) -> usize {
-        self.tables.load().frozen.len()
+        self.shared.tables.load().frozen.len()
     }
 
     /// The number of the oldest table that is not flushed, or of the active one, if all before it are: whatever was written to a table
     /// with a lower number is in files.
     pub fn oldest_table(&self) -> u64 {
-        let tables = self.tables.load();
+        let tables = self.shared.tables.load();
         tables.number.wrapping_sub(tables.frozen.len() as u64)
     }
 
@@ -300,9 +305,9 @@ impl MemtableSet {
     ///
     /// Several may be flushed at once. See [`Flush`] for how a table leaves the set. Before it looks for one, it frees the tables that are
     /// flushed and that nobody reads any more: 20 to 50 ns an entry, which no reader and no drop of a snapshot pays.
-    pub fn next_flush(&self) -> Option<Flush<'_>> {
-        self.budget.free_retired();
-        let tables = self.tables.load();
+    pub fn next_flush(&self) -> Option<Flush> {
+        self.shared.budget.free_retired();
+        let tables = self.shared.tables.load();
         let mut oldest_first = tables.frozen.iter().enumerate().rev();
         oldest_first.find_map(|(newer, member)| {
             let number = tables.number.wrapping_sub(1 + newer as u64);
@@ -311,13 +316,13 @@ impl MemtableSet {
     }
 
     /// As [`MemtableSet::next_flush`], but waits for a table until `deadline`.
-    pub fn wait_flush(&self, deadline: Instant) -> Option<Flush<'_>> {
-        self.budget.wait(deadline, || self.next_flush())
+    pub fn wait_flush(&self, deadline: Instant) -> Option<Flush> {
+        self.shared.budget.wait(deadline, || self.next_flush())
     }
 
     /// Takes away what is flushed, from the oldest on (T4).
     fn drop_flushed(&self) {
-        self.tables.rcu(|tables| {
+        self.shared.tables.rcu(|tables| {
             let oldest_first = tables.frozen.iter().rev();
             let done = oldest_first
                 .take_while(|member| member.is_flushed())
@@ -328,6 +333,12 @@ impl MemtableSet {
                 frozen: tables.frozen[..tables.frozen.len() - done].to_vec(),
             }
         });
+    }
+}
+
+impl Default for MemtableSet {
+    fn default() -> MemtableSet {
+        MemtableSet::new(Limits::default())
     }
 }
 

@@ -25,14 +25,14 @@ fn contents(snapshot: &SetSnapshot) -> Map {
     all.map(|entry| content(&entry)).collect()
 }
 
-fn table_contents(flush: &Flush<'_>) -> Map {
+fn table_contents(flush: &Flush) -> Map {
     let pinned = flush.pin();
     let all = pinned.range_all::<&[u8]>(..);
     all.map(|item| content(&item.to_entry())).collect()
 }
 
 /// Flushes as long as somebody is writing, and what is left then.
-fn flush_while(set: &MemtableSet, writing: &AtomicBool, mut write: impl FnMut(&Flush<'_>)) {
+fn flush_while(set: &MemtableSet, writing: &AtomicBool, mut write: impl FnMut(&Flush)) {
     loop {
         let last = !writing.load(Ordering::Acquire);
         match set.next_flush() {
@@ -84,7 +84,7 @@ proptest! {
         let set = MemtableSet::new(limits);
         let mut map = Map::new();
         let mut files: Vec<Map> = Vec::new();
-        let mut flushes: Vec<Flush<'_>> = Vec::new();
+        let mut flushes: Vec<Flush> = Vec::new();
         let mut snapshots: Vec<(SetSnapshot, Map)> = Vec::new();
         for op in ops {
             match op {
@@ -455,6 +455,24 @@ fn a_large_batch_is_a_table_of_its_own_between_those_before_and_after() {
     assert_eq!(set.get("k").as_deref(), Some(&b"after"[..]));
     set.rotate();
     assert_eq!(set.next_flush().unwrap().number(), 2);
+}
+
+#[test]
+fn a_flush_goes_to_a_thread_of_its_own_and_may_outlive_every_other_handle() {
+    fn may_go_anywhere<T: Send + Sync + 'static>() {}
+    may_go_anywhere::<(MemtableSet, Flush, SetSnapshot)>();
+    let set = MemtableSet::default();
+    let other = set.clone();
+    set.insert("k", "v").unwrap();
+    assert_eq!(other.rotate(), Some(0));
+    let flush = set.next_flush().unwrap();
+    let flusher = thread::spawn(move || {
+        let rows = table_contents(&flush);
+        flush.complete();
+        rows
+    });
+    drop((set, other));
+    assert_eq!(flusher.join().unwrap().len(), 1);
 }
 
 #[test]

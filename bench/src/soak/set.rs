@@ -28,7 +28,7 @@ fn content(entry: &Entry) -> Option<Bytes> {
 
 /// Writes a frozen table behind what was written of older ones. Readers look into the tables first, then into the file, so the file
 /// has to have it before the table leaves the set.
-fn flush(table: Flush<'_>, file: &File) {
+fn flush(table: Flush, file: &File) {
     let pinned = table.pin();
     let mut written = file.write().expect("no writer panics");
     for item in pinned.range_all::<&[u8]>(..) {

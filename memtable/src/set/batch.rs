@@ -18,7 +18,7 @@ impl MemtableSet {
     pub fn apply(&self, batch: &WriteBatch) -> Result<SetWritten, Error> {
         batch.check()?;
         batch.check_content()?;
-        match self.budget.fills_half_a_table(batch.into()) {
+        match self.shared.budget.fills_half_a_table(batch.into()) {
             false => self.write(batch, |table| table.apply(batch)),
             true => self.put_in_front(batch),
         }
@@ -28,14 +28,14 @@ impl MemtableSet {
     fn put_in_front(&self, batch: &WriteBatch) -> Result<SetWritten, Error> {
         let room = Room::from(batch);
         self.reserve(room)?;
-        let member = Member::new(self.budget.clone());
+        let member = Member::new(self.shared.budget.clone());
         member.take_over(room);
         let changed = member.apply(batch)?.changed;
         let Ok(_) = member.freeze() else {
             unreachable!("nobody opened a stage in it")
         };
         loop {
-            let tables = self.tables.load();
+            let tables = self.shared.tables.load();
             let Ok(active) = tables.active.freeze() else {
                 unreachable!("a set opens no stages")
             };
@@ -44,7 +44,7 @@ impl MemtableSet {
             let frozen = std::iter::once(&member).chain(before).chain(&tables.frozen);
             let next = Tables {
                 number: number.wrapping_add(1),
-                active: Member::new(self.budget.clone()),
+                active: Member::new(self.shared.budget.clone()),
                 frozen: frozen.cloned().collect(),
             };
             if self.exchange(&tables, next) {

@@ -9,21 +9,21 @@ use std::ops::Deref;
 ///
 /// It dereferences to the table. When the file can be read, call [`Flush::complete`]: the table leaves the set as soon as all older
 /// ones are complete too, so that an old value is never found where a newer one has left. If it is dropped instead, the
-/// table is handed out again.
+/// table is handed out again. It holds a handle of the set, so it may go to any thread.
 ///
 /// Whoever reads the set and then the files finds each key in one of them, if the file can be read before `complete`. Who wants a
 /// snapshot of both takes the list of files, then the snapshot, then the list again, until both lists are the same: a file that
 /// came in between may hold what is newer than the snapshot.
 #[must_use = "the table stays in the set until the flush is complete"]
-pub struct Flush<'s> {
-    set: &'s MemtableSet,
+pub struct Flush {
+    set: MemtableSet,
     member: Member,
     number: u64,
     stats: Stats,
 }
 
-impl<'s> Flush<'s> {
-    pub(super) fn take(set: &'s MemtableSet, member: Member, number: u64) -> Option<Flush<'s>> {
+impl Flush {
+    pub(super) fn take(set: &MemtableSet, member: Member, number: u64) -> Option<Flush> {
         if !member.take() {
             return None;
         }
@@ -31,7 +31,7 @@ impl<'s> Flush<'s> {
             unreachable!("a set opens no stages")
         };
         Some(Flush {
-            set,
+            set: set.clone(),
             stats: table.stats(),
             number,
             member,
@@ -51,15 +51,15 @@ impl<'s> Flush<'s> {
 
     /// The table is in a file that can be read. Frees it, if it leaves the set and nobody reads it any more.
     pub fn complete(self) {
-        let set = self.set;
+        let set = self.set.clone();
         self.member.set_flushed();
         set.drop_flushed();
         drop(self);
-        set.budget.free_retired();
+        set.shared.budget.free_retired();
     }
 }
 
-impl Deref for Flush<'_> {
+impl Deref for Flush {
     type Target = Memtable;
 
     fn deref(&self) -> &Memtable {
@@ -67,16 +67,16 @@ impl Deref for Flush<'_> {
     }
 }
 
-impl Drop for Flush<'_> {
+impl Drop for Flush {
     fn drop(&mut self) {
         if !self.member.is_flushed() {
             self.member.give_back();
-            self.set.budget.notify();
+            self.set.shared.budget.notify();
         }
     }
 }
 
-impl std::fmt::Debug for Flush<'_> {
+impl std::fmt::Debug for Flush {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Flush")
             .field("stats", &self.stats())

@@ -49,12 +49,12 @@ impl From<&WriteBatch> for Room {
 impl MemtableSet {
     /// Bytes that the writes of all tables took of the budget and did not give back yet; see [`Limits`](crate::Limits).
     pub fn reserved_bytes(&self) -> u64 {
-        self.budget.reserved()
+        self.shared.budget.reserved()
     }
 
     /// Whether the soft limit is passed: time to slow down, or to flush more.
     pub fn is_over_soft_limit(&self) -> bool {
-        self.budget.is_over_soft_limit()
+        self.shared.budget.is_over_soft_limit()
     }
 
     /// Waits until there is room for a write, or `deadline` has passed. That another writer takes the room first is possible.
@@ -81,8 +81,8 @@ impl MemtableSet {
     pub fn wait_for_room(&self, room: impl Into<Room>, deadline: Instant) -> Result<(), Error> {
         let room = room.into();
         let mut found = Ok(());
-        self.budget.wait(deadline, || {
-            found = self.make_room(|| self.budget.has_room(room));
+        self.shared.budget.wait(deadline, || {
+            found = self.make_room(|| self.shared.budget.has_room(room));
             (!is_short(&found)).then_some(())
         });
         found
@@ -90,7 +90,7 @@ impl MemtableSet {
 
     /// Takes room from the budget.
     pub(super) fn reserve(&self, room: Room) -> Result<(), Error> {
-        self.make_room(|| self.budget.reserve(room))
+        self.make_room(|| self.shared.budget.reserve(room))
     }
 
     /// Looks for room. Where there is none it makes some, of tables that nobody reads any more, or sees to it that a flush will.
@@ -100,7 +100,7 @@ impl MemtableSet {
             if !is_short(&found) {
                 return found;
             }
-            if !self.budget.free_one() {
+            if !self.shared.budget.free_one() {
                 self.offer_active();
                 return found;
             }
@@ -111,11 +111,11 @@ impl MemtableSet {
     /// entry of it (T8).
     #[cold]
     pub(super) fn offer_active(&self) {
-        let tables = self.tables.load();
+        let tables = self.shared.tables.load();
         if !tables.frozen.is_empty() {
             return;
         }
-        self.budget.want_frozen();
+        self.shared.budget.want_frozen();
         if tables.active.reserved() > 0 {
             self.freeze(&tables);
         }
