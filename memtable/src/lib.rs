@@ -39,7 +39,8 @@
 //! [`compute`](Memtable::compute), [`get_or_insert_with`](Memtable::get_or_insert_with),
 //! [`compare_and_set`](Memtable::compare_and_set).
 //!
-//! Writes of several keys that belong together are one [`WriteBatch`]: [`apply`](Memtable::apply) makes them visible at one instant.
+//! Writes of several keys that belong together are one [`WriteBatch`]: [`apply`](Memtable::apply) makes them visible at one instant. A log
+//! gets them from [`iter`](WriteBatch::iter).
 //!
 //! An engine that numbers its writes itself takes a [`SequencedMemtable`]: writes and reads are at its numbers, in any order.
 //!
@@ -167,7 +168,7 @@ pub mod __model;
 pub mod __measure;
 
 pub use account::Stats;
-pub use batch::WriteBatch;
+pub use batch::{BatchWrite, BatchWrites, WriteBatch};
 pub use compute::Exchange;
 pub use cursor::Cursor;
 pub use error::{Error, MAX_KEY_LEN, MAX_VALUE_LEN};
