@@ -79,7 +79,8 @@ impl Drop for Flush {
 impl std::fmt::Debug for Flush {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Flush")
-            .field("stats", &self.stats())
+            .field("number", &self.number)
+            .field("stats", &self.stats)
             .finish_non_exhaustive()
     }
 }

@@ -50,6 +50,16 @@ impl SetSnapshot {
     }
 }
 
+/// Every key, as [`SetSnapshot::range`] shows them.
+impl IntoIterator for &SetSnapshot {
+    type Item = Entry;
+    type IntoIter = SetRange;
+
+    fn into_iter(self) -> SetRange {
+        self.range::<&[u8]>(..)
+    }
+}
+
 impl std::fmt::Debug for SetSnapshot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SetSnapshot")
@@ -76,3 +86,9 @@ impl DoubleEndedIterator for SetRange {
 }
 
 impl std::iter::FusedIterator for SetRange {}
+
+impl std::fmt::Debug for SetRange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SetRange").finish_non_exhaustive()
+    }
+}
