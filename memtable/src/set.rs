@@ -16,12 +16,12 @@
 //!   too: so the batch is newer than all that is behind it, older than all before it, and seen by that exchange, as a whole.
 //! * T7: who lets go of a table last, a reader perhaps or the drop of a snapshot, does not free it: he leaves it in a list of the set's
 //!   budget and wakes all who wait. It is freed by those who flush, when they ask for a table or complete one, and by writers who
-//!   find no room, before they are refused or wait: so no room is short of which somebody could know that it is free, though
-//!   nobody may flush any more. When the set goes it frees what is in the list; who lets go of a table later frees it on the spot.
-//! * T8: where room is short, some table is frozen, or will be with the next write. Who finds no room and nothing frozen says so, then
-//!   a fence, and freezes the active table if that took anything; who writes has the table take what was reserved, then a fence,
-//!   and looks whether that was said. So one of the two sees the other, though a write was under way that nobody could see yet.
-//!   It is said no more once a frozen table has come into the list; after that all who wait are woken, to say it again if need be.
+//!   find no room, before they are refused or wait: so they do so only for bytes that are in use, though nobody flushes any more.
+//!   When the set goes it frees what is in the list; who lets go of a table after that frees it on the spot.
+//! * T8: where room is short there is a frozen table, or will be with the next write. Who finds no room and nothing frozen raises a flag,
+//!   then a fence, and freezes the active table if that took anything. Who has written adds what he reserved to what the table
+//!   took, then a fence, and looks at the flag. So one of the two sees the other, and a write that was on its way leaves its
+//!   table frozen. The flag falls when a frozen table comes into the list; who waits is woken after that, and raises it again if need be.
 
 mod batch;
 mod budget;
@@ -54,8 +54,9 @@ pub use snapshot::{SetRange, SetSnapshot};
 /// This is what an LSM engine puts before its files. Deletions are tombstones and stay visible as such, since they hide what
 /// lies in the files; nothing is removed physically, which would uncover older tables.
 ///
-/// All methods take `&self`, from any number of threads; a clone is another handle of the same set, as of an `Arc`. Reads are lock-free. Writes are too, but for one that fills the active
-/// table: it freezes that, which waits for the writes that are being published. Others meanwhile go on in the next table.
+/// All methods take `&self`, from any number of threads; a clone is another handle of the same set, as of an `Arc`. Reads are
+/// lock-free, but for one that lets go of a flushed table last. Writes are too, but for one that fills the active table: it freezes
+/// that, which waits for the writes that are being published. Others meanwhile go on in the next table.
 ///
 /// ```
 /// use untorn_memtable::{Kind, Limits, MemtableSet};
@@ -315,7 +316,7 @@ impl MemtableSet {
         })
     }
 
-    /// As [`MemtableSet::next_flush`], but waits for a table until `deadline`.
+    /// As [`MemtableSet::next_flush`], but waits for a table until `deadline`. What can be freed meanwhile it frees.
     pub fn wait_flush(&self, deadline: Instant) -> Option<Flush> {
         self.shared.budget.wait(deadline, || self.next_flush())
     }
@@ -324,9 +325,7 @@ impl MemtableSet {
     fn drop_flushed(&self) {
         self.shared.tables.rcu(|tables| {
             let oldest_first = tables.frozen.iter().rev();
-            let done = oldest_first
-                .take_while(|member| member.is_flushed())
-                .count();
+            let done = oldest_first.take_while(|table| table.is_flushed()).count();
             Tables {
                 number: tables.number,
                 active: tables.active.clone(),

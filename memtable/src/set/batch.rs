@@ -13,8 +13,8 @@ impl MemtableSet {
     /// frozen before, as by [`MemtableSet::rotate`].
     ///
     /// # Errors
-    /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`], [`Error::WriteTooLarge`], [`Error::MemoryLimit`]; [`Error::TagAlone`] for a key whose tag is set and
-    /// whose content is not, since that may lie in an older table. Nothing is changed then.
+    /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`], [`Error::WriteTooLarge`], [`Error::MemoryLimit`]; [`Error::TagAlone`] for a key
+    /// whose tag is set and whose content is not, since that may lie in an older table. Nothing is changed then.
     pub fn apply(&self, batch: &WriteBatch) -> Result<SetWritten, Error> {
         batch.check()?;
         batch.check_content()?;

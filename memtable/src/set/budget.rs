@@ -11,9 +11,9 @@ use std::time::Instant;
 /// How much a [`MemtableSet`](crate::MemtableSet) may hold, in bytes.
 ///
 /// A write takes its key, its value and 128 bytes, as much as it can allocate at most, and nothing is given back before the table
-/// that it went to is flushed, dropped by everybody who has a snapshot of it, and freed by the next one who flushes or finds no room. So the limits are held by what the
-/// allocator gives out, not by an estimate after the fact; in return, a key that is overwritten counts as often as it is
-/// written.
+/// that it went to is flushed, let go by everybody who has a snapshot of it, and freed by who flushes next or finds no room. So
+/// the limits are held by what the allocator gives out, not by an estimate after the fact; in return, a key that is overwritten
+/// counts as often as it is written.
 ///
 /// Any limits work, though some badly. Where a write finds no room and no table is frozen, the active one is frozen before its
 /// time, so that there is always something that can be flushed: with `table` at or near `hard` that is what ends each table,
@@ -42,7 +42,7 @@ impl Default for Limits {
 pub(super) struct Budget {
     limits: Limits,
     reserved: AtomicU64,
-    /// Room was short, and no table was frozen: who writes freezes the active one (T8).
+    /// Room was short and no table frozen: who writes freezes the active one (T8).
     frozen_is_wanted: AtomicBool,
     pub(super) retired: Retired,
     /// How often something changed for which somebody may wait. Held for a moment only.

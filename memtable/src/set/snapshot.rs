@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 /// All tables of a set as they were at one instant, whatever is written, frozen or flushed.
 ///
-/// It keeps the tables alive, and so their bytes reserved, also after they were flushed. Dropping it frees none of them, unless the
-/// set is gone: that is left to who [flushes](crate::MemtableSet::next_flush). A clone is the same instant.
+/// It keeps the tables alive, and so their bytes reserved, also after they were flushed. Dropping it frees none of them, unless the set
+/// is gone: that is left to who [flushes](crate::MemtableSet::next_flush). A clone is the same instant.
 #[derive(Clone)]
 pub struct SetSnapshot {
     /// From the newest to the oldest.
