@@ -18,10 +18,11 @@
 //!   budget and wakes all who wait. It is freed by those who flush, when they ask for a table or complete one, and by writers who
 //!   find no room, before they are refused or wait: so they do so only for bytes that are in use, though nobody flushes any more.
 //!   When the set goes it frees what is in the list; who lets go of a table after that frees it on the spot.
-//! * T8: where room is short there is a frozen table, or will be with the next write. Who finds no room and nothing frozen raises a flag,
-//!   then a fence, and freezes the active table if that took anything. Who has written adds what he reserved to what the table
-//!   took, then a fence, and looks at the flag. So one of the two sees the other, and a write that was on its way leaves its
-//!   table frozen. The flag falls when a frozen table comes into the list; who waits is woken after that, and raises it again if need be.
+//! * T8: where room is short there is a frozen table, or will be with the next write, unless nearly all that is reserved lies in tables
+//!   that have left the list and come back when they are freed. Who finds no room and nothing frozen raises a flag, then a fence,
+//!   and freezes the active table if that took its share of what is reserved. Who has written adds what he reserved to what the
+//!   table took, then a fence, and looks at the flag. So one of the two sees the other, and a write that was on its way leaves its
+//!   table frozen. The flag falls whenever those are woken who wait, who raise it again if need be.
 
 mod batch;
 mod budget;
@@ -195,7 +196,7 @@ impl MemtableSet {
                     let held = tables.active.take_over(room);
                     if self.shared.budget.is_full(held) {
                         self.freeze(&tables);
-                    } else if self.shared.budget.is_frozen_wanted() {
+                    } else if self.shared.budget.is_short() {
                         self.offer_active();
                     }
                     return Ok(SetWritten {
@@ -252,7 +253,7 @@ impl MemtableSet {
         let found = self.shared.tables.compare_and_swap(before, Arc::new(next));
         let exchanged = Arc::ptr_eq(&found, before);
         if exchanged {
-            self.shared.budget.frozen_came();
+            self.shared.budget.notify();
         }
         exchanged
     }

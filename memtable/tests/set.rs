@@ -580,6 +580,37 @@ fn limits_of_a_single_table_stop_nobody() {
 }
 
 #[test]
+fn a_snapshot_that_holds_the_memory_makes_no_tables_of_a_few_writes() {
+    for (held, frozen) in [(40_000, 1), (97_000, 0)] {
+        let limits = Limits {
+            hard: 100_000,
+            ..NEVER_FULL
+        };
+        let set = MemtableSet::new(limits);
+        set.insert("k", vec![0; held]).unwrap();
+        set.rotate();
+        let snapshot = set.snapshot();
+        set.next_flush().unwrap().complete();
+        while set.insert("l", [0; 800]).is_ok() {}
+        assert_eq!(set.frozen_tables(), frozen, "{held} bytes held");
+        drop(snapshot);
+        assert!(set.insert("l", [0; 800]).is_ok());
+    }
+}
+
+/// What stopped a writer must not freeze the table of the next one who finds room again.
+#[test]
+fn a_table_is_filled_anew_after_room_was_short() {
+    let (set, snapshot) = held_by_a_snapshot();
+    assert_eq!(set.insert("l", [0; 800]), Err(REFUSED));
+    drop(snapshot);
+    for key in ["l", "m", "n"] {
+        set.insert(key, "v").unwrap();
+    }
+    assert_eq!(set.frozen_tables(), 0);
+}
+
+#[test]
 fn room_for_a_batch_is_what_it_takes() {
     let limits = Limits {
         table: 10_000,

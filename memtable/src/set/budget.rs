@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+/// A table is frozen before its time only if it took such a part of all that is reserved.
+const LEAST_SHARE: u64 = 16;
+
 /// How much a [`MemtableSet`](crate::MemtableSet) may hold, in bytes.
 ///
 /// A write takes its key, its value and 128 bytes, as much as it can allocate at most, and nothing is given back before the table
@@ -16,8 +19,9 @@ use std::time::Instant;
 /// counts as often as it is written.
 ///
 /// Any limits work, though some badly. Where a write finds no room and no table is frozen, the active one is frozen before its
-/// time, so that there is always something that can be flushed: with `table` at or near `hard` that is what ends each table,
-/// and writers stand still while it is flushed. A write that takes more than `hard` is refused with [`Error::WriteTooLarge`].
+/// time, so that there is something to flush: with `table` at or near `hard` that is what ends each table, and writers stand
+/// still while it is flushed. It is not where it holds less than a sixteenth of what is reserved: then snapshots of flushed
+/// tables hold the rest, and the writers wait for them rather than that a file is written for each few of their writes. A write that takes more than `hard` is refused with [`Error::WriteTooLarge`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// A table that took so much is frozen, and the next one begins.
@@ -42,8 +46,8 @@ impl Default for Limits {
 pub(super) struct Budget {
     limits: Limits,
     reserved: AtomicU64,
-    /// Room was short and no table frozen: who writes freezes the active one (T8).
-    frozen_is_wanted: AtomicBool,
+    /// Room was short and no table frozen: who writes looks whether the active one is to be frozen before its time (T8).
+    short: AtomicBool,
     pub(super) retired: Retired,
     /// How often something changed for which somebody may wait. Held for a moment only.
     changes: Mutex<u64>,
@@ -55,7 +59,7 @@ impl Budget {
         Budget {
             limits,
             reserved: AtomicU64::new(0),
-            frozen_is_wanted: AtomicBool::new(false),
+            short: AtomicBool::new(false),
             retired: Retired::default(),
             changes: Mutex::new(0),
             changed: Condvar::new(),
@@ -118,24 +122,23 @@ impl Budget {
         table >= self.limits.table.max(1)
     }
 
-    /// From now on who writes looks whether a table is to be frozen before its time.
-    pub(super) fn want_frozen(&self) {
+    /// Whether a table that took so much is to be frozen before its time, where room is short.
+    pub(super) fn is_worth_a_flush(&self, table: u64) -> bool {
+        table > 0 && table >= self.reserved() / LEAST_SHARE
+    }
+
+    /// Raises the flag that room is short.
+    pub(super) fn set_short(&self) {
         // Release: with the list in which nothing was frozen.
-        self.frozen_is_wanted.store(true, Ordering::Release);
+        self.short.store(true, Ordering::Release);
         // Between this store and the look at what the active table took (T8).
         fence(Ordering::SeqCst);
     }
 
     /// Asked right after the active table took what was reserved, which is the other side of the fence.
-    pub(super) fn is_frozen_wanted(&self) -> bool {
+    pub(super) fn is_short(&self) -> bool {
         fence_after_rmw();
-        self.frozen_is_wanted.load(Ordering::Acquire)
-    }
-
-    /// A frozen table is in the list.
-    pub(super) fn frozen_came(&self) {
-        self.frozen_is_wanted.store(false, Ordering::Relaxed);
-        self.notify();
+        self.short.load(Ordering::Acquire)
     }
 
     fn changes(&self) -> MutexGuard<'_, u64> {
@@ -144,6 +147,7 @@ impl Budget {
 
     /// Wakes all who wait: room was given back, or there is a table to flush or to free.
     pub(super) fn notify(&self) {
+        self.short.store(false, Ordering::Relaxed);
         *self.changes() += 1;
         self.changed.notify_all();
     }

@@ -1,6 +1,6 @@
 //! Room for writes: what one takes, and what is done where there is none.
 
-use super::MemtableSet;
+use super::{MemtableSet, Shared};
 use crate::batch::WriteBatch;
 use crate::error::Error;
 use std::time::Instant;
@@ -107,16 +107,16 @@ impl MemtableSet {
         }
     }
 
-    /// Gives flushers something to do, if they have nothing: freezes the active table, or has it frozen by who writes the first
-    /// entry of it (T8).
+    /// Gives flushers something to do, if they have nothing: freezes the active table, or has it frozen by who writes to it next (T8).
     #[cold]
     pub(super) fn offer_active(&self) {
-        let tables = self.shared.tables.load();
+        let Shared { tables, budget } = &*self.shared;
+        let tables = tables.load();
         if !tables.frozen.is_empty() {
             return;
         }
-        self.shared.budget.want_frozen();
-        if tables.active.reserved() > 0 {
+        budget.set_short();
+        if budget.is_worth_a_flush(tables.active.reserved()) {
             self.freeze(&tables);
         }
     }
