@@ -20,8 +20,9 @@ const LEAST_SHARE: u64 = 16;
 ///
 /// Any limits work, though some badly. Where a write finds no room and no table is frozen, the active one is frozen before its
 /// time, so that there is something to flush: with `table` at or near `hard` that is what ends each table, and writers stand
-/// still while it is flushed. It is not where it holds less than a sixteenth of what is reserved: then snapshots of flushed
-/// tables hold the rest, and the writers wait for them rather than that a file is written for each few of their writes. A write that takes more than `hard` is refused with [`Error::WriteTooLarge`].
+/// still while it is flushed. A table that holds less than a sixteenth of what is reserved is spared: snapshots of flushed tables
+/// hold the rest then, and writers wait for these rather than that a file is made for each few writes. A write that takes more
+/// than `hard` is refused with [`Error::WriteTooLarge`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// A table that took so much is frozen, and the next one begins.
