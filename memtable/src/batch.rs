@@ -38,6 +38,8 @@ mod apply;
 mod descriptor;
 mod op;
 mod write_batch;
+mod writes;
 
 pub(crate) use descriptor::Descriptor;
 pub use write_batch::WriteBatch;
+pub use writes::{BatchWrite, BatchWrites};

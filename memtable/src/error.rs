@@ -38,9 +38,17 @@ pub enum Error {
         /// Size of the allocation, in bytes.
         bytes: usize,
     },
-    /// The write would take more memory than the [`Limits`](crate::Limits) of the set allow. Flush, or wait for room.
+    /// With the write there would be more memory in use than the [`Limits`](crate::Limits) of the set allow. Flush, or wait for room.
     #[error("over the memory limit of {limit} bytes")]
     MemoryLimit {
+        /// The hard limit, in bytes.
+        limit: u64,
+    },
+    /// The write alone takes more memory than the [`Limits`](crate::Limits) of the set allow: it will never be taken.
+    #[error("a write that takes {size} bytes is over the memory limit of {limit} by itself")]
+    WriteTooLarge {
+        /// What the write takes, in bytes; see [`Room`](crate::Room).
+        size: u64,
         /// The hard limit, in bytes.
         limit: u64,
     },

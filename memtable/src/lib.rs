@@ -40,7 +40,8 @@
 //! [`compute`](Memtable::compute), [`get_or_insert_with`](Memtable::get_or_insert_with),
 //! [`compare_and_set`](Memtable::compare_and_set).
 //!
-//! Writes of several keys that belong together are one [`WriteBatch`]: [`apply`](Memtable::apply) makes them visible at one instant.
+//! Writes of several keys that belong together are one [`WriteBatch`]: [`apply`](Memtable::apply) makes them visible at one instant. A log
+//! gets them from [`iter`](WriteBatch::iter).
 //!
 //! An engine that numbers its writes itself takes a [`SequencedMemtable`]: writes and reads are at its numbers, in any order.
 //!
@@ -95,7 +96,8 @@
 //! A [`MemtableSet`] is one table that takes writes and those that were frozen before it, read as one. A table that took its share of
 //! the [`Limits`] is frozen and another takes its place; threads that flush take the frozen ones, write their
 //! [`shards`](Memtable::shards) in parallel and [complete](Flush::complete) them, whereupon they leave the set in order of age. Bytes
-//! are reserved before they are allocated, so the hard limit is one: over it writes are refused, or wait for room.
+//! are reserved before they are allocated, so the hard limit is one: over it writes are refused, or wait for room. Each write
+//! answers the number of the table that took it, so that a log is kept only for what is not in files.
 //! The tables should be small against the limits, a quarter or less, so that one can be flushed while the next is filled; the
 //! soft limit should leave as much room as is written while a table is flushed. A table that is too small costs more files. The
 //! example `lsm_flush` is all of that; `leaderboard` and `snapshot_backup` show a table alone.
@@ -108,6 +110,8 @@
 //! stamps that make snapshots and stages follow versioned compare-and-swap (Wei et al., PPoPP 2021), the counters
 //! "Concurrent Size" (Sela and Petrank, OOPSLA 2022), the batches the multi-word operations of Harris, Fraser and Pratt (DISC 2002). Each module opens with its protocol; `docs/INVARIANTS.md` holds what
 //! must be true between them. Pointers of 64 bits are needed.
+
+#![cfg_attr(not(untorn_loom), warn(missing_debug_implementations))]
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("untorn-memtable needs pointers of 64 bits");
@@ -170,7 +174,7 @@ pub mod __model;
 pub mod __measure;
 
 pub use account::Stats;
-pub use batch::WriteBatch;
+pub use batch::{BatchWrite, BatchWrites, WriteBatch};
 pub use compute::Exchange;
 pub use cursor::Cursor;
 pub use error::{Error, MAX_KEY_LEN, MAX_VALUE_LEN};
@@ -185,7 +189,9 @@ pub use pinned::{Pinned, Range, RangeAll};
 pub use savepoint::{RollbackError, Savepoint};
 pub use sequenced::{MAX_SEQUENCED_KEY_LEN, SequencedMemtable, SequencedRange, Version};
 #[cfg(not(untorn_loom))]
-pub use set::{Flush, Limits, MemtableSet, PinnedSet, PinnedSetRange, SetRange, SetSnapshot};
+pub use set::{
+    Flush, Limits, MemtableSet, PinnedSet, PinnedSetRange, Room, SetRange, SetSnapshot, SetWritten,
+};
 pub use shards::Shard;
 pub use snapshot::{PinnedSnapshot, PinnedSnapshotRange, Snapshot, SnapshotRange};
 pub use stage::{Released, StageId};

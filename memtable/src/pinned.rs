@@ -120,6 +120,16 @@ impl std::fmt::Debug for Pinned<'_> {
     }
 }
 
+/// The keys with a value, as [`Pinned::range`] shows them.
+impl<'g> IntoIterator for &'g Pinned<'g> {
+    type Item = (&'g [u8], &'g [u8]);
+    type IntoIter = Range<'g>;
+
+    fn into_iter(self) -> Range<'g> {
+        self.range::<&[u8]>(..)
+    }
+}
+
 /// Every live key of a range, from [`Pinned::range_all`].
 pub struct RangeAll<'g> {
     pinned: &'g Pinned<'g>,
@@ -163,6 +173,12 @@ impl DoubleEndedIterator for RangeAll<'_> {
 
 impl std::iter::FusedIterator for RangeAll<'_> {}
 
+impl std::fmt::Debug for RangeAll<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RangeAll").finish_non_exhaustive()
+    }
+}
+
 /// The keys and values of a range, from [`Pinned::range`].
 pub struct Range<'g>(RangeAll<'g>);
 
@@ -201,3 +217,9 @@ impl DoubleEndedIterator for Range<'_> {
 }
 
 impl std::iter::FusedIterator for Range<'_> {}
+
+impl std::fmt::Debug for Range<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Range").finish_non_exhaustive()
+    }
+}

@@ -10,16 +10,28 @@
 //! * T3: a point read takes the list once, and the newest table that has the key. A newer table that it does not know had
 //!   no write when it took the list, so what it finds was the newest at some instant of the call.
 //! * T4: tables leave the list from the oldest on, so a newer value is never missing where an older one is still found.
+//! * T5: bytes are reserved before a write, for the whole set, and given back when the table that holds them was freed.
 //! * T6: a large batch is a table of its own. It is filled in private and frozen, the active table is frozen, and one exchange of
 //!   the list puts in front of that the batch and an empty table. If another table came in front meanwhile, that is frozen,
 //!   too: so the batch is newer than all that is behind it, older than all before it, and seen by that exchange, as a whole.
-//! * T5: bytes are reserved before a write, for the whole set, and given back when the table that holds them is dropped.
+//! * T7: who lets go of a table last, a reader perhaps or the drop of a snapshot, does not free it: he leaves it in a list of the set's
+//!   budget and wakes all who wait. It is freed by those who flush, when they ask for a table or complete one, and by writers who
+//!   find no room, before they are refused or wait: so they do so only for bytes that are in use, though nobody flushes any more.
+//!   When the set goes it frees what is in the list; who lets go of a table after that frees it on the spot.
+//! * T8: where room is short there is a frozen table, or will be with the next write, unless nearly all that is reserved lies in tables
+//!   that have left the list and come back when they are freed. Who finds no room and nothing frozen raises a flag, then a fence,
+//!   and freezes the active table if that took its share of what is reserved. Who has written adds what he reserved to what the
+//!   table took, then a fence, and looks at the flag. So one of the two sees the other, and a write that was on its way leaves its
+//!   table frozen. The flag falls whenever those are woken who wait, who raise it again if need be.
 
 mod batch;
 mod budget;
 mod flush;
+mod member;
 mod merge;
 mod pinned;
+mod retired;
+mod room;
 mod snapshot;
 
 use crate::error::Error;
@@ -30,14 +42,14 @@ use crate::reclaim;
 use arc_swap::ArcSwap;
 use budget::Budget;
 use bytes::Bytes;
-use std::ops::Deref;
+use member::Member;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 pub use budget::Limits;
 pub use flush::Flush;
 pub use pinned::{PinnedSet, PinnedSetRange};
+pub use room::Room;
 pub use snapshot::{SetRange, SetSnapshot};
 
 /// Tables that take turns: one takes the writes, those before it are frozen and wait to be flushed, and all are read as one.
@@ -45,8 +57,9 @@ pub use snapshot::{SetRange, SetSnapshot};
 /// This is what an LSM engine puts before its files. Deletions are tombstones and stay visible as such, since they hide what
 /// lies in the files; nothing is removed physically, which would uncover older tables.
 ///
-/// All methods take `&self`, from any number of threads. Reads are lock-free. Writes are too, but for one that fills the active
-/// table: it freezes that, which waits for the writes that are being published. Others meanwhile go on in the next table.
+/// All methods take `&self`, from any number of threads; a clone is another handle of the same set, as of an `Arc`. Reads are
+/// lock-free, but for one that lets go of a flushed table last. Writes are too, but for one that fills the active table: it freezes
+/// that, which waits for the writes that are being published. Others meanwhile go on in the next table.
 ///
 /// ```
 /// use untorn_memtable::{Kind, Limits, MemtableSet};
@@ -68,14 +81,46 @@ pub use snapshot::{SetRange, SetSnapshot};
 /// assert_eq!(set.frozen_tables(), 0);
 /// # Ok::<(), untorn_memtable::Error>(())
 /// ```
+///
+/// # With a write-ahead log
+///
+/// Every write answers the [number of the table](SetWritten::table) that took it. A segment of the log can be deleted once it gets no
+/// more writes, all of its writes have returned from the set, and every table up to the highest of their numbers is flushed: once
+/// [`MemtableSet::oldest_table`] is above that. An engine that is opened again begins with the number after its newest file's
+/// ([`MemtableSet::starting_at`]) and writes to the set what it finds in the log: the old segments then wait for the tables that take it.
+///
+/// ```
+/// use untorn_memtable::{Limits, MemtableSet};
+/// let newest_file = 6;
+/// let set = MemtableSet::starting_at(Limits::default(), newest_file + 1);
+/// let replayed = [set.insert("a", "1")?, set.delete("b")?];
+/// let highest = replayed.map(|written| written.table).into_iter().max();
+/// assert_eq!(highest, Some(7));
+/// assert_eq!(set.rotate(), highest);
+/// assert!(set.oldest_table() <= 7); // the segment is needed
+/// set.next_flush().expect("one table is frozen").complete();
+/// assert!(set.oldest_table() > 7); // all that it holds is in files
+/// # Ok::<(), untorn_memtable::Error>(())
+/// ```
+#[derive(Clone)]
 pub struct MemtableSet {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
     tables: ArcSwap<Tables>,
     budget: Arc<Budget>,
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.budget.close();
+    }
+}
+
 /// The list at one moment.
 struct Tables {
-    /// How many tables came before the active one.
+    /// The active table's; one more than the newest frozen one's.
     number: u64,
     active: Member,
     /// From the newest to the oldest; each came right before the one in front of it.
@@ -89,129 +134,93 @@ impl Tables {
     }
 }
 
-/// One table of the set, which may outlive its place there.
-#[derive(Clone)]
-struct Member(Arc<Slot>);
-
-struct Slot {
-    table: Memtable,
-    /// Bytes of the budget that the table's writes took.
-    reserved: AtomicU64,
-    budget: Arc<Budget>,
-    /// Somebody has it in hand to flush it.
-    taken: AtomicBool,
-    flushed: AtomicBool,
-}
-
-impl Member {
-    fn new(budget: Arc<Budget>) -> Member {
-        Member::over(Memtable::new(), 0, budget)
-    }
-
-    fn over(table: Memtable, reserved: u64, budget: Arc<Budget>) -> Member {
-        Member(Arc::new(Slot {
-            table,
-            reserved: AtomicU64::new(reserved),
-            budget,
-            taken: AtomicBool::new(false),
-            flushed: AtomicBool::new(false),
-        }))
-    }
-}
-
-impl Deref for Member {
-    type Target = Memtable;
-
-    fn deref(&self) -> &Memtable {
-        &self.0.table
-    }
-}
-
-impl PartialEq for Member {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.budget.release(*self.reserved.get_mut());
-    }
-}
-
 impl MemtableSet {
-    /// An empty set.
+    /// An empty set, whose first table has the number 0.
     pub fn new(limits: Limits) -> MemtableSet {
+        MemtableSet::starting_at(limits, 0)
+    }
+
+    /// An empty set, whose first table has the number `first`: so an engine that is opened again numbers its tables on.
+    ///
+    /// Numbers have no end that an engine reaches; after `u64::MAX` comes 0.
+    pub fn starting_at(limits: Limits, first: u64) -> MemtableSet {
         let budget = Arc::new(Budget::new(limits));
+        let tables = ArcSwap::from_pointee(Tables {
+            number: first,
+            active: Member::new(budget.clone()),
+            frozen: Vec::new(),
+        });
         MemtableSet {
-            tables: ArcSwap::from_pointee(Tables {
-                number: 0,
-                active: Member::new(budget.clone()),
-                frozen: Vec::new(),
-            }),
-            budget,
+            shared: Arc::new(Shared { tables, budget }),
         }
     }
 
     /// Sets the key's value in the active table; rotates if that is full. Linearizable over the whole set.
     ///
     /// # Errors
-    /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`], [`Error::MemoryLimit`]; nothing is changed then.
-    pub fn insert(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Written, Error> {
+    /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`], [`Error::OutOfMemory`], [`Error::WriteTooLarge`]; [`Error::MemoryLimit`], which
+    /// [`MemtableSet::wait_for_room`] may mend. Nothing is changed then.
+    pub fn insert(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+    ) -> Result<SetWritten, Error> {
         let (key, value) = (key.as_ref(), value.as_ref());
-        let reserved = self.budget.reserve(1, key.len() + value.len())?;
-        self.write(reserved, |table| table.insert(key, value))
+        self.write(key.len() + value.len(), |table| table.insert(key, value))
     }
 
     /// Writes a tombstone, which hides what older tables and the files below hold. Otherwise as [`MemtableSet::insert`].
     ///
     /// # Errors
-    /// [`Error::KeyTooLarge`], [`Error::MemoryLimit`]; nothing is changed then.
-    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<Written, Error> {
+    /// [`Error::KeyTooLarge`], [`Error::OutOfMemory`], [`Error::WriteTooLarge`], [`Error::MemoryLimit`]; nothing is changed then.
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<SetWritten, Error> {
         let key = key.as_ref();
-        let reserved = self.budget.reserve(1, key.len())?;
-        self.write(reserved, |table| table.delete(key))
+        self.write(key.len(), |table| table.delete(key))
     }
 
-    /// Writes to the active table, which takes over what was reserved for it.
+    /// Writes to the active table, which takes over the room that was reserved for it.
     fn write(
         &self,
-        reserved: u64,
+        room: impl Into<Room>,
         mut write: impl FnMut(&Memtable) -> Result<Written, Error>,
-    ) -> Result<Written, Error> {
+    ) -> Result<SetWritten, Error> {
+        let room = room.into();
+        self.reserve(room)?;
         loop {
-            let tables = self.tables.load();
+            let tables = self.shared.tables.load();
             match write(&tables.active) {
                 Err(Error::Frozen) => self.succeed(&tables),
                 Err(error) => {
-                    self.budget.release(reserved);
+                    self.shared.budget.release(room.bytes());
                     return Err(error);
                 }
                 Ok(written) => {
-                    let held = tables
-                        .active
-                        .0
-                        .reserved
-                        .fetch_add(reserved, Ordering::Relaxed);
-                    if self.budget.is_full(held + reserved) {
+                    let held = tables.active.take_over(room);
+                    if self.shared.budget.is_full(held) {
                         self.freeze(&tables);
+                    } else if self.shared.budget.is_short() {
+                        self.offer_active();
                     }
-                    return Ok(written);
+                    return Ok(SetWritten {
+                        changed: written.changed,
+                        table: tables.number,
+                    });
                 }
             }
         }
     }
 
-    /// Freezes the active table and puts an empty one in its place. Answers whether there was anything to freeze.
+    /// Freezes the active table and puts an empty one in its place. Answers the number of the one that was frozen; `None` if there
+    /// was nothing to freeze.
     ///
-    /// All writes that returned before are in the frozen table. It waits for those that are being published at this moment.
-    pub fn rotate(&self) -> bool {
-        let tables = self.tables.load();
+    /// All writes that returned before are in that table or in older ones. It waits for those that are being published at this moment.
+    pub fn rotate(&self) -> Option<u64> {
+        let tables = self.shared.tables.load();
         if tables.active.is_empty() {
-            return false;
+            return None;
         }
         self.freeze(&tables);
-        true
+        Some(tables.number)
     }
 
     fn freeze(&self, tables: &Tables) {
@@ -224,26 +233,37 @@ impl MemtableSet {
     /// Puts a new table in front of the active one of those, which is frozen; or finds that somebody else did. A flush that
     /// completes may change the list meanwhile.
     fn succeed(&self, tables: &Tables) {
-        let mut before = self.tables.load();
-        while before.active == tables.active {
+        loop {
+            let before = self.shared.tables.load();
+            if before.active != tables.active {
+                return;
+            }
             let frozen = std::iter::once(&before.active).chain(&before.frozen);
             let next = Tables {
-                number: before.number + 1,
-                active: Member::new(self.budget.clone()),
+                number: before.number.wrapping_add(1),
+                active: Member::new(self.shared.budget.clone()),
                 frozen: frozen.cloned().collect(),
             };
-            let found = self.tables.compare_and_swap(&before, Arc::new(next));
-            if Arc::ptr_eq(&found, &before) {
-                return self.budget.notify();
+            if self.exchange(&before, next) {
+                return;
             }
-            before = found;
         }
+    }
+
+    /// Exchanges the list for one with more that is frozen, unless it is another one by now; answers whether it did.
+    fn exchange(&self, before: &Arc<Tables>, next: Tables) -> bool {
+        let found = self.shared.tables.compare_and_swap(before, Arc::new(next));
+        let exchanged = Arc::ptr_eq(&found, before);
+        if exchanged {
+            self.shared.budget.notify();
+        }
+        exchanged
     }
 
     /// A copy of the value that the key holds; `None` if no table has it or it is deleted. Linearizable.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Bytes> {
         let guard = reclaim::pin();
-        let tables = self.tables.load();
+        let tables = self.shared.tables.load();
         let item = tables
             .iter()
             .find_map(|member| member.table().read(key.as_ref(), &guard))?;
@@ -254,7 +274,7 @@ impl MemtableSet {
     /// decide. Linearizable.
     pub fn entry(&self, key: impl AsRef<[u8]>) -> Option<Entry> {
         let guard = reclaim::pin();
-        let tables = self.tables.load();
+        let tables = self.shared.tables.load();
         let item = tables
             .iter()
             .find_map(|member| member.table().read(key.as_ref(), &guard));
@@ -264,7 +284,7 @@ impl MemtableSet {
     /// All tables as they are at one instant. O(number of tables); see [`SetSnapshot`].
     pub fn snapshot(&self) -> SetSnapshot {
         loop {
-            let tables = self.tables.load();
+            let tables = self.shared.tables.load();
             let snapshot = SetSnapshot::of(tables.iter().cloned());
             if !tables.active.is_frozen() {
                 return snapshot;
@@ -275,31 +295,40 @@ impl MemtableSet {
 
     /// Number of frozen tables that are not flushed yet.
     pub fn frozen_tables(&self) -> usize {
-        self.tables.load().frozen.len()
+        self.shared.tables.load().frozen.len()
+    }
+
+    /// The number of the oldest table that is not flushed, or of the active one, if all before it are: whatever was written to a table
+    /// with a lower number is in files.
+    pub fn oldest_table(&self) -> u64 {
+        let tables = self.shared.tables.load();
+        tables.number.wrapping_sub(tables.frozen.len() as u64)
     }
 
     /// The oldest frozen table that nobody has in hand, to be written to a file.
     ///
-    /// Several may be flushed at once. See [`Flush`] for how a table leaves the set.
-    pub fn next_flush(&self) -> Option<Flush<'_>> {
-        let tables = self.tables.load();
+    /// Several may be flushed at once. See [`Flush`] for how a table leaves the set. Before it looks for one, it frees the tables that are
+    /// flushed and that nobody reads any more: 20 to 50 ns an entry, which no reader and no drop of a snapshot pays.
+    pub fn next_flush(&self) -> Option<Flush> {
+        self.shared.budget.free_retired();
+        let tables = self.shared.tables.load();
         let mut oldest_first = tables.frozen.iter().enumerate().rev();
         oldest_first.find_map(|(newer, member)| {
-            let number = tables.number - 1 - newer as u64;
+            let number = tables.number.wrapping_sub(1 + newer as u64);
             Flush::take(self, member.clone(), number)
         })
     }
 
-    /// As [`MemtableSet::next_flush`], but waits for a table until `deadline`.
-    pub fn wait_flush(&self, deadline: Instant) -> Option<Flush<'_>> {
-        self.budget.wait(deadline, || self.next_flush())
+    /// As [`MemtableSet::next_flush`], but waits for a table until `deadline`. What can be freed meanwhile it frees.
+    pub fn wait_flush(&self, deadline: Instant) -> Option<Flush> {
+        self.shared.budget.wait(deadline, || self.next_flush())
     }
 
     /// Takes away what is flushed, from the oldest on (T4).
     fn drop_flushed(&self) {
-        self.tables.rcu(|tables| {
-            let flushed = |member: &&Member| member.0.flushed.load(Ordering::Acquire);
-            let done = tables.frozen.iter().rev().take_while(flushed).count();
+        self.shared.tables.rcu(|tables| {
+            let oldest_first = tables.frozen.iter().rev();
+            let done = oldest_first.take_while(|table| table.is_flushed()).count();
             Tables {
                 number: tables.number,
                 active: tables.active.clone(),
@@ -307,24 +336,22 @@ impl MemtableSet {
             }
         });
     }
+}
 
-    /// Bytes that the writes of all tables took of the budget and did not give back yet; see [`Limits`].
-    pub fn reserved_bytes(&self) -> u64 {
-        self.budget.reserved()
+impl Default for MemtableSet {
+    fn default() -> MemtableSet {
+        MemtableSet::new(Limits::default())
     }
+}
 
-    /// Whether the soft limit is passed: time to slow down, or to flush more.
-    pub fn is_over_soft_limit(&self) -> bool {
-        self.budget.is_over_soft_limit()
-    }
-
-    /// Waits until a key and value of `bytes` in sum would be taken, or `deadline` has passed; answers which. That another
-    /// writer takes the room first is possible.
-    pub fn wait_for_room(&self, bytes: usize, deadline: Instant) -> bool {
-        self.budget
-            .wait(deadline, || self.budget.has_room(bytes).then_some(()))
-            .is_some()
-    }
+/// What a write to a [`MemtableSet`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SetWritten {
+    /// Whether anything was written: false only for a batch that is empty.
+    pub changed: bool,
+    /// The [number](Flush::number) of the table that took it; the active one's, if nothing was written.
+    pub table: u64,
 }
 
 impl std::fmt::Debug for MemtableSet {

@@ -168,6 +168,16 @@ impl<T: Deref<Target = Memtable>> Snapshot<T> {
     }
 }
 
+/// Every key that was live, as [`Snapshot::range`] shows them.
+impl<T: Deref<Target = Memtable>> IntoIterator for &Snapshot<T> {
+    type Item = Entry;
+    type IntoIter = SnapshotRange<T>;
+
+    fn into_iter(self) -> SnapshotRange<T> {
+        self.range::<&[u8]>(..)
+    }
+}
+
 const FIRST_FETCH: usize = 8;
 const LAST_FETCH: usize = 64;
 
@@ -225,3 +235,11 @@ impl<T: Deref<Target = Memtable>> DoubleEndedIterator for SnapshotRange<T> {
 }
 
 impl<T: Deref<Target = Memtable>> std::iter::FusedIterator for SnapshotRange<T> {}
+
+impl<T: Deref<Target = Memtable>> std::fmt::Debug for SnapshotRange<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SnapshotRange")
+            .field("snapshot", &self.snapshot)
+            .finish_non_exhaustive()
+    }
+}

@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use untorn_memtable::{Error, Kind, MAX_KEY_LEN, Memtable, Stats, Update, WriteBatch};
+use untorn_memtable::{BatchWrite, Error, Kind, MAX_KEY_LEN, Memtable, Stats, Update, WriteBatch};
 
 #[test]
 fn the_last_write_of_a_key_counts_and_tags_go_with_it() {
@@ -24,6 +24,64 @@ fn the_last_write_of_a_key_counts_and_tags_go_with_it() {
     assert_eq!(table.entry("a").unwrap().kind, Kind::TagOnly);
     assert_eq!(table.entry("c").unwrap().kind, Kind::Tombstone);
     assert_eq!(table.stats(), Stats { len: 3, size: 6 });
+}
+
+#[test]
+fn a_batch_made_of_the_writes_of_another_does_the_same() {
+    let mut rng = StdRng::seed_from_u64(11);
+    let mut batch = WriteBatch::new();
+    for _ in 0..500 {
+        let key = [rng.random_range(0..100)];
+        match rng.random_range(0..4) {
+            0 => batch.delete(key),
+            1 => batch.tag(key, rng.random()),
+            _ => batch.put(key, vec![7; rng.random_range(0..20)]),
+        };
+    }
+    let again: WriteBatch = batch.iter().collect();
+    assert!(again.iter().eq(&batch));
+    assert_eq!((again.len(), again.size()), (batch.len(), batch.size()));
+    let [one, other] = [batch, again].map(|batch| {
+        let table = Memtable::new();
+        // What is not in the batch stays.
+        table.update([1], |_| Update::Tag(5)).unwrap();
+        table.apply(&batch).unwrap();
+        let pinned = table.pin();
+        let all = pinned.range_all::<&[u8]>(..);
+        all.map(|item| item.to_entry()).collect::<Vec<_>>()
+    });
+    assert_eq!(one, other);
+}
+
+#[test]
+fn the_writes_of_a_batch_are_shown_in_order_from_either_end() {
+    let mut batch = WriteBatch::new();
+    batch.put("b", "old").tag("a", 7).delete("b").put("", "");
+    let writes = [
+        BatchWrite::Put {
+            key: b"b",
+            value: b"old",
+        },
+        BatchWrite::Tag { key: b"a", tag: 7 },
+        BatchWrite::Delete { key: b"b" },
+        BatchWrite::Put {
+            key: b"",
+            value: b"",
+        },
+    ];
+    assert_eq!(batch.iter().len(), 4);
+    assert!(batch.iter().eq(writes));
+    assert!(batch.iter().rev().eq(writes.into_iter().rev()));
+    assert_eq!(
+        format!("{:?}", batch.iter().take(3).collect::<Vec<_>>()),
+        r#"[Put { key: "b", value_len: 3 }, Tag { key: "a", tag: 7 }, Delete { key: "b" }]"#
+    );
+    // More writes go to the end.
+    let more: WriteBatch = batch.iter().take(1).collect();
+    batch.extend(&more);
+    assert!(batch.iter().eq(writes.into_iter().chain([writes[0]])));
+    batch.clear();
+    assert_eq!(batch.iter().next(), None);
 }
 
 #[test]

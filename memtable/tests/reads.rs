@@ -6,7 +6,9 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
-use untorn_memtable::{Cursor, Entry, Error, Exchange, Memtable, Shard, Snapshot};
+use untorn_memtable::{
+    Cursor, Entry, Error, Exchange, Kind, Memtable, MemtableSet, Shard, Snapshot,
+};
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -358,4 +360,31 @@ fn a_key_that_no_table_takes_is_read_as_absent_and_bounds_as_any_other() {
         cursor.seek_for_prev(&long);
         assert_eq!(cursor.entry().map(|entry| &entry.key[..]), Some(&b"m"[..]));
     }
+}
+
+#[test]
+fn a_loop_over_what_is_read_shows_the_whole_range() {
+    let (table, set) = (Memtable::new(), MemtableSet::default());
+    for key in ["a", "b", "c"] {
+        table.insert(key, "v").unwrap();
+        set.insert(key, "v").unwrap();
+    }
+    table.delete("b").unwrap();
+    set.delete("b").unwrap();
+    let mut keys = Vec::new();
+    for (key, _) in &table.pin() {
+        keys.push(key.to_vec());
+    }
+    assert_eq!(keys, [b"a", b"c"]);
+    // Snapshots show tombstones, too.
+    let (mut in_table, mut in_set) = (Vec::new(), Vec::new());
+    for entry in &table.snapshot() {
+        in_table.push((entry.key, entry.kind));
+    }
+    for entry in &set.snapshot() {
+        in_set.push((entry.key, entry.kind));
+    }
+    let kinds = in_table.iter().map(|&(_, kind)| kind);
+    assert!(kinds.eq([Kind::Value, Kind::Tombstone, Kind::Value]));
+    assert_eq!(in_set, in_table);
 }

@@ -5,10 +5,12 @@
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use untorn_memtable::{Entry, Error, Flush, Kind, Limits, MemtableSet, SetSnapshot, WriteBatch};
+use untorn_memtable::{
+    Entry, Error, Flush, Kind, Limits, MemtableSet, Room, SetSnapshot, WriteBatch,
+};
 
 /// What a key holds; `None` is a tombstone.
 type Map = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -23,14 +25,14 @@ fn contents(snapshot: &SetSnapshot) -> Map {
     all.map(|entry| content(&entry)).collect()
 }
 
-fn table_contents(flush: &Flush<'_>) -> Map {
+fn table_contents(flush: &Flush) -> Map {
     let pinned = flush.pin();
     let all = pinned.range_all::<&[u8]>(..);
     all.map(|item| content(&item.to_entry())).collect()
 }
 
 /// Flushes as long as somebody is writing, and what is left then.
-fn flush_while(set: &MemtableSet, writing: &AtomicBool, mut write: impl FnMut(&Flush<'_>)) {
+fn flush_while(set: &MemtableSet, writing: &AtomicBool, mut write: impl FnMut(&Flush)) {
     loop {
         let last = !writing.load(Ordering::Acquire);
         match set.next_flush() {
@@ -82,7 +84,7 @@ proptest! {
         let set = MemtableSet::new(limits);
         let mut map = Map::new();
         let mut files: Vec<Map> = Vec::new();
-        let mut flushes: Vec<Flush<'_>> = Vec::new();
+        let mut flushes: Vec<Flush> = Vec::new();
         let mut snapshots: Vec<(SetSnapshot, Map)> = Vec::new();
         for op in ops {
             match op {
@@ -108,7 +110,7 @@ proptest! {
                 Op::Rotate => {
                     let frozen = set.frozen_tables();
                     let rotated = set.rotate();
-                    prop_assert_eq!(set.frozen_tables(), frozen + usize::from(rotated));
+                    prop_assert_eq!(set.frozen_tables(), frozen + usize::from(rotated.is_some()));
                 }
                 Op::Flush => flushes.extend(set.next_flush()),
                 Op::GiveBack => drop(flushes.pop()),
@@ -223,6 +225,8 @@ fn rotation_under_writers_loses_nothing_and_tears_no_snapshot() {
         assert!(reader.join().unwrap() > 0);
     });
     assert_eq!(set.frozen_tables(), 0);
+    // What the reader let go last.
+    assert!(set.next_flush().is_none());
     let files = files.into_inner().unwrap();
     assert!(files.len() > 3, "{} files", files.len());
     for writer in 0..WRITERS {
@@ -239,6 +243,88 @@ fn rotation_under_writers_loses_nothing_and_tears_no_snapshot() {
     assert_eq!(set.reserved_bytes(), 0);
 }
 
+/// Every thread writes keys of its own, one by one, in small batches and in such as are tables of their own.
+#[test]
+fn a_write_is_in_the_table_whose_number_it_answers() {
+    const WRITERS: u8 = 3;
+    const EACH: u32 = 2000;
+    const FIRST: u64 = 41;
+    let limits = Limits {
+        table: 20_000,
+        ..Limits::default()
+    };
+    let set = MemtableSet::starting_at(limits, FIRST);
+    let files = Mutex::new(BTreeMap::new());
+    let writing = AtomicBool::new(true);
+    let answered = thread::scope(|scope| {
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| {
+                let set = &set;
+                scope.spawn(move || {
+                    let write = |n: u32| {
+                        let key = [&[writer][..], &n.to_be_bytes()].concat();
+                        let mut batch = WriteBatch::new();
+                        let written = match n % 100 {
+                            0 => set.apply(batch.put(&key, [0; 15_000])),
+                            1..10 => set.apply(batch.put(&key, "v")),
+                            10..20 => set.delete(&key),
+                            _ => set.insert(&key, "v"),
+                        };
+                        (key, written.unwrap().table)
+                    };
+                    (0..EACH).map(write).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        let flusher = scope.spawn(|| {
+            flush_while(&set, &writing, |flush| {
+                assert!(set.oldest_table() <= flush.number());
+                let keys: Vec<_> = table_contents(flush).into_keys().collect();
+                let before = files.lock().unwrap().insert(flush.number(), keys);
+                assert_eq!(before, None);
+            });
+        });
+        let answered = writers
+            .into_iter()
+            .flat_map(|writer| writer.join().unwrap());
+        let answered: Vec<_> = answered.collect();
+        let newest = answered.iter().map(|&(_, table)| table).max();
+        assert!(set.rotate().is_none_or(|rotated| Some(rotated) == newest));
+        writing.store(false, Ordering::Release);
+        flusher.join().unwrap();
+        answered
+    });
+    let files = files.into_inner().unwrap();
+    let in_files: BTreeMap<_, _> = files
+        .iter()
+        .flat_map(|(number, keys)| keys.iter().map(|key| (key.clone(), *number)))
+        .collect();
+    assert_eq!(in_files, answered.into_iter().collect());
+    assert_eq!(set.oldest_table(), FIRST + files.len() as u64);
+    assert!(files.len() > 60, "{} files", files.len());
+}
+
+#[test]
+fn numbers_go_on_from_the_first_one_that_was_given() {
+    let set = MemtableSet::starting_at(Limits::default(), u64::MAX);
+    assert_eq!(set.oldest_table(), u64::MAX);
+    let nothing = set.apply(&WriteBatch::new()).unwrap();
+    assert_eq!((nothing.changed, nothing.table), (false, u64::MAX));
+    assert_eq!(set.rotate(), None);
+    for number in [u64::MAX, 0] {
+        let written = set.insert("k", "v").unwrap();
+        assert_eq!((written.changed, written.table), (true, number));
+        assert_eq!(set.rotate(), Some(number));
+    }
+    let [first, second] = [(); 2].map(|()| set.next_flush().unwrap());
+    assert_eq!((first.number(), second.number()), (u64::MAX, 0));
+    // Only when all before it are flushed, too, is a table of no concern to the log.
+    second.complete();
+    assert_eq!(set.oldest_table(), u64::MAX);
+    first.complete();
+    assert_eq!(set.oldest_table(), 1);
+}
+
 #[test]
 fn a_rotation_is_not_lost_to_a_flush_that_completes_meanwhile() {
     let set = MemtableSet::new(Limits::default());
@@ -248,7 +334,7 @@ fn a_rotation_is_not_lost_to_a_flush_that_completes_meanwhile() {
         // The second one has nothing to rotate, if the first one put a new table in place.
         let lost = (0..5_000u64).find(|n| {
             set.insert("k", n.to_be_bytes()).unwrap();
-            !set.rotate() || set.rotate()
+            set.rotate().is_none() || set.rotate().is_some()
         });
         writing.store(false, Ordering::Release);
         flusher.join().unwrap();
@@ -331,8 +417,13 @@ fn a_batch_fits_whole_or_not_at_all() {
     for key in 0..100u8 {
         batch.put([key], [0; 100]);
     }
-    let refused = set.apply(&batch).unwrap_err();
-    assert_eq!(refused, Error::MemoryLimit { limit: limits.hard });
+    let refused = Error::WriteTooLarge {
+        size: 100 * (1 + 100 + 128),
+        limit: limits.hard,
+    };
+    assert_eq!(set.apply(&batch), Err(refused));
+    let far = Instant::now() + Duration::from_secs(600);
+    assert_eq!(set.wait_for_room(&batch, far), Err(refused));
     assert_eq!(set.reserved_bytes(), 0);
     assert_eq!(set.snapshot().range::<&[u8]>(..).count(), 0);
     assert_eq!(set.frozen_tables(), 0);
@@ -350,8 +441,8 @@ fn a_large_batch_is_a_table_of_its_own_between_those_before_and_after() {
     for key in 0..50u8 {
         batch.put([key], "batch");
     }
-    set.apply(batch.put("k", "batch")).unwrap();
-    assert_eq!(set.frozen_tables(), 2);
+    let written = set.apply(batch.put("k", "batch")).unwrap();
+    assert_eq!((written.table, set.frozen_tables()), (1, 2));
     assert_eq!(set.get("k").as_deref(), Some(&b"batch"[..]));
     set.insert("k", "after").unwrap();
     assert_eq!(set.get("k").as_deref(), Some(&b"after"[..]));
@@ -364,6 +455,24 @@ fn a_large_batch_is_a_table_of_its_own_between_those_before_and_after() {
     assert_eq!(set.get("k").as_deref(), Some(&b"after"[..]));
     set.rotate();
     assert_eq!(set.next_flush().unwrap().number(), 2);
+}
+
+#[test]
+fn a_flush_goes_to_a_thread_of_its_own_and_may_outlive_every_other_handle() {
+    fn may_go_anywhere<T: Send + Sync + 'static>() {}
+    may_go_anywhere::<(MemtableSet, Flush, SetSnapshot)>();
+    let set = MemtableSet::default();
+    let other = set.clone();
+    set.insert("k", "v").unwrap();
+    assert_eq!(other.rotate(), Some(0));
+    let flush = set.next_flush().unwrap();
+    let flusher = thread::spawn(move || {
+        let rows = table_contents(&flush);
+        flush.complete();
+        rows
+    });
+    drop((set, other));
+    assert_eq!(flusher.join().unwrap().len(), 1);
 }
 
 #[test]
@@ -396,17 +505,151 @@ fn over_the_hard_limit_writes_are_refused_until_a_flush_is_complete() {
     assert_eq!(set.entry(written.to_be_bytes()), None);
     assert_eq!(set.snapshot().range::<&[u8]>(..).count(), written as usize);
     assert!(set.is_over_soft_limit());
-    assert!(!set.wait_for_room(100, Instant::now()));
-    // Longer than all that is allowed: never.
-    assert!(set.insert("k", vec![0; 10_000]).is_err());
+    assert_eq!(set.wait_for_room(100, Instant::now()), Err(refused));
+    let never = set.insert("k", vec![0; 10_000]).unwrap_err();
+    assert!(matches!(never, Error::WriteTooLarge { size: 10_129, .. }));
 
     let far = Instant::now() + Duration::from_secs(60);
     thread::scope(|scope| {
         let waiter = scope.spawn(|| set.wait_for_room(100, far));
         set.next_flush().unwrap().complete();
-        assert!(waiter.join().unwrap());
+        assert_eq!(waiter.join().unwrap(), Ok(()));
     });
     set.insert("k", "v").unwrap();
+}
+
+/// A table that never fills, as it would not be full before the hard limit refuses writes.
+const NEVER_FULL: Limits = Limits {
+    table: u64::MAX,
+    soft: 1000,
+    hard: 1000,
+};
+const REFUSED: Error = Error::MemoryLimit { limit: 1000 };
+
+#[test]
+fn a_write_that_finds_no_room_leaves_something_to_flush() {
+    let set = MemtableSet::new(NEVER_FULL);
+    set.insert("k", [0; 500]).unwrap();
+    assert_eq!(set.frozen_tables(), 0);
+    assert_eq!(set.insert("l", [0; 500]), Err(REFUSED));
+    assert_eq!(set.frozen_tables(), 1);
+    // There is one already, and nothing in the other.
+    assert_eq!(set.insert("l", [0; 500]), Err(REFUSED));
+    assert_eq!(set.frozen_tables(), 1);
+    set.next_flush().unwrap().complete();
+    let written = set.insert("l", [0; 500]).unwrap();
+    assert_eq!(written.table, 1);
+
+    // Who waits does the same.
+    assert_eq!(set.wait_for_room(500, Instant::now()), Err(REFUSED));
+    set.next_flush().unwrap().complete();
+    assert_eq!(set.wait_for_room(500, Instant::now()), Ok(()));
+}
+
+/// While one batch is on its way to the table, the other finds neither room nor anything to freeze.
+#[test]
+fn limits_of_a_single_table_stop_nobody() {
+    let mut batch = WriteBatch::new();
+    for key in 0..500u16 {
+        batch.put(key.to_be_bytes(), "v");
+    }
+    let limits = Limits {
+        hard: Room::from(&batch).bytes(),
+        ..NEVER_FULL
+    };
+    let far = Instant::now() + Duration::from_secs(60);
+    for _ in 0..50 {
+        let set = MemtableSet::new(limits);
+        let writing = AtomicBool::new(true);
+        thread::scope(|scope| {
+            let flusher = scope.spawn(|| flush_while(&set, &writing, |_| ()));
+            let writers = [(); 2].map(|()| {
+                scope.spawn(|| {
+                    while let Err(error) = set.apply(&batch) {
+                        assert_eq!(error, Error::MemoryLimit { limit: limits.hard });
+                        set.wait_for_room(&batch, far).unwrap();
+                    }
+                })
+            });
+            let written = writers.map(|writer| writer.join());
+            writing.store(false, Ordering::Release);
+            flusher.join().unwrap();
+            assert!(written.iter().all(Result::is_ok));
+        });
+    }
+}
+
+#[test]
+fn a_snapshot_that_holds_the_memory_makes_no_tables_of_a_few_writes() {
+    for (held, frozen) in [(40_000, 1), (97_000, 0)] {
+        let limits = Limits {
+            hard: 100_000,
+            ..NEVER_FULL
+        };
+        let set = MemtableSet::new(limits);
+        set.insert("k", vec![0; held]).unwrap();
+        set.rotate();
+        let snapshot = set.snapshot();
+        set.next_flush().unwrap().complete();
+        while set.insert("l", [0; 800]).is_ok() {}
+        assert_eq!(set.frozen_tables(), frozen, "{held} bytes held");
+        drop(snapshot);
+        assert!(set.insert("l", [0; 800]).is_ok());
+    }
+}
+
+/// What stopped a writer must not freeze the table of the next one who finds room again.
+#[test]
+fn a_table_is_filled_anew_after_room_was_short() {
+    let (set, snapshot) = held_by_a_snapshot();
+    assert_eq!(set.insert("l", [0; 800]), Err(REFUSED));
+    drop(snapshot);
+    for key in ["l", "m", "n"] {
+        set.insert(key, "v").unwrap();
+    }
+    assert_eq!(set.frozen_tables(), 0);
+}
+
+#[test]
+fn room_for_a_batch_is_what_it_takes() {
+    let limits = Limits {
+        table: 10_000,
+        soft: 20_000,
+        hard: 20_000,
+    };
+    let set = MemtableSet::new(limits);
+    let mut batch = WriteBatch::new();
+    for key in 0..100u8 {
+        batch.put([key], [0; 10]);
+    }
+    assert_eq!(Room::from(&batch).bytes(), 100 * (1 + 10 + 128));
+    set.apply(&batch).unwrap();
+    assert_eq!(set.reserved_bytes(), Room::from(&batch).bytes());
+    // Its keys and values would find room, with the overhead of one write.
+    assert_eq!(set.wait_for_room(batch.size(), Instant::now()), Ok(()));
+
+    let far = Instant::now() + Duration::from_secs(60);
+    let turns = AtomicU32::new(0);
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            while let Err(error) = set.apply(&batch) {
+                assert_eq!(error, Error::MemoryLimit { limit: limits.hard });
+                turns.fetch_add(1, Ordering::Release);
+                set.wait_for_room(&batch, far).unwrap();
+            }
+        });
+        while turns.load(Ordering::Acquire) == 0 {
+            thread::yield_now();
+        }
+        // It is woken each time, and there is not enough room yet.
+        for key in 0..10u8 {
+            set.insert([key], "v").unwrap();
+            set.rotate();
+        }
+        set.next_flush().unwrap().complete();
+        writer.join().unwrap();
+    });
+    assert_eq!(turns.into_inner(), 1);
 }
 
 #[test]
@@ -414,9 +657,9 @@ fn a_table_leaves_only_after_all_older_ones() {
     let set = MemtableSet::new(Limits::default());
     for value in ["1", "2", "3"] {
         set.insert("k", value).unwrap();
-        assert!(set.rotate());
+        assert!(set.rotate().is_some());
     }
-    assert!(!set.rotate());
+    assert_eq!(set.rotate(), None);
     let [first, second] = [(); 2].map(|()| set.next_flush().unwrap());
     assert_eq!(first.get("k").as_deref(), Some(&b"1"[..]));
     second.complete();
@@ -431,10 +674,65 @@ fn a_table_leaves_only_after_all_older_ones() {
     assert_eq!(set.frozen_tables(), 1);
     assert_eq!(set.get("k").as_deref(), Some(&b"3"[..]));
     assert_eq!(held.range::<&str>(..).count(), 1);
-    // A snapshot keeps what it shows, and that counts.
+    // A snapshot keeps what it shows, and that counts, until the next one who flushes frees it.
     let reserved = set.reserved_bytes();
     drop(held);
+    assert_eq!(set.reserved_bytes(), reserved);
+    let third = set.next_flush().unwrap();
     assert!(set.reserved_bytes() < reserved);
+    third.complete();
+    assert_eq!(set.reserved_bytes(), 0);
+}
+
+/// A set in which all is flushed and nothing free, since a snapshot holds it.
+fn held_by_a_snapshot() -> (MemtableSet, SetSnapshot) {
+    let set = MemtableSet::new(NEVER_FULL);
+    set.insert("k", [0; 800]).unwrap();
+    set.rotate();
+    let snapshot = set.snapshot();
+    set.next_flush().unwrap().complete();
+    assert_eq!(set.wait_for_room(800, Instant::now()), Err(REFUSED));
+    (set, snapshot)
+}
+
+#[test]
+fn a_writer_frees_what_the_last_snapshot_let_go() {
+    let (set, snapshot) = held_by_a_snapshot();
+    assert_eq!(set.insert("l", [0; 800]), Err(REFUSED));
+    drop(snapshot);
+    assert!(set.reserved_bytes() > 800);
+    set.insert("l", [0; 800]).unwrap();
+    assert_eq!(set.reserved_bytes(), Room::from(801).bytes());
+}
+
+#[test]
+fn who_waits_for_room_frees_what_the_last_snapshot_let_go() {
+    let (set, snapshot) = held_by_a_snapshot();
+    let far = Instant::now() + Duration::from_secs(60);
+    thread::scope(|scope| {
+        // Nobody flushes any more.
+        let waiter = scope.spawn(|| set.wait_for_room(800, far));
+        drop(snapshot);
+        assert_eq!(waiter.join().unwrap(), Ok(()));
+    });
+    assert_eq!(set.reserved_bytes(), 0);
+}
+
+#[test]
+fn who_waits_for_a_flush_frees_what_the_last_snapshot_let_go() {
+    let (set, snapshot) = held_by_a_snapshot();
+    let far = Instant::now() + Duration::from_secs(60);
+    thread::scope(|scope| {
+        let flusher = scope.spawn(|| set.wait_flush(far).is_some());
+        drop(snapshot);
+        while set.reserved_bytes() > 0 && Instant::now() < far {
+            thread::yield_now();
+        }
+        assert_eq!(set.reserved_bytes(), 0);
+        set.insert("l", "v").unwrap();
+        set.rotate();
+        assert!(flusher.join().unwrap());
+    });
 }
 
 #[test]

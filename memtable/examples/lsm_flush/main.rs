@@ -51,6 +51,9 @@ type Failure = Box<dyn Error + Send + Sync>;
 /// How long a thread waits before it looks whether the others are done.
 const PATIENCE: Duration = Duration::from_millis(50);
 
+/// How long a writer waits for room before it gives up.
+const LONGEST_STALL: Duration = Duration::from_secs(60);
+
 struct Job {
     set: MemtableSet,
     rows: u64,
@@ -78,8 +81,9 @@ impl Job {
                     Ok(_) => break,
                     Err(untorn_memtable::Error::MemoryLimit { .. }) => {
                         self.stalls.fetch_add(1, Ordering::Relaxed);
+                        let need = row.key().len() + self.value;
                         self.set
-                            .wait_for_room(self.value + 8, Instant::now() + PATIENCE);
+                            .wait_for_room(need, Instant::now() + LONGEST_STALL)?;
                     }
                     Err(error) => return Err(error.into()),
                 }

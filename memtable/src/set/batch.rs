@@ -1,11 +1,8 @@
 //! Batches that go to a set: into the active table, or as a table of their own.
 
-use super::{Member, MemtableSet, Tables};
+use super::{Member, MemtableSet, Room, SetWritten, Tables};
 use crate::batch::WriteBatch;
 use crate::error::Error;
-use crate::item::Written;
-use crate::memtable::Memtable;
-use std::sync::Arc;
 
 impl MemtableSet {
     /// Applies all writes of a batch at one instant, to all readers and snapshots of the set; see
@@ -16,42 +13,45 @@ impl MemtableSet {
     /// frozen before, as by [`MemtableSet::rotate`].
     ///
     /// # Errors
-    /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`], [`Error::MemoryLimit`]; [`Error::TagAlone`] for a key whose tag is set and
-    /// whose content is not, since that may lie in an older table. Nothing is changed then.
-    pub fn apply(&self, batch: &WriteBatch) -> Result<Written, Error> {
+    /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`], [`Error::WriteTooLarge`], [`Error::MemoryLimit`]; [`Error::TagAlone`] for a key
+    /// whose tag is set and whose content is not, since that may lie in an older table. Nothing is changed then.
+    pub fn apply(&self, batch: &WriteBatch) -> Result<SetWritten, Error> {
         batch.check()?;
         batch.check_content()?;
-        let reserved = self.budget.reserve(batch.len(), batch.size())?;
-        match self.budget.fills_half_a_table(reserved) {
-            false => self.write(reserved, |table| table.apply(batch)),
-            true => self.put_in_front(batch, reserved),
+        match self.shared.budget.fills_half_a_table(batch.into()) {
+            false => self.write(batch, |table| table.apply(batch)),
+            true => self.put_in_front(batch),
         }
     }
 
     /// Makes the batch a table of its own (T6).
-    fn put_in_front(&self, batch: &WriteBatch, reserved: u64) -> Result<Written, Error> {
-        let table = Memtable::new();
-        let written = table.apply(batch)?;
-        let Ok(_) = table.freeze() else {
+    fn put_in_front(&self, batch: &WriteBatch) -> Result<SetWritten, Error> {
+        let room = Room::from(batch);
+        self.reserve(room)?;
+        let member = Member::new(self.shared.budget.clone());
+        member.take_over(room);
+        let changed = member.apply(batch)?.changed;
+        let Ok(_) = member.freeze() else {
             unreachable!("nobody opened a stage in it")
         };
-        let member = Member::over(table, reserved, self.budget.clone());
         loop {
-            let tables = self.tables.load();
+            let tables = self.shared.tables.load();
             let Ok(active) = tables.active.freeze() else {
                 unreachable!("a set opens no stages")
             };
             let before = (active.stats().len > 0).then_some(&tables.active);
+            let number = tables.number.wrapping_add(before.iter().count() as u64);
             let frozen = std::iter::once(&member).chain(before).chain(&tables.frozen);
             let next = Tables {
-                number: tables.number + 1 + before.iter().count() as u64,
-                active: Member::new(self.budget.clone()),
+                number: number.wrapping_add(1),
+                active: Member::new(self.shared.budget.clone()),
                 frozen: frozen.cloned().collect(),
             };
-            let found = self.tables.compare_and_swap(&tables, Arc::new(next));
-            if Arc::ptr_eq(&found, &tables) {
-                self.budget.notify();
-                return Ok(written);
+            if self.exchange(&tables, next) {
+                return Ok(SetWritten {
+                    changed,
+                    table: number,
+                });
             }
         }
     }

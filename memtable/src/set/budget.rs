@@ -1,20 +1,28 @@
 //! The budget of a set: bytes are reserved before they are allocated.
 
+use super::retired::Retired;
+use super::room::Room;
 use crate::error::Error;
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::fence_after_rmw;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// What an entry costs beside its key and value, rounded up: its header, the allocator's, its share of a leaf that is half
-/// full and of the copy that the next insert makes of it.
-const OVERHEAD: u64 = 128;
+/// A table is frozen before its time only if it took such a part of all that is reserved.
+const LEAST_SHARE: u64 = 16;
 
 /// How much a [`MemtableSet`](crate::MemtableSet) may hold, in bytes.
 ///
 /// A write takes its key, its value and 128 bytes, as much as it can allocate at most, and nothing is given back before the table
-/// that it went to is flushed and dropped, by everybody who has a snapshot of it too. So the limits are held by what the
-/// allocator gives out, not by an estimate after the fact; in return, a key that is overwritten counts as often as it is
-/// written.
+/// that it went to is flushed, let go by everybody who has a snapshot of it, and freed by who flushes next or finds no room. So
+/// the limits are held by what the allocator gives out, not by an estimate after the fact; in return, a key that is overwritten
+/// counts as often as it is written.
+///
+/// Any limits work, though some badly. Where a write finds no room and no table is frozen, the active one is frozen before its
+/// time, so that there is something to flush: with `table` at or near `hard` that is what ends each table, and writers stand
+/// still while it is flushed. A table that holds less than a sixteenth of what is reserved is spared: snapshots of flushed tables
+/// hold the rest then, and writers wait for these rather than that a file is made for each few writes. A write that takes more
+/// than `hard` is refused with [`Error::WriteTooLarge`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// A table that took so much is frozen, and the next one begins.
@@ -39,6 +47,9 @@ impl Default for Limits {
 pub(super) struct Budget {
     limits: Limits,
     reserved: AtomicU64,
+    /// Room was short and no table frozen: who writes looks whether the active one is to be frozen before its time (T8).
+    short: AtomicBool,
+    pub(super) retired: Retired,
     /// How often something changed for which somebody may wait. Held for a moment only.
     changes: Mutex<u64>,
     changed: Condvar,
@@ -49,22 +60,37 @@ impl Budget {
         Budget {
             limits,
             reserved: AtomicU64::new(0),
+            short: AtomicBool::new(false),
+            retired: Retired::default(),
             changes: Mutex::new(0),
             changed: Condvar::new(),
         }
     }
 
-    /// Takes what so many writes need, with so many bytes of keys and values in all; answers how much that is.
-    pub(super) fn reserve(&self, writes: usize, bytes: usize) -> Result<u64, Error> {
-        let need = bytes as u64 + writes as u64 * OVERHEAD;
-        let hard = self.limits.hard;
-        let taken = |reserved: u64| reserved.checked_add(need).filter(|&sum| sum <= hard);
-        match self
-            .reserved
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken)
-        {
-            Ok(_) => Ok(need),
-            Err(_) => Err(Error::MemoryLimit { limit: hard }),
+    /// What will be reserved if so much is taken, too.
+    fn sum(&self, reserved: u64, room: Room) -> Result<u64, Error> {
+        let (size, limit) = (room.bytes(), self.limits.hard);
+        match limit.checked_sub(size) {
+            None => Err(Error::WriteTooLarge { size, limit }),
+            Some(most) if reserved > most => Err(Error::MemoryLimit { limit }),
+            Some(_) => Ok(reserved + size),
+        }
+    }
+
+    pub(super) fn reserve(&self, room: Room) -> Result<(), Error> {
+        let mut reserved = self.reserved();
+        loop {
+            let sum = self.sum(reserved, room)?;
+            let exchanged = self.reserved.compare_exchange_weak(
+                reserved,
+                sum,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+            match exchanged {
+                Ok(_) => return Ok(()),
+                Err(now) => reserved = now,
+            }
         }
     }
 
@@ -79,8 +105,8 @@ impl Budget {
         self.reserved.load(Ordering::Relaxed)
     }
 
-    pub(super) fn has_room(&self, bytes: usize) -> bool {
-        self.reserved() + bytes as u64 + OVERHEAD <= self.limits.hard
+    pub(super) fn has_room(&self, room: Room) -> Result<(), Error> {
+        self.sum(self.reserved(), room).map(drop)
     }
 
     pub(super) fn is_over_soft_limit(&self) -> bool {
@@ -88,21 +114,41 @@ impl Budget {
     }
 
     /// Whether a batch that takes so much is to be a table of its own.
-    pub(super) fn fills_half_a_table(&self, batch: u64) -> bool {
-        batch > self.limits.table / 2
+    pub(super) fn fills_half_a_table(&self, batch: Room) -> bool {
+        batch.bytes() > self.limits.table / 2
     }
 
     /// Whether a table that took so much is to be frozen.
     pub(super) fn is_full(&self, table: u64) -> bool {
-        table >= self.limits.table
+        table >= self.limits.table.max(1)
+    }
+
+    /// Whether a table that took so much is to be frozen before its time, where room is short.
+    pub(super) fn is_worth_a_flush(&self, table: u64) -> bool {
+        table > 0 && table >= self.reserved() / LEAST_SHARE
+    }
+
+    /// Raises the flag that room is short.
+    pub(super) fn set_short(&self) {
+        // Release: with the list in which nothing was frozen.
+        self.short.store(true, Ordering::Release);
+        // Between this store and the look at what the active table took (T8).
+        fence(Ordering::SeqCst);
+    }
+
+    /// Asked right after the active table took what was reserved, which is the other side of the fence.
+    pub(super) fn is_short(&self) -> bool {
+        fence_after_rmw();
+        self.short.load(Ordering::Acquire)
     }
 
     fn changes(&self) -> MutexGuard<'_, u64> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes all who wait: room was given back, or a table was frozen.
+    /// Wakes all who wait: room was given back, or there is a table to flush or to free.
     pub(super) fn notify(&self) {
+        self.short.store(false, Ordering::Relaxed);
         *self.changes() += 1;
         self.changed.notify_all();
     }
@@ -115,7 +161,7 @@ impl Budget {
     ) -> Option<T> {
         loop {
             let seen = *self.changes();
-            // Without the lock: an attempt may drop a table, which notifies.
+            // Without the lock: an attempt may free a table, which notifies.
             if let Some(found) = attempt() {
                 return Some(found);
             }

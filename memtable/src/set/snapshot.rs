@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 /// All tables of a set as they were at one instant, whatever is written, frozen or flushed.
 ///
-/// It keeps the tables alive, and so their bytes reserved, also after they were flushed. A clone is the same instant.
+/// It keeps the tables alive, and so their bytes reserved, also after they were flushed. Dropping it frees none of them, unless the set
+/// is gone: that is left to who [flushes](crate::MemtableSet::next_flush). A clone is the same instant.
 #[derive(Clone)]
 pub struct SetSnapshot {
     /// From the newest to the oldest.
@@ -56,6 +57,16 @@ impl SetSnapshot {
     }
 }
 
+/// Every key, as [`SetSnapshot::range`] shows them.
+impl IntoIterator for &SetSnapshot {
+    type Item = Entry;
+    type IntoIter = SetRange;
+
+    fn into_iter(self) -> SetRange {
+        self.range::<&[u8]>(..)
+    }
+}
+
 impl std::fmt::Debug for SetSnapshot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SetSnapshot")
@@ -82,3 +93,9 @@ impl DoubleEndedIterator for SetRange {
 }
 
 impl std::iter::FusedIterator for SetRange {}
+
+impl std::fmt::Debug for SetRange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SetRange").finish_non_exhaustive()
+    }
+}

@@ -11,7 +11,7 @@ fn rotated(set: &MemtableSet, table: u64) -> bool {
     for i in 0..TABLE {
         set.insert(key(table * TABLE + i), NEW).expect(SHORT);
     }
-    set.rotate()
+    set.rotate().is_some()
 }
 
 fn flush(set: &MemtableSet) -> bool {
