@@ -116,6 +116,7 @@
 //! | `insert` | linearizable beside `put`, `insert` and `delete` of the transaction |
 //! | `lock_keys` | all keys or none; each locked once among siblings; flags appear after the last answer |
 //! | `get_for_update` | own write, else the newest committed value, under the lock |
+//! | `range_for_update` | the same for each row that is in the range when its page is read; rows that others add behind that are not seen and not kept out |
 //! | `len`, `size`, `stats`, `is_dirty` | linearizable; `stats` is a pair of one instant |
 //! | `commit` | one instant for all readers; whoever begins after it returned sees all of it |
 //! | `commit`, `rollback` | of several that race exactly one wins; the others get `TransactionClosed` at once |
@@ -213,8 +214,8 @@ pub use lock::{LockError, LockTable};
 pub use store::{AssertionLevel, ForUpdate, MemStore, SafePoint, Store, Timestamp};
 pub use transaction::{
     BeginOptions, CancelToken, CommitInfo, CommitOptions, Keep, LockOptions, LockOutcome, Mode,
-    MutationFilter, OnDrop, PipelinedOptions, PipelinedTransaction, StatementView, Transaction,
-    UnlockedWrites,
+    MutationFilter, OnDrop, PipelinedOptions, PipelinedTransaction, RangeLockOptions,
+    StatementView, Transaction, UnlockedWrites,
 };
 
 /// The README's example, compiled and run.

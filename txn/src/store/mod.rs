@@ -51,6 +51,7 @@ mod oracle;
 mod read_cache;
 mod reply;
 mod request;
+mod scan;
 #[cfg(feature = "tikv")]
 pub mod tikv;
 
@@ -65,6 +66,7 @@ pub use request::{
     AssertionLevel, Begin, ForUpdate, Guard, LOCK_TTL, LockKey, LockTerms, Mutation, MutationOp,
     Prewrite, ScanRequest,
 };
+pub(crate) use scan::{Bounds, Scan, pass};
 
 use crate::{Entry, Error};
 use bytes::Bytes;

@@ -34,6 +34,7 @@ mod mutations;
 mod options;
 mod pipelined;
 mod range;
+mod range_for_update;
 mod read;
 mod register;
 mod rollback;
@@ -46,10 +47,11 @@ pub use blocking::{Blocking, BlockingRange};
 pub use cancel::CancelToken;
 pub use options::{
     BeginOptions, CommitInfo, CommitOptions, Keep, LockOptions, LockOutcome, Mode, MutationFilter,
-    OnDrop, UnlockedWrites,
+    OnDrop, RangeLockOptions, UnlockedWrites,
 };
 pub use pipelined::{BlockingPipelinedTransaction, PipelinedOptions, PipelinedTransaction};
 pub use range::Range;
+pub use range_for_update::RangeForUpdate;
 pub use statement::StatementView;
 
 use crate::buffer::{MemBuffer, Memory, Reservation, Savepoint, Stage, Stats};

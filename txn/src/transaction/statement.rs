@@ -1,6 +1,6 @@
 //! What a statement sees that must not see its own writes.
 
-use super::range::Own;
+use super::range::{Own, owned_bounds};
 use super::{Core, Range, Transaction};
 use crate::buffer::BufferSnapshot;
 use crate::error::Error;
@@ -79,7 +79,11 @@ impl StatementView {
 
     /// The keys within `bounds` with their values.
     pub fn range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> Range {
-        Range::new(&self.txn, Own::Fixed(self.own.clone()), bounds)
+        Range::at_start(
+            &self.txn,
+            Own::Fixed(self.own.clone()),
+            owned_bounds(bounds),
+        )
     }
 
     /// As [`range`](Self::range), as an iterator that parks the thread.

@@ -1,0 +1,102 @@
+//! A range of a store at one timestamp, in batches.
+
+use super::{Pairs, ScanRequest, Store, Timestamp};
+use crate::Error;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::ops::Bound;
+
+/// Keys that one request asks for.
+const BATCH: usize = 256;
+
+/// What lies between two keys.
+pub(crate) type Bounds = (Bound<Bytes>, Bound<Bytes>);
+
+/// Narrows bounds to what comes behind `key`, in order or from the back.
+pub(crate) fn pass(bounds: &mut Bounds, key: &Bytes, reverse: bool) {
+    let end = if reverse {
+        &mut bounds.1
+    } else {
+        &mut bounds.0
+    };
+    *end = Bound::Excluded(key.clone());
+}
+
+/// The keys of a store within bounds, with their values as they were at one timestamp. Nothing is asked before the
+/// first [`fill`](Self::fill).
+pub(crate) struct Scan {
+    at: Timestamp,
+    reverse: bool,
+    batch: usize,
+    ahead: VecDeque<(Bytes, Bytes)>,
+    /// Where the next batch goes on; `None` once the store has no more.
+    more: Option<Bounds>,
+    has_begun: bool,
+}
+
+impl Scan {
+    pub(crate) fn new(bounds: Bounds, at: Timestamp) -> Self {
+        Self {
+            at,
+            reverse: false,
+            batch: BATCH,
+            ahead: VecDeque::new(),
+            more: Some(bounds),
+            has_begun: false,
+        }
+    }
+
+    /// With requests for so many keys.
+    pub(crate) fn by(self, batch: usize) -> Self {
+        Self { batch, ..self }
+    }
+
+    /// From the other end, if nothing was asked yet.
+    pub(crate) fn rev(mut self) -> Self {
+        self.reverse ^= !self.has_begun;
+        self
+    }
+
+    pub(crate) fn is_reverse(&self) -> bool {
+        self.reverse
+    }
+
+    /// Has the next batch, if there may be more and none is ahead.
+    pub(crate) async fn fill(&mut self, store: &dyn Store) -> Result<(), Error> {
+        if !self.ahead.is_empty() {
+            return Ok(());
+        }
+        // Left in place until the answer is there: this future may be dropped and called again.
+        let Some(bounds) = self.more.clone() else {
+            return Ok(());
+        };
+        self.has_begun = true;
+        let (lower, upper) = bounds;
+        let request = ScanRequest {
+            lower,
+            upper,
+            at: self.at,
+            limit: self.batch,
+            reverse: self.reverse,
+        };
+        let pairs: Pairs = store.scan(&request).await?;
+        let last = pairs.last().filter(|_| pairs.len() == request.limit);
+        self.more = last.map(|(last, _)| {
+            let mut more = (request.lower, request.upper);
+            pass(&mut more, last, self.reverse);
+            more
+        });
+        self.ahead = pairs.into();
+        Ok(())
+    }
+
+    /// The next key, of the batch that is there.
+    pub(crate) fn peek(&self) -> Option<&Bytes> {
+        self.ahead.front().map(|(key, _)| key)
+    }
+
+    /// The next key and its value, of the batch that is there.
+    pub(crate) fn take(&mut self) -> Option<(Bytes, Bytes)> {
+        self.ahead.pop_front()
+    }
+}
