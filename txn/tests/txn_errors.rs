@@ -30,7 +30,6 @@ fn deadlock() -> Error {
             holder: 2,
             key: "k".into(),
         }],
-        retryable: false,
     }
 }
 
