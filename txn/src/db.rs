@@ -2,10 +2,12 @@
 
 mod close;
 mod registry;
+mod retry;
 mod run;
 mod snapshot;
 
 pub use close::Closed;
+pub use retry::RetryPolicy;
 pub use run::Cause;
 pub use snapshot::DbSnapshot;
 

@@ -162,7 +162,7 @@
 //! # Errors
 //!
 //! Whatever a caller can cause is an [`Error`]; one that is [retryable](Error::is_retryable) may go away in a new
-//! transaction. A call that fails has changed nothing, but for `commit`, which has rolled back.
+//! transaction, which is what [`Db::run`] tries, and [`Db::run_with`] by a [`RetryPolicy`] of one's own. A call that fails has changed nothing, but for `commit`, which has rolled back.
 //!
 //! # The parts
 //!
@@ -206,7 +206,7 @@ mod worker;
 pub mod __model;
 
 pub use buffer::{Entry, MemBuffer};
-pub use db::{BlockingDb, Cause, Closed, Db, DbSnapshot};
+pub use db::{BlockingDb, Cause, Closed, Db, DbSnapshot, RetryPolicy};
 pub use error::{ConflictReason, Error, Loss, TxnState};
 pub use flags::{Assertion, FlagOp, KeyFlags};
 pub use key_display::{DisplayKey, MAX_PRINTED};
