@@ -53,9 +53,12 @@ pub enum Error {
         /// The limit in force.
         limit: usize,
     },
-    /// The stage is not the innermost open one, or a stage is open where none may be.
-    #[error("the stage is not the innermost open one, or a stage is open where none may be")]
+    /// The stage is not the innermost open one, or not open at all.
+    #[error("the stage is not the innermost open one")]
     StageOrder,
+    /// A stage is open, and none may be: at a commit, at a flush, and at a rollback to a savepoint none that was opened after it.
+    #[error("a stage is open")]
+    StageOpen,
     /// The savepoint was rolled back itself, belongs to another buffer or is from before a reset.
     #[error("the savepoint is no longer valid")]
     StaleSavepoint,

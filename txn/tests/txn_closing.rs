@@ -119,7 +119,7 @@ fn a_commit_with_a_stage_open_sends_nothing_and_leaves_the_transaction_open() {
     txn.put("before", "x").unwrap();
     let stage = txn.stage().unwrap();
     txn.put("within", "x").unwrap();
-    assert!(matches!(txn.blocking().commit(), Err(Error::StageOrder)));
+    assert!(matches!(txn.blocking().commit(), Err(Error::StageOpen)));
     assert_eq!(txn.state(), TxnState::Open);
     stage.cleanup().unwrap();
     lock(&txn, &["locked"]).unwrap();

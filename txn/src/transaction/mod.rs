@@ -181,7 +181,7 @@ impl Transaction {
     ///
     /// # Errors
     ///
-    /// [`Error::TransactionClosed`], [`Error::StaleSavepoint`], [`Error::StageOrder`]; nothing is changed then. See
+    /// [`Error::TransactionClosed`], [`Error::StaleSavepoint`], [`Error::StageOpen`]; nothing is changed then. See
     /// [`MemBuffer::rollback_to`].
     pub fn rollback_to(&self, savepoint: &Savepoint) -> Result<(), Error> {
         self.core.life.check_open()?;

@@ -252,7 +252,7 @@ impl PipelinedTransaction {
     ///
     /// # Errors
     ///
-    /// That of a flush that failed; [`Error::StageOrder`] while a stage is open; [`Error::TransactionClosed`].
+    /// That of a flush that failed; [`Error::StageOpen`] while a stage is open; [`Error::TransactionClosed`].
     pub async fn flush(&self) -> Result<bool, Error> {
         self.core.life.check_open()?;
         let begun = self.buffer().flush().await;
@@ -275,7 +275,7 @@ impl PipelinedTransaction {
     ///
     /// # Errors
     ///
-    /// [`Error::StageOrder`] while a stage is open: nothing is sent, the transaction stays open. That of a flush that failed,
+    /// [`Error::StageOpen`] while a stage is open: nothing is sent, the transaction stays open. That of a flush that failed,
     /// now or before: [`Error::WriteConflict`], [`Error::KeyExists`] for an insert, those of a lock wait, [`Error::Store`];
     /// it is rolled back. [`Error::LockLost`], [`Error::LogFailed`], [`Error::Undetermined`],
     /// [`Error::TransactionClosed`].
