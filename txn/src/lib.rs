@@ -75,7 +75,8 @@
 //!
 //! # Async and blocking
 //!
-//! Methods that may wait are `async`; [`Transaction::blocking`] has the same names for threads that park instead. No
+//! Methods that may wait are `async`; [`Transaction::blocking`] has the same names for threads that park instead, and so
+//! have [`Db::blocking`], [`DbSnapshot::blocking`] and [`StatementView::blocking`]. No
 //! runtime is needed or named: a waiting future is woken by whoever releases the lock, or by a thread of this crate
 //! when its time is up. With the embedded store nothing but a lock ever waits, and a commit for its log where there is one,
 //! so every other future is ready at its first poll. Futures may be dropped at any time: a lock call withdraws, a commit or rollback that was begun runs to its
@@ -206,7 +207,9 @@ mod worker;
 pub mod __model;
 
 pub use buffer::{Entry, MemBuffer};
-pub use db::{BlockingDb, Cause, Closed, Db, DbSnapshot, RetryPolicy};
+pub use db::{
+    BlockingDb, BlockingSnapshot, Cause, Closed, Db, DbSnapshot, RetryPolicy, SnapshotRange,
+};
 pub use error::{ConflictReason, Error, Loss, TxnState};
 pub use flags::{Assertion, FlagOp, KeyFlags};
 pub use key_display::{DisplayKey, MAX_PRINTED};

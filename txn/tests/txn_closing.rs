@@ -97,7 +97,7 @@ fn a_closed_transaction_refuses_everything_but_looking_at_its_buffer() {
         assert_eq!(closed_as(txn.stage()), state);
         assert_eq!(closed_as(txn.blocking().get("k")), state);
         assert_eq!(closed_as(txn.blocking().batch_get(["k"])), state);
-        assert_eq!(closed_as(view.get_blocking("k")), state);
+        assert_eq!(closed_as(view.blocking().get("k")), state);
         assert_eq!(closed_as(range.next().unwrap()), state);
         assert_eq!(closed_as(txn.savepoint()), state);
         assert_eq!(closed_as(txn.blocking().get_for_update("k")), state);
@@ -252,7 +252,13 @@ fn a_commit_whose_future_is_dropped_while_it_waits_runs_to_its_end() {
     assert!(closed.is_idle && closed.left.is_empty(), "{closed:?}");
     assert_eq!(txn.state(), TxnState::Committed);
     assert!(store.locks().is_empty());
-    let written = db.blocking().snapshot().unwrap().get_blocking("a").unwrap();
+    let written = db
+        .blocking()
+        .snapshot()
+        .unwrap()
+        .blocking()
+        .get("a")
+        .unwrap();
     assert_eq!(written.as_deref(), Some(&b"x"[..]));
 }
 

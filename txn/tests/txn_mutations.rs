@@ -43,7 +43,13 @@ fn lock(txn: &Transaction, key: &str, check_existence: bool) {
 }
 
 fn newest(db: &Db, key: &str) -> Option<Vec<u8>> {
-    let value = db.blocking().snapshot().unwrap().get_blocking(key).unwrap();
+    let value = db
+        .blocking()
+        .snapshot()
+        .unwrap()
+        .blocking()
+        .get(key)
+        .unwrap();
     value.map(|value| value.to_vec())
 }
 

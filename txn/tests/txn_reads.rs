@@ -166,6 +166,33 @@ fn a_range_goes_on_over_many_batches() {
 }
 
 #[test]
+fn a_range_of_a_snapshot_goes_on_over_many_batches_and_does_not_see_later_commits() {
+    let db = Db::in_memory();
+    let numbered = |numbers: std::ops::Range<u32>| {
+        let txn = begin(&db);
+        for n in numbers {
+            txn.put(n.to_be_bytes(), n.to_string()).unwrap();
+        }
+        txn.blocking().commit().unwrap();
+    };
+    numbered(0..1_000);
+    let snapshot = db.blocking().snapshot().unwrap();
+    let mut range = snapshot.blocking().range(5_u32.to_be_bytes()..);
+    assert_eq!(range.next().unwrap().unwrap().1, "5");
+    numbered(900..1_100);
+    let delete = begin(&db);
+    delete.delete(7_u32.to_be_bytes()).unwrap();
+    delete.blocking().commit().unwrap();
+    let expected = |numbers: std::ops::Range<u32>| numbers.map(|n| n.to_string());
+    let values = range.rev().map(|row| row.unwrap().1);
+    assert!(values.eq(expected(6..1_000)), "it has begun");
+    let range = snapshot.blocking().range::<&[u8]>(..).rev();
+    let values = range.map(|row| row.unwrap().1);
+    assert!(values.eq(expected(0..1_000).rev()));
+    assert!(snapshot.blocking().range("b".."a").next().is_none());
+}
+
+#[test]
 fn a_range_of_a_closed_transaction_ends_with_an_error() {
     let db = Db::in_memory();
     fill(&db, &[("a", "1"), ("b", "1")]);

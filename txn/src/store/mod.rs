@@ -66,7 +66,7 @@ pub use request::{
     AssertionLevel, Begin, ForUpdate, Guard, LOCK_TTL, LockKey, LockTerms, Mutation, MutationOp,
     Prewrite, ScanRequest,
 };
-pub(crate) use scan::{Bounds, Scan, pass};
+pub(crate) use scan::{Bounds, Scan, owned_bounds, pass};
 
 use crate::{Entry, Error};
 use bytes::Bytes;

@@ -4,13 +4,22 @@ use super::{Pairs, ScanRequest, Store, Timestamp};
 use crate::Error;
 use bytes::Bytes;
 use std::collections::VecDeque;
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds};
 
 /// Keys that one request asks for.
 const BATCH: usize = 256;
 
 /// What lies between two keys.
 pub(crate) type Bounds = (Bound<Bytes>, Bound<Bytes>);
+
+/// Copies of bounds.
+pub(crate) fn owned_bounds<K: AsRef<[u8]>>(bounds: impl RangeBounds<K>) -> Bounds {
+    let owned = |key: &K| Bytes::copy_from_slice(key.as_ref());
+    (
+        bounds.start_bound().map(owned),
+        bounds.end_bound().map(owned),
+    )
+}
 
 /// Narrows bounds to what comes behind `key`, in order or from the back.
 pub(crate) fn pass(bounds: &mut Bounds, key: &Bytes, reverse: bool) {

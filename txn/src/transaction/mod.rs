@@ -42,8 +42,8 @@ mod statement;
 mod to_the_end;
 mod write;
 
-pub(crate) use blocking::block_on;
 pub use blocking::{Blocking, BlockingRange};
+pub(crate) use blocking::{Rows, block_on};
 pub use cancel::CancelToken;
 pub use options::{
     BeginOptions, CommitInfo, CommitOptions, Keep, LockOptions, LockOutcome, Mode, MutationFilter,
@@ -52,7 +52,7 @@ pub use options::{
 pub use pipelined::{BlockingPipelinedTransaction, PipelinedOptions, PipelinedTransaction};
 pub use range::Range;
 pub use range_for_update::RangeForUpdate;
-pub use statement::StatementView;
+pub use statement::{BlockingStatementView, StatementView};
 
 use crate::buffer::{MemBuffer, Memory, Reservation, Savepoint, Stage, Stats};
 use crate::db::Shared;

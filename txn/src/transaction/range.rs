@@ -5,11 +5,11 @@
 //! in place of the store's where both are the same key, and a tombstone hides; else the store's is. So an item is never an old value that was overwritten or deleted here
 //! before its `next` began, order is strict, and what is written behind the cursor is not seen.
 
+use super::Transaction;
 use super::blocking::Rows;
-use super::{Transaction, owned};
 use crate::buffer::{BufferSnapshot, Entry};
 use crate::error::Error;
-use crate::store::{Bounds, Scan, pass};
+use crate::store::{Bounds, Scan, owned_bounds, pass};
 use bytes::Bytes;
 use std::fmt;
 use std::ops::{Bound, RangeBounds};
@@ -39,11 +39,6 @@ pub(super) enum Own {
     Live,
     /// In a view that stays the same.
     Fixed(BufferSnapshot),
-}
-
-pub(super) fn owned_bounds<K: AsRef<[u8]>>(bounds: impl RangeBounds<K>) -> Bounds {
-    let (lower, upper) = (bounds.start_bound(), bounds.end_bound());
-    (lower.map(owned), upper.map(owned))
 }
 
 impl Range {

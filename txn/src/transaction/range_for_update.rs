@@ -6,11 +6,11 @@
 
 use super::blocking::Rows;
 use super::options::{LockOptions, RangeLockOptions};
-use super::range::{Own, owned_bounds};
+use super::range::Own;
 use super::{Range, Transaction};
 use crate::buffer::Entry;
 use crate::error::Error;
-use crate::store::{Bounds, ForUpdate, Scan, Timestamp, pass};
+use crate::store::{Bounds, ForUpdate, Scan, Timestamp, owned_bounds, pass};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::fmt;

@@ -73,12 +73,12 @@ use std::sync::Arc;
 /// }
 /// // Flushed long ago, read back from the store; nobody else sees it.
 /// assert!(calls.get(7_u32.to_be_bytes())?.is_some());
-/// assert_eq!(db.blocking().snapshot()?.get_blocking(7_u32.to_be_bytes())?, None);
+/// assert_eq!(db.blocking().snapshot()?.blocking().get(7_u32.to_be_bytes())?, None);
 ///
 /// let info = calls.commit()?;
 /// assert_eq!(info.keys, 10_000);
 /// assert!(info.generations >= 9);
-/// assert!(db.blocking().snapshot()?.get_blocking(7_u32.to_be_bytes())?.is_some());
+/// assert!(db.blocking().snapshot()?.blocking().get(7_u32.to_be_bytes())?.is_some());
 /// # Ok::<(), Error>(())
 /// ```
 ///
