@@ -113,8 +113,8 @@
 //! |---|---|
 //! | `get`, `batch_get` | own write, else the snapshot; own writes key by key; what the snapshot says of a key may come from [what was read before](Transaction::read_cache), which is the same |
 //! | `range` | the store's part is the snapshot; own writes are asked for each item as it is yielded; strict order, no key twice |
-//! | `put`, `delete` | linearizable, of one key |
-//! | `insert` | linearizable beside `put`, `insert` and `delete` of the transaction |
+//! | `put`, `delete`, their `.._with_flags` | linearizable, of one key, value and flags as one |
+//! | `insert`, `insert_with_flags` | linearizable beside `put`, `insert` and `delete` of the transaction |
 //! | `lock_keys` | all keys or none; each locked once among siblings; flags appear after the last answer |
 //! | `get_for_update` | own write, else the newest committed value, under the lock |
 //! | `range_for_update` | the same for each row that is in the range when its page is read; rows that others add behind that are not seen and not kept out |
