@@ -195,6 +195,7 @@ fn a_page_is_one_lock_call() {
     // The first call chooses the primary, which goes alone.
     let requests: [&[&str]; 3] = [&["a"], &["b", "c"], &["d"]];
     assert_eq!(store.requests(), requests);
+    assert_eq!(store.scans(), [3, 3]);
 }
 
 /// Rows change while their page waits for a lock, after it was read.

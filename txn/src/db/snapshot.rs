@@ -84,7 +84,11 @@ impl DbSnapshot {
     pub fn range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> SnapshotRange {
         SnapshotRange {
             view: Arc::clone(&self.view),
-            stored: Scan::new(owned_bounds(bounds), self.timestamp()),
+            stored: Scan::new(
+                owned_bounds(bounds),
+                self.timestamp(),
+                self.view.store.first_batch(),
+            ),
             has_failed: false,
         }
     }

@@ -135,6 +135,13 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// As for [`get`](Store::get).
     fn scan<'a>(&'a self, request: &'a ScanRequest) -> Answer<'a, Pairs>;
 
+    /// How many keys a range of a transaction or a snapshot asks for first; later it asks for four times as many each time, up to
+    /// 256. Few in a store that is asked cheaply, so that who takes a row or two does not pay for many. 256, the default, where a
+    /// request takes longer than its rows.
+    fn first_batch(&self) -> usize {
+        scan::BATCH
+    }
+
     /// Locks keys for the transaction `start`: ascending, none twice. A key that it holds in this mode or a stronger
     /// one is granted at once. A lock of a transaction whose owner is gone and whose time to live is over is
     /// resolved, also for a request that does not wait.

@@ -6,8 +6,11 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::ops::{Bound, RangeBounds};
 
-/// Keys that one request asks for.
-const BATCH: usize = 256;
+/// Keys that one request asks for, unless the first one asked for more.
+pub(crate) const BATCH: usize = 256;
+
+/// By how much each request asks for more than the one before.
+const GROWTH: usize = 4;
 
 /// What lies between two keys.
 pub(crate) type Bounds = (Bound<Bytes>, Bound<Bytes>);
@@ -36,6 +39,7 @@ pub(crate) fn pass(bounds: &mut Bounds, key: &Bytes, reverse: bool) {
 pub(crate) struct Scan {
     at: Timestamp,
     reverse: bool,
+    /// How many keys the next request asks for.
     batch: usize,
     ahead: VecDeque<(Bytes, Bytes)>,
     /// Where the next batch goes on; `None` once the store has no more.
@@ -44,20 +48,16 @@ pub(crate) struct Scan {
 }
 
 impl Scan {
-    pub(crate) fn new(bounds: Bounds, at: Timestamp) -> Self {
+    /// The first request asks for `batch` keys.
+    pub(crate) fn new(bounds: Bounds, at: Timestamp, batch: usize) -> Self {
         Self {
             at,
             reverse: false,
-            batch: BATCH,
+            batch,
             ahead: VecDeque::new(),
             more: Some(bounds),
             has_begun: false,
         }
-    }
-
-    /// With requests for so many keys.
-    pub(crate) fn by(self, batch: usize) -> Self {
-        Self { batch, ..self }
     }
 
     /// From the other end, if nothing was asked yet.
@@ -95,6 +95,7 @@ impl Scan {
             pass(&mut more, last, self.reverse);
             more
         });
+        self.batch = self.batch.max(BATCH.min(self.batch.saturating_mul(GROWTH)));
         self.ahead = pairs.into();
         Ok(())
     }

@@ -44,7 +44,11 @@ pub(super) enum Own {
 impl Range {
     /// Over the store as of the start timestamp.
     pub(super) fn at_start(txn: &Transaction, own: Own, bounds: Bounds) -> Self {
-        let stored = Scan::new(bounds.clone(), txn.start_ts());
+        let stored = Scan::new(
+            bounds.clone(),
+            txn.start_ts(),
+            txn.core.store().first_batch(),
+        );
         Self::over(txn, own, bounds, stored)
     }
 

@@ -136,7 +136,7 @@ impl RangeForUpdate {
         self.has_begun = true;
         let rows = self.options.page.max(1).min(self.left);
         let at = self.page_ts().await?;
-        let stored = Scan::new(bounds.clone(), at).by(rows);
+        let stored = Scan::new(bounds.clone(), at, rows);
         let page = Range::over(&self.txn, Own::Live, bounds.clone(), stored);
         let mut page = if self.reverse { page.rev() } else { page };
         let mut keys = Vec::new();

@@ -223,6 +223,10 @@ impl Store for FaultyStore {
         self.inner.read_cache()
     }
 
+    fn first_batch(&self) -> usize {
+        self.inner.first_batch()
+    }
+
     fn scan<'a>(&'a self, request: &'a ScanRequest) -> Answer<'a, Pairs> {
         self.send(Request::Scan, || None, move || self.inner.scan(request))
     }

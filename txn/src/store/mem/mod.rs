@@ -246,6 +246,10 @@ impl Store for MemStore {
         Answer::ready(self.core.read_range(request))
     }
 
+    fn first_batch(&self) -> usize {
+        16
+    }
+
     fn lock<'a>(
         &'a self,
         start: Timestamp,
