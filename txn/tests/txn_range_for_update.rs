@@ -196,6 +196,11 @@ fn a_page_is_one_lock_call() {
     let requests: [&[&str]; 3] = [&["a"], &["b", "c"], &["d"]];
     assert_eq!(store.requests(), requests);
     assert_eq!(store.scans(), [3, 3]);
+    // For rows that are locked already there is no request, but the page's and one timestamp to read them at.
+    store.timestamps();
+    assert_eq!(all(&txn, by_pages_of(4)), ["a=1", "b=1", "c=1", "d=1"]);
+    assert!(store.requests().is_empty());
+    assert_eq!(store.timestamps(), 3);
 }
 
 /// Rows change while their page waits for a lock, after it was read.

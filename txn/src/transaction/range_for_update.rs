@@ -46,8 +46,8 @@ impl Transaction {
     ///   [`only_if_exists`](LockOptions::only_if_exists) is asked for. A row that was deleted here is passed over and not locked.
     /// - Rows that come into a page after it was read by a write of the transaction itself are not seen.
     ///
-    /// For each page the store is asked for a timestamp, a scan, and the locks of a call of [`lock_keys`](Self::lock_keys); for a
-    /// key that was locked before, in place of the lock, for a timestamp and the value.
+    /// For each page the store is asked for a timestamp, a scan, and the locks of a call of [`lock_keys`](Self::lock_keys); if there
+    /// are rows that were locked before, for a timestamp and the values of those, in place of their locks.
     ///
     /// In an optimistic transaction the rows are those at the start timestamp, and commit checks that they are still the newest.
     ///

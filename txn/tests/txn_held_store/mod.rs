@@ -33,6 +33,7 @@ struct Told {
     gates: HashMap<Bytes, Arc<Gate>>,
     requests: Vec<Vec<Bytes>>,
     scans: Vec<usize>,
+    timestamps: usize,
 }
 
 #[derive(Debug, Default)]
@@ -140,6 +141,11 @@ impl HeldStore {
         std::mem::take(&mut self.told.lock().unwrap().scans)
     }
 
+    /// How many timestamps were asked for since this was asked last.
+    pub fn timestamps(&self) -> usize {
+        std::mem::take(&mut self.told.lock().unwrap().timestamps)
+    }
+
     /// Parks until so many requests for the key were sent.
     pub fn wait_sent(&self, key: &str, count: usize) {
         let told = self.told.lock().unwrap();
@@ -164,6 +170,7 @@ impl Store for HeldStore {
         self.inner.let_go(at);
     }
     fn timestamp(&self) -> Answer<'_, Timestamp> {
+        self.told.lock().unwrap().timestamps += 1;
         self.inner.timestamp()
     }
     fn get<'a>(&'a self, key: &'a [u8], at: Timestamp) -> Answer<'a, Option<Bytes>> {
