@@ -163,7 +163,8 @@
 //! # Errors
 //!
 //! Whatever a caller can cause is an [`Error`]; one that is [retryable](Error::is_retryable) may go away in a new
-//! transaction, which is what [`Db::run`] tries, and [`Db::run_with`] by a [`RetryPolicy`] of one's own. A call that fails has changed nothing, but for `commit`, which has rolled back.
+//! transaction, which is what [`Db::run`] tries, and [`Db::run_with`] by a [`RetryPolicy`] of one's own. A call that fails has
+//! changed nothing, but for `commit`, which has rolled back.
 //!
 //! # The parts
 //!

@@ -252,13 +252,8 @@ fn a_commit_whose_future_is_dropped_while_it_waits_runs_to_its_end() {
     assert!(closed.is_idle && closed.left.is_empty(), "{closed:?}");
     assert_eq!(txn.state(), TxnState::Committed);
     assert!(store.locks().is_empty());
-    let written = db
-        .blocking()
-        .snapshot()
-        .unwrap()
-        .blocking()
-        .get("a")
-        .unwrap();
+    let view = db.blocking().snapshot().unwrap();
+    let written = view.blocking().get("a").unwrap();
     assert_eq!(written.as_deref(), Some(&b"x"[..]));
 }
 

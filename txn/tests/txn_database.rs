@@ -85,15 +85,8 @@ fn a_dropped_transaction_panics_where_that_is_wanted_and_it_had_something_to_com
     });
     assert!(std::panic::catch_unwind(unwinding).is_err());
     // Either way it is rolled back.
-    assert_eq!(
-        db.blocking()
-            .snapshot()
-            .unwrap()
-            .blocking()
-            .get("k")
-            .unwrap(),
-        None
-    );
+    let view = db.blocking().snapshot().unwrap();
+    assert_eq!(view.blocking().get("k").unwrap(), None);
     put(&db, "k", "w");
 }
 

@@ -43,13 +43,8 @@ fn lock(txn: &Transaction, key: &str, check_existence: bool) {
 }
 
 fn newest(db: &Db, key: &str) -> Option<Vec<u8>> {
-    let value = db
-        .blocking()
-        .snapshot()
-        .unwrap()
-        .blocking()
-        .get(key)
-        .unwrap();
+    let view = db.blocking().snapshot().unwrap();
+    let value = view.blocking().get(key).unwrap();
     value.map(|value| value.to_vec())
 }
 

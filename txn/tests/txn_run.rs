@@ -17,13 +17,8 @@ fn in_memory() -> (Arc<MemStore>, Db) {
 }
 
 fn number(db: &Db, key: &str) -> u64 {
-    let value = db
-        .blocking()
-        .snapshot()
-        .unwrap()
-        .blocking()
-        .get(key)
-        .unwrap();
+    let view = db.blocking().snapshot().unwrap();
+    let value = view.blocking().get(key).unwrap();
     value.map_or(0, |value| u64::from_be_bytes(value[..].try_into().unwrap()))
 }
 
@@ -99,15 +94,8 @@ fn an_error_of_the_body_rolls_back_and_is_not_tried_again() {
     assert_eq!(attempts, 1);
     assert!(store.locks().is_empty());
     assert_eq!(store.stats().open, 0);
-    assert!(
-        db.blocking()
-            .snapshot()
-            .unwrap()
-            .blocking()
-            .get("k")
-            .unwrap()
-            .is_none()
-    );
+    let view = db.blocking().snapshot().unwrap();
+    assert!(view.blocking().get("k").unwrap().is_none());
 }
 
 #[test]
@@ -163,15 +151,8 @@ fn a_body_may_end_the_transaction_itself() {
         })
         .unwrap();
     assert_eq!(state, TxnState::RolledBack);
-    assert!(
-        db.blocking()
-            .snapshot()
-            .unwrap()
-            .blocking()
-            .get("k")
-            .unwrap()
-            .is_none()
-    );
+    let view = db.blocking().snapshot().unwrap();
+    assert!(view.blocking().get("k").unwrap().is_none());
 }
 
 #[test]

@@ -95,6 +95,9 @@ mod tests {
             let grown = 2_u64.saturating_pow(attempt).min(500);
             assert!(policy.pause_after(attempt) <= Duration::from_millis(grown));
         }
+        let many = 0..100;
+        let is_long = |_| policy.pause_after(9) > Duration::from_millis(250);
+        assert!(many.into_iter().any(is_long));
         let steep = policy.first_pause(Duration::MAX);
         assert!(steep.pause_after(1) <= Duration::from_millis(500));
         let endless = steep.longest_pause(Duration::MAX);

@@ -208,7 +208,8 @@ pub struct LockOptions {
 /// ```
 #[derive(Debug, Clone)]
 pub struct RangeLockOptions {
-    /// How many rows are yielded at most; no more are locked, but for those that are gone by the time. All by default.
+    /// How many rows are yielded at most; no more are locked, but for rows that are gone when their locks are granted. All by
+    /// default.
     pub limit: Option<usize>,
     /// How many rows are locked at a time, ahead of the one that is yielded; at least one. By default 256.
     pub page: usize,

@@ -39,13 +39,8 @@ fn put(db: &Db, key: &str, value: &str) -> Result<Timestamp, Error> {
 }
 
 fn value(db: &Db, key: &str) -> Option<String> {
-    let value = db
-        .blocking()
-        .snapshot()
-        .unwrap()
-        .blocking()
-        .get(key)
-        .unwrap();
+    let view = db.blocking().snapshot().unwrap();
+    let value = view.blocking().get(key).unwrap();
     value.map(|value| String::from_utf8(value.to_vec()).unwrap())
 }
 
