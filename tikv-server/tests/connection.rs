@@ -96,7 +96,10 @@ fn a_lost_pd_is_told_in_time_and_found_again() {
     assert!(error.is_transient());
     cluster.lose_pd(false);
     let view = db.blocking().snapshot().unwrap();
-    assert_eq!(view.get_blocking("k").unwrap().as_deref(), Some(&b"v"[..]));
+    assert_eq!(
+        view.blocking().get("k").unwrap().as_deref(),
+        Some(&b"v"[..])
+    );
 }
 
 #[test]
@@ -114,7 +117,10 @@ fn another_leader_of_pd_is_found_and_its_timestamps_go_on() {
         cluster.split(format!("k{round}"));
     }
     let view = db.blocking().snapshot().unwrap();
-    assert_eq!(view.get_blocking("k").unwrap().as_deref(), Some(&b"3"[..]));
+    assert_eq!(
+        view.blocking().get("k").unwrap().as_deref(),
+        Some(&b"3"[..])
+    );
 }
 
 #[test]
@@ -195,7 +201,7 @@ fn a_region_that_stays_silent_is_named_with_its_key() {
     for _ in 0..1_000 {
         cluster.inject("KvGet", Fault::LostRequest);
     }
-    let error = told(view.get_blocking("some key"));
+    let error = told(view.blocking().get("some key"));
     assert!(
         matches!(&error, TikvError::RegionUnavailable { key, .. } if key == "some key"),
         "{error}"

@@ -46,7 +46,11 @@ fn committed(db: &Db, keys: &[&str]) -> CommitInfo {
 fn reads(db: &Db, keys: &[&str], is_there: bool) {
     let view = db.blocking().snapshot().unwrap();
     for key in keys {
-        assert_eq!(view.get_blocking(key).unwrap().is_some(), is_there, "{key}");
+        assert_eq!(
+            view.blocking().get(key).unwrap().is_some(),
+            is_there,
+            "{key}"
+        );
     }
 }
 
@@ -236,7 +240,7 @@ fn what_a_dead_client_has_decided_is_found_out_by_its_locks() {
         .blocking()
         .snapshot_at(info.commit_ts.unwrap() - 1)
         .unwrap();
-    assert_eq!(before.get_blocking("n").unwrap(), None);
+    assert_eq!(before.blocking().get("n").unwrap(), None);
     no_locks_are_left(&cluster);
 }
 
@@ -273,7 +277,7 @@ fn a_forced_lock_is_granted_over_a_conflict_and_its_transaction_commits() {
     assert!(txn.blocking().commit().unwrap().commit_ts > first);
     let view = db.blocking().snapshot().unwrap();
     assert_eq!(
-        view.get_blocking("k").unwrap().as_deref(),
+        view.blocking().get("k").unwrap().as_deref(),
         Some(&b"second"[..])
     );
     no_locks_are_left(&cluster);
@@ -357,7 +361,10 @@ fn a_transaction_whose_signs_of_life_are_lost_loses_its_locks_and_commits_nothin
     let lost = silent.blocking().commit();
     assert!(matches!(lost, Err(Error::LockLost { .. })), "{lost:?}");
     let view = db.blocking().snapshot().unwrap();
-    assert_eq!(view.get_blocking("k").unwrap().as_deref(), Some(&b"v"[..]));
+    assert_eq!(
+        view.blocking().get("k").unwrap().as_deref(),
+        Some(&b"v"[..])
+    );
     no_locks_are_left(&cluster);
 }
 

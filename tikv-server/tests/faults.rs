@@ -115,7 +115,7 @@ fn agree(db: &Db, transfers: &[Transfer]) {
     let view = db.blocking().snapshot().unwrap();
     let mut balances = [INITIAL; ACCOUNTS];
     for transfer in transfers {
-        let is_there = view.get_blocking(&transfer.name).unwrap().is_some();
+        let is_there = view.blocking().get(&transfer.name).unwrap().is_some();
         match transfer.txn.state() {
             TxnState::Committed => assert!(is_there, "{}", transfer.name),
             TxnState::RolledBack => assert!(!is_there, "{}", transfer.name),
@@ -135,7 +135,7 @@ fn agree(db: &Db, transfers: &[Transfer]) {
         }
     }
     for (number, expected) in balances.into_iter().enumerate() {
-        let seen = balance(view.get_blocking(account(number)).unwrap());
+        let seen = balance(view.blocking().get(account(number)).unwrap());
         assert_eq!(seen, expected, "account {number}");
     }
 }

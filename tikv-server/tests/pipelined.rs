@@ -51,7 +51,7 @@ fn key(n: usize) -> String {
 fn newest(cluster: &Cluster, keys: usize) -> Vec<Option<String>> {
     let view = Db::new(connect(cluster)).blocking().snapshot().unwrap();
     let text = |value: bytes::Bytes| String::from_utf8(value.to_vec()).unwrap();
-    let read = |n| view.get_blocking(key(n)).unwrap().map(text);
+    let read = |n| view.blocking().get(key(n)).unwrap().map(text);
     (0..keys).map(read).collect()
 }
 

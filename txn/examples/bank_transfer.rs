@@ -124,7 +124,8 @@ fn transfer(
 /// Balance and transfers of all accounts, as of one instant.
 fn audit(db: &Db, accounts: u32) -> Result<(u64, u64), Failure> {
     let snapshot = db.blocking().snapshot()?;
-    let all = snapshot.scan_blocking::<&[u8]>(.., accounts as usize + 1, false)?;
+    let all = snapshot.blocking().range::<&[u8]>(..);
+    let all = all.collect::<Result<Vec<_>, _>>()?;
     if all.len() != accounts as usize {
         return Err(format!("{} accounts of {accounts}", all.len()).into());
     }

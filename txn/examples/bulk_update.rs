@@ -46,9 +46,10 @@ fn balance(value: &[u8]) -> Result<u64, Failure> {
 /// The sum over the table in one snapshot, and its rows.
 fn sum(db: &Db) -> Result<(u64, usize), Failure> {
     let all = db.blocking().snapshot()?;
-    let rows = all.scan_blocking::<&[u8]>(.., usize::MAX, false)?;
-    let balances = rows.iter().map(|(_, value)| balance(value));
-    Ok((balances.sum::<Result<u64, Failure>>()?, rows.len()))
+    let mut rows = all.blocking().range::<&[u8]>(..);
+    rows.try_fold((0, 0), |(sum, rows), row| {
+        Ok((sum + balance(&row?.1)?, rows + 1))
+    })
 }
 
 /// Raises every `writers`th row, beginning with the `first`.

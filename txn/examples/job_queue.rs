@@ -154,10 +154,9 @@ fn run(options: &Options) -> Result<(), Failure> {
 
 /// One receipt for each job, no job left, and as many receipts of each worker as it says it has done.
 fn check(db: &Db, jobs: u32, done: &[u64]) -> Result<(), Failure> {
-    let all = db
-        .blocking()
-        .snapshot()?
-        .scan_blocking::<&[u8]>(.., jobs as usize + 1, false)?;
+    let all = db.blocking().snapshot()?;
+    let all = all.blocking().range::<&[u8]>(..);
+    let all = all.collect::<Result<Vec<_>, _>>()?;
     let mut receipts: HashMap<usize, u64> = HashMap::new();
     for (at, (key, value)) in all.iter().enumerate() {
         let expected = format!("receipt/job/{at:08}");

@@ -198,10 +198,9 @@ fn run(options: &Options) -> Result<(), Failure> {
         info.keys,
     );
     let rows = options.rows as usize;
-    let all = db
-        .blocking()
-        .snapshot()?
-        .scan_blocking::<&[u8]>(.., rows + 1, false)?;
+    let all = db.blocking().snapshot()?;
+    let all = all.blocking().range::<&[u8]>(..);
+    let all = all.collect::<Result<Vec<_>, _>>()?;
     if all.len() != rows {
         return Err(format!("{} rows of {rows}", all.len()).into());
     }

@@ -2,12 +2,14 @@
 
 mod close;
 mod registry;
+mod retry;
 mod run;
 mod snapshot;
 
 pub use close::Closed;
+pub use retry::RetryPolicy;
 pub use run::Cause;
-pub use snapshot::DbSnapshot;
+pub use snapshot::{BlockingSnapshot, DbSnapshot, SnapshotRange};
 
 use crate::error::Error;
 use crate::store::mem::{LogOptions, OpenError};
@@ -78,7 +80,7 @@ impl Db {
     /// drop((txn, db));
     ///
     /// let db = Db::open(&path, LogOptions::default())?;
-    /// let alice = db.blocking().snapshot()?.get_blocking("alice")?;
+    /// let alice = db.blocking().snapshot()?.blocking().get("alice")?;
     /// assert_eq!(alice.as_deref(), Some(&b"100"[..]));
     /// # Ok(())
     /// # }

@@ -53,9 +53,12 @@ pub enum Error {
         /// The limit in force.
         limit: usize,
     },
-    /// The stage is not the innermost open one, or a stage is open where none may be.
-    #[error("the stage is not the innermost open one, or a stage is open where none may be")]
+    /// The stage is not the innermost open one, or not open at all.
+    #[error("the stage is not the innermost open one")]
     StageOrder,
+    /// A stage is open, and none may be: at a commit, at a flush, and at a rollback to a savepoint none that was opened after it.
+    #[error("a stage is open")]
+    StageOpen,
     /// The savepoint was rolled back itself, belongs to another buffer or is from before a reset.
     #[error("the savepoint is no longer valid")]
     StaleSavepoint,
@@ -103,13 +106,13 @@ pub enum Error {
         key: Bytes,
     },
     /// The call would have waited for itself: it was the youngest of a circle of waiting transactions.
+    ///
+    /// A lock call that fails so has given back what it took, and leaves the transaction [open](TxnState::Open): its statement may
+    /// run again there, once what the others wait for is given up. A commit that fails so has rolled back.
     #[error("deadlock of {} transactions: {}", .cycle.len(), Cycle(.cycle))]
     Deadlock {
         /// The circle, this transaction's edge first.
         cycle: Vec<WaitEdge>,
-        /// This call asked for the circle's key, so its statement may run again in the transaction. Not so for a commit, which has
-        /// rolled back.
-        retryable: bool,
     },
     /// The wait budget ended before the lock was granted.
     #[error("no lock on \"{}\" within {waited:?}, held by {holders:?}", DisplayKey(.key))]
@@ -239,17 +242,6 @@ impl Error {
         )
     }
 
-    /// An error of a lock call in terms of a commit: no statement is left that could run again.
-    pub(crate) fn of_a_commit(self) -> Self {
-        match self {
-            Error::Deadlock { cycle, .. } => Error::Deadlock {
-                cycle,
-                retryable: false,
-            },
-            other => other,
-        }
-    }
-
     /// That a lock is not to be had at once, in terms of a call with a budget for waiting, which is used up: a timeout.
     pub(crate) fn after_waiting(self, waited: Duration) -> Error {
         match self {
@@ -276,10 +268,7 @@ impl From<LockError> for Error {
                 waited,
             },
             LockError::NotAvailable { key, holders } => Error::LockNotAvailable { key, holders },
-            LockError::Deadlock { cycle, .. } => Error::Deadlock {
-                cycle,
-                retryable: true,
-            },
+            LockError::Deadlock { cycle, .. } => Error::Deadlock { cycle },
             LockError::Cancelled { .. } => Error::Cancelled,
             LockError::DeadlineExceeded { .. } => Error::DeadlineExceeded,
             other => Error::store(other),

@@ -75,7 +75,8 @@
 //!
 //! # Async and blocking
 //!
-//! Methods that may wait are `async`; [`Transaction::blocking`] has the same names for threads that park instead. No
+//! Methods that may wait are `async`; [`Transaction::blocking`] has the same names for threads that park instead, and so
+//! have [`Db::blocking`], [`DbSnapshot::blocking`] and [`StatementView::blocking`]. No
 //! runtime is needed or named: a waiting future is woken by whoever releases the lock, or by a thread of this crate
 //! when its time is up. With the embedded store nothing but a lock ever waits, and a commit for its log where there is one,
 //! so every other future is ready at its first poll. Futures may be dropped at any time: a lock call withdraws, a commit or rollback that was begun runs to its
@@ -112,10 +113,11 @@
 //! |---|---|
 //! | `get`, `batch_get` | own write, else the snapshot; own writes key by key; what the snapshot says of a key may come from [what was read before](Transaction::read_cache), which is the same |
 //! | `range` | the store's part is the snapshot; own writes are asked for each item as it is yielded; strict order, no key twice |
-//! | `put`, `delete` | linearizable, of one key |
-//! | `insert` | linearizable beside `put`, `insert` and `delete` of the transaction |
+//! | `put`, `delete`, their `.._with_flags` | linearizable, of one key, value and flags as one |
+//! | `insert`, `insert_with_flags` | linearizable beside `put`, `insert` and `delete` of the transaction |
 //! | `lock_keys` | all keys or none; each locked once among siblings; flags appear after the last answer |
 //! | `get_for_update` | own write, else the newest committed value, under the lock |
+//! | `range_for_update` | the same for each row that is in the range when its page is read; rows that others add behind that are not seen and not kept out |
 //! | `len`, `size`, `stats`, `is_dirty` | linearizable; `stats` is a pair of one instant |
 //! | `commit` | one instant for all readers; whoever begins after it returned sees all of it |
 //! | `commit`, `rollback` | of several that race exactly one wins; the others get `TransactionClosed` at once |
@@ -161,7 +163,8 @@
 //! # Errors
 //!
 //! Whatever a caller can cause is an [`Error`]; one that is [retryable](Error::is_retryable) may go away in a new
-//! transaction. A call that fails has changed nothing, but for `commit`, which has rolled back.
+//! transaction, which is what [`Db::run`] tries, and [`Db::run_with`] by a [`RetryPolicy`] of one's own. A call that fails has
+//! changed nothing, but for `commit`, which has rolled back.
 //!
 //! # The parts
 //!
@@ -205,7 +208,9 @@ mod worker;
 pub mod __model;
 
 pub use buffer::{Entry, MemBuffer};
-pub use db::{BlockingDb, Cause, Closed, Db, DbSnapshot};
+pub use db::{
+    BlockingDb, BlockingSnapshot, Cause, Closed, Db, DbSnapshot, RetryPolicy, SnapshotRange,
+};
 pub use error::{ConflictReason, Error, Loss, TxnState};
 pub use flags::{Assertion, FlagOp, KeyFlags};
 pub use key_display::{DisplayKey, MAX_PRINTED};
@@ -213,8 +218,8 @@ pub use lock::{LockError, LockTable};
 pub use store::{AssertionLevel, ForUpdate, MemStore, SafePoint, Store, Timestamp};
 pub use transaction::{
     BeginOptions, CancelToken, CommitInfo, CommitOptions, Keep, LockOptions, LockOutcome, Mode,
-    MutationFilter, OnDrop, PipelinedOptions, PipelinedTransaction, StatementView, Transaction,
-    UnlockedWrites,
+    MutationFilter, OnDrop, PipelinedOptions, PipelinedTransaction, RangeLockOptions,
+    StatementView, Transaction, UnlockedWrites,
 };
 
 /// The README's example, compiled and run.

@@ -194,7 +194,7 @@ impl Subject {
                 marks.truncate(place.unwrap() + 1);
                 Answer::Done
             }
-            Err(Error::StageOrder) => Answer::StageOpen,
+            Err(Error::StageOpen) => Answer::StageOpen,
             Err(error) => panic!("{error}"),
         }
     }

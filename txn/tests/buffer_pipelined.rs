@@ -207,7 +207,7 @@ fn no_flush_begins_while_a_stage_is_open() {
     for key in ["a", "b", "c", "d"] {
         calls.set(key, "1234").unwrap();
     }
-    assert!(matches!(calls.flush(), Err(Error::StageOrder)));
+    assert!(matches!(calls.flush(), Err(Error::StageOpen)));
     assert_eq!(buffer.generations(), 0);
     stage.cleanup().unwrap();
     assert_eq!((buffer.len(), buffer.is_dirty()), (0, false));

@@ -84,7 +84,7 @@ fn a_stage_that_was_opened_since_and_is_open_stands_in_the_way() {
     buffer.set("a", "staged").unwrap();
     assert!(matches!(
         buffer.rollback_to(&savepoint),
-        Err(Error::StageOrder)
+        Err(Error::StageOpen)
     ));
     assert_eq!(
         buffer.get("a"),

@@ -28,7 +28,7 @@ fn open(path: &Path) -> Result<Db, OpenError> {
 }
 
 fn number<T: std::str::FromStr>(view: &DbSnapshot, key: &str) -> Option<T> {
-    let value = view.get_blocking(key).unwrap()?;
+    let value = view.blocking().get(key).unwrap()?;
     std::str::from_utf8(&value).unwrap().parse().ok()
 }
 
@@ -142,7 +142,8 @@ fn check(db: &Db, acknowledged: &mut [u64; THREADS]) {
         *acknowledged = count;
         let prefix = format!("moved/{thread}/");
         let range = prefix.clone()..format!("moved/{thread}0");
-        let moved = view.scan_blocking(range, usize::MAX, false).unwrap();
+        let moved = view.blocking().range(range);
+        let moved = moved.collect::<Result<Vec<_>, _>>().unwrap();
         assert_eq!(moved.len() as u64, count, "thread {thread}");
         for (place, (key, value)) in moved.iter().enumerate() {
             assert_eq!(**key, *format!("{prefix}{:08}", place + 1).as_bytes());

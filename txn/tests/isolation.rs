@@ -189,9 +189,8 @@ fn evidence(test: &str, rounds: usize, recorder: &Recorder) {
 
 fn finally(db: &Db) -> BTreeMap<String, Vec<u64>> {
     let all = db.blocking().snapshot().unwrap();
-    let all = all.scan_blocking::<&[u8]>(.., 1_000, false).unwrap();
-    all.into_iter()
-        .map(|(key, value)| (String::from_utf8(key.to_vec()).unwrap(), list(Some(value))))
+    let all = all.blocking().range::<&[u8]>(..).map(Result::unwrap);
+    all.map(|(key, value)| (String::from_utf8(key.to_vec()).unwrap(), list(Some(value))))
         .collect()
 }
 

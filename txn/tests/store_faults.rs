@@ -139,7 +139,7 @@ fn agree(store: &dyn Store, db: &Db, transfers: &[Transfer]) {
     let view = db.blocking().snapshot().unwrap();
     let mut balances = [INITIAL; ACCOUNTS];
     for transfer in transfers {
-        let is_there = view.get_blocking(&transfer.name).unwrap().is_some();
+        let is_there = view.blocking().get(&transfer.name).unwrap().is_some();
         match transfer.outcome {
             Outcome::Committed => assert!(is_there, "{transfer:?}"),
             Outcome::RolledBack => assert!(!is_there, "{transfer:?}"),
@@ -156,7 +156,7 @@ fn agree(store: &dyn Store, db: &Db, transfers: &[Transfer]) {
         }
     }
     for (number, expected) in balances.into_iter().enumerate() {
-        let seen = balance(view.get_blocking(account(number)).unwrap());
+        let seen = balance(view.blocking().get(account(number)).unwrap());
         assert_eq!(seen, expected, "account {number}");
     }
 }
@@ -297,7 +297,7 @@ fn duplicates_and_delays_make_nothing_fail() {
     store.heal();
     let view = db.blocking().snapshot().unwrap();
     for thread in 0..THREADS {
-        let rich = balance(view.get_blocking(account(2 * thread + 1)).unwrap());
+        let rich = balance(view.blocking().get(account(2 * thread + 1)).unwrap());
         assert_eq!(rich, INITIAL + 50);
     }
     for fault in [Fault::Delay, Fault::Duplicate, Fault::LateDuplicate] {

@@ -97,7 +97,7 @@ fn a_closed_transaction_refuses_everything_but_looking_at_its_buffer() {
         assert_eq!(closed_as(txn.stage()), state);
         assert_eq!(closed_as(txn.blocking().get("k")), state);
         assert_eq!(closed_as(txn.blocking().batch_get(["k"])), state);
-        assert_eq!(closed_as(view.get_blocking("k")), state);
+        assert_eq!(closed_as(view.blocking().get("k")), state);
         assert_eq!(closed_as(range.next().unwrap()), state);
         assert_eq!(closed_as(txn.savepoint()), state);
         assert_eq!(closed_as(txn.blocking().get_for_update("k")), state);
@@ -119,7 +119,7 @@ fn a_commit_with_a_stage_open_sends_nothing_and_leaves_the_transaction_open() {
     txn.put("before", "x").unwrap();
     let stage = txn.stage().unwrap();
     txn.put("within", "x").unwrap();
-    assert!(matches!(txn.blocking().commit(), Err(Error::StageOrder)));
+    assert!(matches!(txn.blocking().commit(), Err(Error::StageOpen)));
     assert_eq!(txn.state(), TxnState::Open);
     stage.cleanup().unwrap();
     lock(&txn, &["locked"]).unwrap();
@@ -252,7 +252,8 @@ fn a_commit_whose_future_is_dropped_while_it_waits_runs_to_its_end() {
     assert!(closed.is_idle && closed.left.is_empty(), "{closed:?}");
     assert_eq!(txn.state(), TxnState::Committed);
     assert!(store.locks().is_empty());
-    let written = db.blocking().snapshot().unwrap().get_blocking("a").unwrap();
+    let view = db.blocking().snapshot().unwrap();
+    let written = view.blocking().get("a").unwrap();
     assert_eq!(written.as_deref(), Some(&b"x"[..]));
 }
 

@@ -85,10 +85,8 @@ fn a_dropped_transaction_panics_where_that_is_wanted_and_it_had_something_to_com
     });
     assert!(std::panic::catch_unwind(unwinding).is_err());
     // Either way it is rolled back.
-    assert_eq!(
-        db.blocking().snapshot().unwrap().get_blocking("k").unwrap(),
-        None
-    );
+    let view = db.blocking().snapshot().unwrap();
+    assert_eq!(view.blocking().get("k").unwrap(), None);
     put(&db, "k", "w");
 }
 
@@ -124,7 +122,10 @@ fn past_the_largest_age_reads_and_checks_are_refused_and_never_wrong() {
     store.collect();
     let is_too_old = |error: Error| matches!(error, Error::SnapshotTooOld { .. });
     assert!(is_too_old(old.blocking().get("k").unwrap_err()));
-    assert!(is_too_old(snapshot.get_blocking("k").unwrap_err()));
+    assert!(is_too_old(snapshot.blocking().get("k").unwrap_err()));
+    let mut range = snapshot.blocking().range::<&str>(..);
+    assert!(is_too_old(range.next().unwrap().unwrap_err()));
+    assert!(range.next().is_none());
     assert!(is_too_old(old.blocking().commit().unwrap_err()));
 }
 
@@ -138,7 +139,7 @@ fn snapshots_of_one_timestamp_may_be_taken_as_often_as_wanted() {
     put(&db, "k", "2");
     drop(one);
     put(&db, "k", "3");
-    assert_eq!(two.get_blocking("k").unwrap().as_deref(), Some(&b"1"[..]));
+    assert_eq!(two.blocking().get("k").unwrap().as_deref(), Some(&b"1"[..]));
     drop(two);
     put(&db, "k", "4");
     let refused = db.blocking().snapshot_at(first).map(drop);
@@ -160,7 +161,7 @@ fn a_statement_view_stays_what_it_was_when_the_outermost_stage_began() {
     txn.delete("b").unwrap();
     let view = txn.statement_view().unwrap();
     let rows = |reverse: bool| -> Vec<String> {
-        let range = view.range_blocking::<&str>(..);
+        let range = view.blocking().range::<&str>(..);
         let range = if reverse { range.rev() } else { range };
         range
             .map(|row| {
@@ -178,12 +179,12 @@ fn a_statement_view_stays_what_it_was_when_the_outermost_stage_began() {
     assert_eq!(rows(false), expected);
     assert_eq!(rows(true), ["b=own", "a=stored"]);
     assert_eq!(
-        view.get_blocking("b").unwrap().as_deref(),
+        view.blocking().get("b").unwrap().as_deref(),
         Some(&b"own"[..])
     );
     txn.blocking().rollback().unwrap();
     assert!(matches!(
-        view.get_blocking("a"),
+        view.blocking().get("a"),
         Err(Error::TransactionClosed { .. })
     ));
 }
@@ -207,7 +208,7 @@ fn a_database_opened_again_has_what_was_committed_and_nothing_that_was_not() {
 
     let db = open().unwrap();
     let snapshot = db.blocking().snapshot().unwrap();
-    let all = snapshot.scan_blocking::<&str>(.., 10, false).unwrap();
-    assert_eq!(all, [("committed".into(), "1".into())]);
+    let all = snapshot.blocking().range::<&str>(..).map(Result::unwrap);
+    assert!(all.eq([("committed".into(), "1".into())]));
     assert!(put(&db, "locked", "3") > committed_at, "the lock has ended");
 }

@@ -30,7 +30,6 @@ fn deadlock() -> Error {
             holder: 2,
             key: "k".into(),
         }],
-        retryable: false,
     }
 }
 
@@ -63,6 +62,7 @@ fn what_a_new_transaction_may_not_meet_again_is_retryable_and_nothing_else_is() 
         Error::EntryTooLarge { size: 2, limit: 1 },
         Error::TxnTooLarge { size: 2, limit: 1 },
         Error::StageOrder,
+        Error::StageOpen,
         Error::StaleSavepoint,
         Error::TransactionClosed {
             state: TxnState::RolledBack,

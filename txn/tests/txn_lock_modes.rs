@@ -96,7 +96,7 @@ fn a_shared_lock_is_never_upgraded_and_an_exclusive_one_covers_shared_requests()
     assert!(is_refused(txn.blocking().commit()));
     let snapshot = db.blocking().snapshot().unwrap();
     assert_eq!(
-        snapshot.get_blocking("there").unwrap().as_deref(),
+        snapshot.blocking().get("there").unwrap().as_deref(),
         Some(&b"1"[..])
     );
 }

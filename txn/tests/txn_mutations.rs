@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use untorn_txn::{
-    AssertionLevel, BeginOptions, CommitInfo, Db, Error, FlagOp, Keep, LockOptions, Mode,
+    AssertionLevel, BeginOptions, CommitInfo, Db, Error, FlagOp, Keep, KeyFlags, LockOptions, Mode,
     MutationFilter, OnDrop, Transaction, UnlockedWrites,
 };
 
@@ -43,7 +43,8 @@ fn lock(txn: &Transaction, key: &str, check_existence: bool) {
 }
 
 fn newest(db: &Db, key: &str) -> Option<Vec<u8>> {
-    let value = db.blocking().snapshot().unwrap().get_blocking(key).unwrap();
+    let view = db.blocking().snapshot().unwrap();
+    let value = view.blocking().get(key).unwrap();
     value.map(|value| value.to_vec())
 }
 
@@ -281,4 +282,74 @@ fn a_filter_that_panics_rolls_back() {
     assert!(std::panic::catch_unwind(commit).is_err());
     assert_eq!(txn.state(), untorn_txn::TxnState::RolledBack);
     put(&db, "there", "free again");
+}
+
+#[test]
+fn flags_that_are_written_with_a_value_come_and_go_with_it() {
+    let txn = begin(&Db::in_memory(), BeginOptions::default());
+    let flags = |key: &str| txn.buffer().get_flags(key);
+    let ops = [FlagOp::SetReadable, FlagOp::SetNeedLocked];
+    let both = KeyFlags::READABLE | KeyFlags::NEED_LOCKED;
+    let refused = txn.put_with_flags("put", "", ops);
+    assert!(matches!(refused, Err(Error::EmptyValue)));
+    assert_eq!(flags("put"), None);
+    let stage = txn.stage().unwrap();
+    txn.put_with_flags("put", "v", ops).unwrap();
+    txn.insert_with_flags("insert", "v", ops).unwrap();
+    txn.delete_with_flags("delete", ops).unwrap();
+    assert_eq!(flags("put"), Some(both));
+    assert_eq!(flags("delete"), Some(both));
+    let presumed = KeyFlags::empty().apply(&[FlagOp::SetPresumeNotExists]);
+    assert_eq!(flags("insert"), Some(both | presumed));
+    stage.cleanup().unwrap();
+    for key in ["put", "insert", "delete"] {
+        assert_eq!(flags(key), None, "{key}");
+    }
+}
+
+#[test]
+fn an_insert_with_flags_is_an_insert() {
+    let db = filled();
+    let newly = [FlagOp::SetNewlyInserted];
+    let txn = begin(&db, BeginOptions::default());
+    txn.put("own", "v").unwrap();
+    lock(&txn, "there", true);
+    for key in ["own", "there"] {
+        let refused = txn.insert_with_flags(key, "again", newly);
+        assert!(matches!(refused, Err(Error::KeyExists { .. })), "{key}");
+        let flags = txn.buffer().get_flags(key).unwrap();
+        assert!(!flags.contains(KeyFlags::NEWLY_INSERTED), "{key}");
+    }
+    txn.delete("own").unwrap();
+    txn.insert_with_flags("own", "new", newly).unwrap();
+    // A tombstone of one's own makes the key free: nothing is presumed.
+    let own = txn.buffer().get_flags("own");
+    assert_eq!(own, Some(KeyFlags::NEWLY_INSERTED));
+    txn.blocking().rollback().unwrap();
+
+    let txn = begin(&db, BeginOptions::default());
+    txn.insert_with_flags("there", "new", newly).unwrap();
+    assert!(exists(commit(&txn)));
+}
+
+#[test]
+fn a_key_that_is_locked_shared_is_not_written_with_flags_either() {
+    let db = filled();
+    let txn = begin(&db, BeginOptions::default());
+    lock(&txn, "primary", false);
+    let options = LockOptions {
+        shared: true,
+        ..LockOptions::default()
+    };
+    txn.blocking().lock_keys(["there"], options).unwrap();
+    let ops = [FlagOp::SetReadable];
+    for refused in [
+        txn.put_with_flags("there", "v", ops),
+        txn.insert_with_flags("there", "v", ops),
+        txn.delete_with_flags("there", ops),
+    ] {
+        assert!(matches!(refused, Err(Error::OptionConflict { .. })));
+    }
+    let flags = txn.buffer().get_flags("there").unwrap();
+    assert!(!flags.contains(KeyFlags::READABLE));
 }

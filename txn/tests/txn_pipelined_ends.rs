@@ -141,7 +141,7 @@ fn a_commit_with_a_stage_open_changes_nothing_and_no_flush_begins_in_a_stage() {
         txn.blocking().put(n.to_string(), "staged").unwrap();
     }
     assert_eq!(txn.generations(), 0);
-    assert!(matches!(txn.blocking().commit(), Err(Error::StageOrder)));
+    assert!(matches!(txn.blocking().commit(), Err(Error::StageOpen)));
     assert_eq!(txn.state(), TxnState::Open);
     stage.cleanup().unwrap();
     txn.blocking().put("a", "1").unwrap();

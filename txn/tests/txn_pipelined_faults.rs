@@ -99,7 +99,8 @@ fn agree(store: &dyn Store, db: &Db, ended: &[Ended]) {
     let mut there = Vec::new();
     for each in ended {
         let (lower, upper) = (format!("{}/", each.name), format!("{}0", each.name));
-        let found = view.scan_blocking(lower..upper, usize::MAX, false).unwrap();
+        let found = view.blocking().range(lower..upper);
+        let found = found.collect::<Result<Vec<_>, _>>().unwrap();
         let is_there = !found.is_empty();
         match each.state {
             TxnState::Committed => assert!(is_there, "{each:?}"),
@@ -124,7 +125,7 @@ fn agree(store: &dyn Store, db: &Db, ended: &[Ended]) {
         }
     }
     for shared in 0..SHARED {
-        if let Some(name) = view.get_blocking(format!("shared/{shared}")).unwrap() {
+        if let Some(name) = view.blocking().get(format!("shared/{shared}")).unwrap() {
             assert!(there.contains(&text(&name).as_str()), "{name:?}");
         }
     }

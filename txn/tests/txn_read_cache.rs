@@ -173,7 +173,7 @@ fn a_statement_view_reads_what_its_transaction_has_kept() {
     assert_eq!(get(&txn, "a"), of("1"));
     let view = txn.statement_view().unwrap();
     txn.put("a", "own").unwrap();
-    assert_eq!(view.get_blocking("a").unwrap().unwrap(), "1");
+    assert_eq!(view.blocking().get("a").unwrap().unwrap(), "1");
     assert_eq!(store.read("a"), 1);
 }
 
@@ -182,13 +182,13 @@ fn a_snapshot_keeps_what_it_has_read_for_all_its_clones() {
     let (store, db) = keeping(LIMIT);
     fill(&db, &[("a", "1")]);
     let view = db.blocking().snapshot().unwrap();
-    assert_eq!(view.get_blocking("a").unwrap().unwrap(), "1");
+    assert_eq!(view.blocking().get("a").unwrap().unwrap(), "1");
     fill(&db, &[("a", "2")]);
-    assert_eq!(view.clone().get_blocking("a").unwrap().unwrap(), "1");
+    assert_eq!(view.clone().blocking().get("a").unwrap().unwrap(), "1");
     assert_eq!(store.read("a"), 1);
     assert_eq!(figures(view.read_cache()), (1, 1, 1));
     let later = db.blocking().snapshot().unwrap();
-    assert_eq!(later.get_blocking("a").unwrap().unwrap(), "2");
+    assert_eq!(later.blocking().get("a").unwrap().unwrap(), "2");
 }
 
 #[test]

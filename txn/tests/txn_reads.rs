@@ -1,10 +1,14 @@
 //! What a transaction reads: its own writes, then the store as it was when it began.
 #![allow(clippy::unwrap_used)]
 
+mod txn_held_store;
+
 use bytes::Bytes;
 use std::ops::Bound;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use txn_held_store::HeldStore;
 use untorn_txn::transaction::Range;
 use untorn_txn::{BeginOptions, CommitInfo, Db, Entry, Error, Transaction, TxnState};
 
@@ -163,6 +167,53 @@ fn a_range_goes_on_over_many_batches() {
     };
     assert_eq!(numbers(false), expected);
     assert!(numbers(true).into_iter().rev().eq(expected));
+}
+
+/// Who takes a row or two does not pay for many.
+#[test]
+fn a_range_asks_a_store_that_is_asked_cheaply_for_few_keys_first() {
+    let store = Arc::new(HeldStore::default());
+    let db = Db::new(Arc::clone(&store) as _);
+    let txn = begin(&db);
+    for n in 0..700_u32 {
+        txn.put(n.to_be_bytes(), "v").unwrap();
+    }
+    txn.blocking().commit().unwrap();
+    let txn = begin(&db);
+    let snapshot = db.blocking().snapshot().unwrap();
+    assert!(txn.blocking().range::<&[u8]>(..).nth(15).is_some());
+    assert_eq!(store.scans(), [16]);
+    assert_eq!(txn.blocking().range::<&[u8]>(..).rev().count(), 700);
+    assert_eq!(store.scans(), [16, 64, 256, 256, 256]);
+    assert_eq!(snapshot.blocking().range::<&[u8]>(..).count(), 700);
+    assert_eq!(store.scans(), [16, 64, 256, 256, 256]);
+}
+
+#[test]
+fn a_range_of_a_snapshot_goes_on_over_many_batches_and_does_not_see_later_commits() {
+    let db = Db::in_memory();
+    let numbered = |numbers: std::ops::Range<u32>| {
+        let txn = begin(&db);
+        for n in numbers {
+            txn.put(n.to_be_bytes(), n.to_string()).unwrap();
+        }
+        txn.blocking().commit().unwrap();
+    };
+    numbered(0..1_000);
+    let snapshot = db.blocking().snapshot().unwrap();
+    let mut range = snapshot.blocking().range(5_u32.to_be_bytes()..);
+    assert_eq!(range.next().unwrap().unwrap().1, "5");
+    numbered(900..1_100);
+    let delete = begin(&db);
+    delete.delete(7_u32.to_be_bytes()).unwrap();
+    delete.blocking().commit().unwrap();
+    let expected = |numbers: std::ops::Range<u32>| numbers.map(|n| n.to_string());
+    let values = range.rev().map(|row| row.unwrap().1);
+    assert!(values.eq(expected(6..1_000)), "it has begun");
+    let range = snapshot.blocking().range::<&[u8]>(..).rev();
+    let values = range.map(|row| row.unwrap().1);
+    assert!(values.eq(expected(0..1_000).rev()));
+    assert!(snapshot.blocking().range("b".."a").next().is_none());
 }
 
 #[test]

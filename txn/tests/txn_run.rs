@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use untorn_txn::store::faults::{Fault, FaultPlan, FaultyStore, Request};
 use untorn_txn::{
-    BeginOptions, ConflictReason, Db, Error, MemStore, OnDrop, Transaction, TxnState,
+    BeginOptions, ConflictReason, Db, Error, MemStore, OnDrop, RetryPolicy, Transaction, TxnState,
 };
 
 fn in_memory() -> (Arc<MemStore>, Db) {
@@ -17,8 +17,21 @@ fn in_memory() -> (Arc<MemStore>, Db) {
 }
 
 fn number(db: &Db, key: &str) -> u64 {
-    let value = db.blocking().snapshot().unwrap().get_blocking(key).unwrap();
+    let view = db.blocking().snapshot().unwrap();
+    let value = view.blocking().get(key).unwrap();
     value.map_or(0, |value| u64::from_be_bytes(value[..].try_into().unwrap()))
+}
+
+/// A conflict that names the attempt.
+fn conflict(attempt: u64) -> Error {
+    Error::WriteConflict {
+        key: "k".into(),
+        start_ts: attempt,
+        read_ts: 0,
+        conflict_start_ts: 0,
+        conflict_commit_ts: 0,
+        reason: ConflictReason::Commit,
+    }
 }
 
 fn increment(txn: &Transaction) -> Result<(), Error> {
@@ -81,14 +94,8 @@ fn an_error_of_the_body_rolls_back_and_is_not_tried_again() {
     assert_eq!(attempts, 1);
     assert!(store.locks().is_empty());
     assert_eq!(store.stats().open, 0);
-    assert!(
-        db.blocking()
-            .snapshot()
-            .unwrap()
-            .get_blocking("k")
-            .unwrap()
-            .is_none()
-    );
+    let view = db.blocking().snapshot().unwrap();
+    assert!(view.blocking().get("k").unwrap().is_none());
 }
 
 #[test]
@@ -97,20 +104,39 @@ fn it_gives_up_after_ten_attempts_with_the_last_error() {
     let mut attempts = 0;
     let failed = db.blocking().run(BeginOptions::default(), |_| {
         attempts += 1;
-        Err::<(), _>(Error::WriteConflict {
-            key: "k".into(),
-            start_ts: attempts,
-            read_ts: 0,
-            conflict_start_ts: 0,
-            conflict_commit_ts: 0,
-            reason: ConflictReason::Commit,
-        })
+        Err::<(), _>(conflict(attempts))
     });
     assert!(matches!(
         failed,
         Err(Error::WriteConflict { start_ts: 10, .. })
     ));
     assert_eq!(attempts, 10);
+}
+
+#[test]
+fn a_policy_says_how_often_and_until_when_it_is_tried() {
+    let (_, db) = in_memory();
+    let attempts_by = |policy: RetryPolicy| {
+        let mut attempts = 0;
+        let failed = db
+            .blocking()
+            .run_with(BeginOptions::default(), policy, |_| {
+                attempts += 1;
+                Err::<(), _>(conflict(attempts))
+            });
+        assert!(matches!(
+            failed,
+            Err(Error::WriteConflict { start_ts, .. }) if start_ts == attempts
+        ));
+        attempts
+    };
+    let policy = RetryPolicy::default().first_pause(Duration::ZERO);
+    for attempts in [1, 2, 25] {
+        let counted = attempts_by(policy.attempts(attempts));
+        assert_eq!(counted, u64::from(attempts));
+    }
+    assert_eq!(attempts_by(policy.attempts(0)), 1);
+    assert_eq!(attempts_by(policy.deadline(Instant::now())), 1);
 }
 
 #[test]
@@ -125,14 +151,8 @@ fn a_body_may_end_the_transaction_itself() {
         })
         .unwrap();
     assert_eq!(state, TxnState::RolledBack);
-    assert!(
-        db.blocking()
-            .snapshot()
-            .unwrap()
-            .get_blocking("k")
-            .unwrap()
-            .is_none()
-    );
+    let view = db.blocking().snapshot().unwrap();
+    assert!(view.blocking().get("k").unwrap().is_none());
 }
 
 #[test]
@@ -169,9 +189,12 @@ fn a_snapshot_stays_and_holds_back_what_it_shows() {
     put("3");
     drop(snapshot);
     store.collect();
-    assert_eq!(clone.get_blocking("k").unwrap().as_deref(), Some(&b"1"[..]));
-    let all = clone.scan_blocking::<&str>(.., 10, true).unwrap();
-    assert_eq!(all, [("k".into(), "1".into())]);
+    assert_eq!(
+        clone.blocking().get("k").unwrap().as_deref(),
+        Some(&b"1"[..])
+    );
+    let all = clone.blocking().range::<&str>(..).map(Result::unwrap);
+    assert!(all.eq([("k".into(), "1".into())]));
     drop(clone);
     store.collect();
     assert_eq!(store.stats().old_versions, 0);

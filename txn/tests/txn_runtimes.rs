@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 use untorn_txn::lock::Wait;
-use untorn_txn::{BeginOptions, Db, Error, KeyFlags, LockOptions, MemStore, Transaction};
+use untorn_txn::{BeginOptions, Db, Error, KeyFlags, LockOptions, MemStore, Transaction, TxnState};
 
 const TASKS: usize = 16;
 
@@ -130,8 +130,8 @@ fn tasks_in_a_circle_have_one_victim_and_the_others_commit() {
                 let next = ((place + 1) % 4).to_string();
                 match txn.lock_keys([next], waiting(Wait::Forever)).await {
                     Ok(_) => txn.commit().await.map(|_| None),
-                    Err(Error::Deadlock { cycle, retryable }) => {
-                        assert!(retryable);
+                    Err(Error::Deadlock { cycle, .. }) => {
+                        assert_eq!(txn.state(), TxnState::Open);
                         txn.rollback()
                             .await
                             .map(|()| Some((cycle[0].waiter, cycle.len())))

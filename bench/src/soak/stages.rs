@@ -346,7 +346,7 @@ impl Staged for MemBuffer {
     fn roll_back(&self, savepoint: &buffer::Savepoint) -> bool {
         match self.rollback_to(savepoint) {
             Ok(()) => true,
-            Err(Error::StaleSavepoint | Error::StageOrder) => false,
+            Err(Error::StaleSavepoint | Error::StageOpen) => false,
             Err(error) => panic!("{error}"),
         }
     }

@@ -106,7 +106,8 @@ impl Bank<'_> {
     /// The sum over all accounts, in one snapshot.
     fn audit(&self) -> Result<(), Error> {
         let snapshot = self.db.blocking().snapshot()?;
-        let all = snapshot.scan_blocking::<&[u8]>(.., ACCOUNTS as usize + 1, false)?;
+        let all = snapshot.blocking().range::<&[u8]>(..);
+        let all = all.collect::<Result<Vec<_>, _>>()?;
         assert_eq!(
             all.len(),
             ACCOUNTS as usize,

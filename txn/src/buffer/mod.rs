@@ -304,14 +304,14 @@ impl MemBuffer {
     /// is under way. Reads go on. Called again, it changes the state that the error names.
     ///
     /// # Errors
-    /// [`Error::StageOrder`], and nothing changes, if a stage is open and `end_stages` is false;
+    /// [`Error::StageOpen`], and nothing changes, if a stage is open and `end_stages` is false;
     /// with `end_stages` every stage is closed as by `reset`, the content stays.
     pub(crate) fn close(&self, state: TxnState, end_stages: bool) -> Result<(), Error> {
         let mut shut = self.inner().shut();
         if end_stages {
             stage::end_all(&mut shut);
         } else if shut.rules().staged() {
-            return Err(Error::StageOrder);
+            return Err(Error::StageOpen);
         }
         shut.rules().close(state);
         Ok(())

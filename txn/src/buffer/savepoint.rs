@@ -92,7 +92,7 @@ impl MemBuffer {
     /// # Errors
     /// Nothing is changed then: [`Error::TransactionClosed`]; [`Error::StaleSavepoint`] if it was
     /// rolled back itself, belongs to another buffer or is from before a reset;
-    /// [`Error::StageOrder`] if a stage that was opened after it is open.
+    /// [`Error::StageOpen`] if a stage that was opened after it is open.
     pub fn rollback_to(&self, savepoint: &Savepoint) -> Result<(), Error> {
         let held = &savepoint.held;
         let inner = self.made().ok_or(Error::StaleSavepoint)?;
@@ -109,7 +109,7 @@ impl MemBuffer {
             .ok_or(Error::StaleSavepoint)?
             .roll_back()
             .map_err(|error| match error {
-                RollbackError::StageOpen => Error::StageOrder,
+                RollbackError::StageOpen => Error::StageOpen,
                 _ => Error::StaleSavepoint,
             })?;
         shut.rules().notes().forget_since(held.number);

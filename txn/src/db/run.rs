@@ -1,21 +1,12 @@
 //! Running a transaction until it succeeds.
-//!
-//! Errors that a new transaction may not meet again are tried again, after a pause that grows from 2 to 500
-//! milliseconds and is drawn at random below that (full jitter), ten times in all.
 
-use super::Db;
+use super::{Db, RetryPolicy};
 use crate::error::{Error, TxnState};
 use crate::metrics::{self, Event};
 use crate::transaction::{BeginOptions, Transaction, block_on};
 use std::future::Future;
-use std::hash::{BuildHasher, RandomState};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tracing::Instrument;
-
-/// Attempts in all.
-const ATTEMPTS: u32 = 10;
-const FIRST_PAUSE: Duration = Duration::from_millis(2);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// An error of a transaction's body that can show the [`Error`] of this crate in it, if that is what it is about.
 pub trait Cause: From<Error> {
@@ -43,9 +34,9 @@ impl Cause for Box<dyn std::error::Error> {
 
 impl Db {
     /// Runs `body` in a transaction and commits, unless the body has ended it. If the beginning, the body or the commit fails with
-    /// an error that is [retryable](Error::is_retryable), it is run again in a new transaction, up to ten times with growing pauses.
-    /// Not so where the body itself has committed, or may have; nor where the options fix a `start_ts`, for what came too late once:
-    /// [`Error::WriteConflict`], [`Error::SnapshotTooOld`].
+    /// an error that is [retryable](Error::is_retryable), it is run again in a new transaction, up to ten times in all with growing
+    /// pauses: the default [`RetryPolicy`]. Not so where the body itself has committed, or may have; nor where the options fix a
+    /// `start_ts`, for what came too late once: [`Error::WriteConflict`], [`Error::SnapshotTooOld`].
     ///
     /// Any other failure, and a panic, rolls back.
     ///
@@ -55,6 +46,20 @@ impl Db {
     pub async fn run<T, E: Cause, F: Future<Output = Result<T, E>>>(
         &self,
         options: BeginOptions,
+        body: impl FnMut(Transaction) -> F,
+    ) -> Result<T, E> {
+        self.run_with(options, RetryPolicy::default(), body).await
+    }
+
+    /// [`run`](Self::run), trying again as `policy` says.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn run_with<T, E: Cause, F: Future<Output = Result<T, E>>>(
+        &self,
+        options: BeginOptions,
+        policy: RetryPolicy,
         mut body: impl FnMut(Transaction) -> F,
     ) -> Result<T, E> {
         let mut attempt = 0;
@@ -68,15 +73,13 @@ impl Db {
                 && failed.error.cause().is_some_and(|error| {
                     error.is_retryable() && (options.start_ts.is_none() || !came_too_late(error))
                 });
-            if !again || attempt >= ATTEMPTS {
+            let next = policy.next_after(attempt, Instant::now());
+            let Some(next) = next.filter(|_| again) else {
                 return Err(failed.error);
-            }
+            };
             tracing::debug!(attempt, "transaction is tried again");
             metrics::count(Event::Retried);
-            let worker = &self.shared.worker;
-            worker
-                .sleep_until(Instant::now() + pause_after(attempt))
-                .await;
+            self.shared.worker.sleep_until(next).await;
         }
     }
 
@@ -151,31 +154,33 @@ impl super::BlockingDb<'_> {
     pub fn run<T, E: Cause>(
         &self,
         options: BeginOptions,
+        body: impl FnMut(&Transaction) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.run_with(options, RetryPolicy::default(), body)
+    }
+
+    /// As [`Db::run_with`], on this thread.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use untorn_txn::{BeginOptions, Db, Error, RetryPolicy};
+    ///
+    /// let db = Db::in_memory();
+    /// let policy = RetryPolicy::default().attempts(3).deadline(Instant::now() + Duration::from_secs(1));
+    /// db.blocking().run_with(BeginOptions::optimistic(), policy, |txn| txn.put("k", "v"))?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn run_with<T, E: Cause>(
+        &self,
+        options: BeginOptions,
+        policy: RetryPolicy,
         mut body: impl FnMut(&Transaction) -> Result<T, E>,
     ) -> Result<T, E> {
-        block_on(self.db.run(options, |txn| std::future::ready(body(&txn))))
-    }
-}
-
-/// A random part of a span that doubles with each attempt.
-fn pause_after(attempt: u32) -> Duration {
-    let longest = FIRST_PAUSE
-        .saturating_mul(1 << attempt.min(16))
-        .min(LONGEST_PAUSE);
-    // A fresh state has fresh keys: as random as a pause needs to be.
-    let part = RandomState::new().hash_one(attempt) >> 32;
-    longest.mul_f64(part as f64 / f64::from(u32::MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_and_stay_within_their_bounds() {
-        for attempt in 1..40 {
-            let bound = FIRST_PAUSE.saturating_mul(1 << attempt.min(16));
-            assert!(pause_after(attempt) <= bound.min(LONGEST_PAUSE));
-        }
+        let body = |txn| std::future::ready(body(&txn));
+        block_on(self.db.run_with(options, policy, body))
     }
 }

@@ -1,8 +1,8 @@
 //! Reads at one timestamp, without a transaction.
 
 use crate::error::Error;
-use crate::store::{Pairs, ReadCache, ReadCacheStats, ScanRequest, Store, Timestamp};
-use crate::transaction::block_on;
+use crate::store::{ReadCache, ReadCacheStats, Scan, Store, Timestamp, owned_bounds};
+use crate::transaction::{BlockingRange, Rows, block_on};
 use bytes::Bytes;
 use std::fmt;
 use std::ops::RangeBounds;
@@ -19,8 +19,8 @@ use std::sync::Arc;
 /// let txn = db.blocking().begin(BeginOptions::default())?;
 /// txn.put("k", "v")?;
 /// txn.blocking().commit()?;
-/// assert_eq!(before.get_blocking("k")?, None);
-/// assert_eq!(db.blocking().snapshot()?.get_blocking("k")?.as_deref(), Some(&b"v"[..]));
+/// assert_eq!(before.blocking().get("k")?, None);
+/// assert_eq!(db.blocking().snapshot()?.blocking().get("k")?.as_deref(), Some(&b"v"[..]));
 /// # Ok::<(), untorn_txn::Error>(())
 /// ```
 #[derive(Clone)]
@@ -58,55 +58,112 @@ impl DbSnapshot {
     ///
     /// # Errors
     ///
-    /// [`Error::Store`].
+    /// [`Error::SnapshotTooOld`], [`Error::Store`].
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>, Error> {
         let view = &*self.view;
         view.reads.get(&*view.store, key.as_ref()).await
     }
 
-    /// The first `limit` keys within `bounds` with their values, in order or from the back.
+    /// The keys within `bounds` with their values, in order, which come from the store in batches. Nothing is read before the
+    /// first `next`. An empty or inverted range yields nothing.
+    ///
+    /// ```
+    /// use untorn_txn::{BeginOptions, Db};
+    ///
+    /// let db = Db::in_memory();
+    /// let txn = db.blocking().begin(BeginOptions::default())?;
+    /// for key in ["a", "b", "c"] {
+    ///     txn.put(key, "v")?;
+    /// }
+    /// txn.blocking().commit()?;
+    /// let snapshot = db.blocking().snapshot()?;
+    /// let mut last = snapshot.blocking().range("a".."c").rev();
+    /// assert_eq!(last.next().transpose()?, Some(("b".into(), "v".into())));
+    /// # Ok::<(), untorn_txn::Error>(())
+    /// ```
+    pub fn range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> SnapshotRange {
+        SnapshotRange {
+            view: Arc::clone(&self.view),
+            stored: Scan::new(
+                owned_bounds(bounds),
+                self.timestamp(),
+                self.view.store.first_batch(),
+            ),
+            has_failed: false,
+        }
+    }
+
+    /// The same methods, parking the thread instead of giving futures.
+    pub fn blocking(&self) -> BlockingSnapshot<'_> {
+        BlockingSnapshot { snapshot: self }
+    }
+}
+
+/// Keys and values in order; made by [`DbSnapshot::range`]. Holds the snapshot.
+pub struct SnapshotRange {
+    view: Arc<View>,
+    stored: Scan,
+    has_failed: bool,
+}
+
+impl SnapshotRange {
+    /// From the back. To be chosen before the first step; later it has no effect.
+    #[must_use]
+    pub fn rev(self) -> Self {
+        Self {
+            stored: self.stored.rev(),
+            ..self
+        }
+    }
+
+    /// The next key and its value.
     ///
     /// # Errors
     ///
-    /// [`Error::Store`].
-    pub async fn scan<K: AsRef<[u8]>>(
-        &self,
-        bounds: impl RangeBounds<K>,
-        limit: usize,
-        reverse: bool,
-    ) -> Result<Pairs, Error> {
-        let owned = |key: &K| Bytes::copy_from_slice(key.as_ref());
-        let request = ScanRequest {
-            lower: bounds.start_bound().map(owned),
-            upper: bounds.end_bound().map(owned),
-            at: self.timestamp(),
-            limit,
-            reverse,
-        };
-        self.view.store.scan(&request).await
+    /// [`Error::SnapshotTooOld`], [`Error::Store`]; the range has ended then.
+    #[allow(clippy::should_implement_trait)] // the asynchronous form of it
+    pub async fn next(&mut self) -> Result<Option<(Bytes, Bytes)>, Error> {
+        if self.has_failed {
+            return Ok(None);
+        }
+        let filled = self.stored.fill(&*self.view.store).await;
+        self.has_failed = filled.is_err();
+        filled.map(|()| self.stored.take())
+    }
+}
+
+impl Rows for SnapshotRange {
+    fn rev(self) -> Self {
+        SnapshotRange::rev(self)
     }
 
-    /// As [`get`](Self::get), parking the thread.
+    async fn next(&mut self) -> Result<Option<(Bytes, Bytes)>, Error> {
+        SnapshotRange::next(self).await
+    }
+}
+
+/// The methods of a [`DbSnapshot`] that may wait, parking the thread; made by [`DbSnapshot::blocking`].
+#[derive(Debug, Clone, Copy)]
+pub struct BlockingSnapshot<'a> {
+    snapshot: &'a DbSnapshot,
+}
+
+impl BlockingSnapshot<'_> {
+    /// As [`DbSnapshot::get`].
     ///
     /// # Errors
     ///
     /// As there.
-    pub fn get_blocking(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>, Error> {
-        block_on(self.get(key))
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>, Error> {
+        block_on(self.snapshot.get(key))
     }
 
-    /// As [`scan`](Self::scan), parking the thread.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn scan_blocking<K: AsRef<[u8]>>(
+    /// As [`DbSnapshot::range`], as an iterator.
+    pub fn range<K: AsRef<[u8]>>(
         &self,
         bounds: impl RangeBounds<K>,
-        limit: usize,
-        reverse: bool,
-    ) -> Result<Pairs, Error> {
-        block_on(self.scan(bounds, limit, reverse))
+    ) -> BlockingRange<SnapshotRange> {
+        BlockingRange::new(self.snapshot.range(bounds))
     }
 }
 
@@ -120,6 +177,15 @@ impl fmt::Debug for DbSnapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DbSnapshot")
             .field("timestamp", &self.timestamp())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for SnapshotRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SnapshotRange")
+            .field("timestamp", &self.view.reads.at())
+            .field("reverse", &self.stored.is_reverse())
             .finish_non_exhaustive()
     }
 }

@@ -51,6 +51,7 @@ mod oracle;
 mod read_cache;
 mod reply;
 mod request;
+mod scan;
 #[cfg(feature = "tikv")]
 pub mod tikv;
 
@@ -65,6 +66,7 @@ pub use request::{
     AssertionLevel, Begin, ForUpdate, Guard, LOCK_TTL, LockKey, LockTerms, Mutation, MutationOp,
     Prewrite, ScanRequest,
 };
+pub(crate) use scan::{Bounds, Scan, owned_bounds, pass};
 
 use crate::{Entry, Error};
 use bytes::Bytes;
@@ -132,6 +134,13 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     ///
     /// As for [`get`](Store::get).
     fn scan<'a>(&'a self, request: &'a ScanRequest) -> Answer<'a, Pairs>;
+
+    /// How many keys a range of a transaction or a snapshot asks for first; later it asks for four times as many each time, up to
+    /// 256. Few in a store that is asked cheaply, so that who takes a row or two does not pay for many. 256, the default, where a
+    /// request takes longer than its rows.
+    fn first_batch(&self) -> usize {
+        scan::BATCH
+    }
 
     /// Locks keys for the transaction `start`: ascending, none twice. A key that it holds in this mode or a stronger
     /// one is granted at once. A lock of a transaction whose owner is gone and whose time to live is over is

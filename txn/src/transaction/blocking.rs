@@ -4,7 +4,10 @@
 //! never by a task that would have to run on the caller's own worker, so blocking within a runtime only holds up
 //! that one worker.
 
-use super::{CommitInfo, CommitOptions, LockOptions, LockOutcome, Range, Transaction};
+use super::{
+    CommitInfo, CommitOptions, LockOptions, LockOutcome, Range, RangeForUpdate, RangeLockOptions,
+    Transaction,
+};
 use crate::error::Error;
 use crate::spin::Waiting;
 use crate::store::TxnStatus;
@@ -131,9 +134,18 @@ impl<'a> Blocking<'a> {
         block_on(self.txn.batch_get_for_update(keys))
     }
 
-    /// As [`Transaction::range`], as an iterator. Once it has yielded an error it has ended.
+    /// As [`Transaction::range`], as an iterator.
     pub fn range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> BlockingRange {
         BlockingRange::new(self.txn.range(bounds))
+    }
+
+    /// As [`Transaction::range_for_update`], as an iterator.
+    pub fn range_for_update<K: AsRef<[u8]>>(
+        &self,
+        bounds: impl RangeBounds<K>,
+        options: RangeLockOptions,
+    ) -> BlockingRange<RangeForUpdate> {
+        BlockingRange::new(self.txn.range_for_update(bounds, options))
     }
 
     /// As [`Transaction::commit`].
@@ -173,14 +185,23 @@ impl<'a> Blocking<'a> {
     }
 }
 
-/// Keys and values in order; made by [`Blocking::range`].
-#[derive(Debug)]
-pub struct BlockingRange {
-    range: Range,
+/// Rows that come in order, each of them maybe after a wait.
+pub trait Rows: Sized {
+    /// From the other end.
+    fn rev(self) -> Self;
+
+    /// The next key and its value.
+    fn next(&mut self) -> impl Future<Output = Result<Option<(Bytes, Bytes)>, Error>>;
 }
 
-impl BlockingRange {
-    pub(super) fn new(range: Range) -> Self {
+/// Keys and values in order, of a range whose steps park the thread. Once it has yielded an error it has ended.
+#[derive(Debug)]
+pub struct BlockingRange<R = Range> {
+    range: R,
+}
+
+impl<R: Rows> BlockingRange<R> {
+    pub(crate) fn new(range: R) -> Self {
         Self { range }
     }
 
@@ -194,7 +215,7 @@ impl BlockingRange {
     }
 }
 
-impl Iterator for BlockingRange {
+impl<R: Rows> Iterator for BlockingRange<R> {
     type Item = Result<(Bytes, Bytes), Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -202,4 +223,4 @@ impl Iterator for BlockingRange {
     }
 }
 
-impl std::iter::FusedIterator for BlockingRange {}
+impl<R: Rows> std::iter::FusedIterator for BlockingRange<R> {}

@@ -34,6 +34,7 @@ mod mutations;
 mod options;
 mod pipelined;
 mod range;
+mod range_for_update;
 mod read;
 mod register;
 mod rollback;
@@ -41,16 +42,17 @@ mod statement;
 mod to_the_end;
 mod write;
 
-pub(crate) use blocking::block_on;
 pub use blocking::{Blocking, BlockingRange};
+pub(crate) use blocking::{Rows, block_on};
 pub use cancel::CancelToken;
 pub use options::{
     BeginOptions, CommitInfo, CommitOptions, Keep, LockOptions, LockOutcome, Mode, MutationFilter,
-    OnDrop, UnlockedWrites,
+    OnDrop, RangeLockOptions, UnlockedWrites,
 };
 pub use pipelined::{BlockingPipelinedTransaction, PipelinedOptions, PipelinedTransaction};
 pub use range::Range;
-pub use statement::StatementView;
+pub use range_for_update::RangeForUpdate;
+pub use statement::{BlockingStatementView, StatementView};
 
 use crate::buffer::{MemBuffer, Memory, Reservation, Savepoint, Stage, Stats};
 use crate::db::Shared;
@@ -179,7 +181,7 @@ impl Transaction {
     ///
     /// # Errors
     ///
-    /// [`Error::TransactionClosed`], [`Error::StaleSavepoint`], [`Error::StageOrder`]; nothing is changed then. See
+    /// [`Error::TransactionClosed`], [`Error::StaleSavepoint`], [`Error::StageOpen`]; nothing is changed then. See
     /// [`MemBuffer::rollback_to`].
     pub fn rollback_to(&self, savepoint: &Savepoint) -> Result<(), Error> {
         self.core.life.check_open()?;

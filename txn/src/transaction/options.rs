@@ -195,6 +195,39 @@ pub struct LockOptions {
     pub cancel: Option<CancelToken>,
 }
 
+/// How [`Transaction::range_for_update`](crate::Transaction::range_for_update) locks.
+///
+/// ```
+/// use untorn_txn::{LockOptions, RangeLockOptions};
+/// use untorn_txn::lock::Wait;
+///
+/// // .. LIMIT 10 FOR UPDATE NOWAIT
+/// let lock = LockOptions { wait: Some(Wait::NoWait), ..Default::default() };
+/// let options = RangeLockOptions { limit: Some(10), lock, ..Default::default() };
+/// assert_eq!(options.page, 256);
+/// ```
+#[derive(Debug, Clone)]
+pub struct RangeLockOptions {
+    /// How many rows are yielded at most; no more are locked, but for rows that are gone when their locks are granted. All by
+    /// default.
+    pub limit: Option<usize>,
+    /// How many rows are locked at a time, ahead of the one that is yielded; at least one. By default 256.
+    pub page: usize,
+    /// How a page is locked: `wait` is a budget for each of them, `return_values` is implied. With a given `for_update_ts`
+    /// pages are read at it.
+    pub lock: LockOptions,
+}
+
+impl Default for RangeLockOptions {
+    fn default() -> Self {
+        Self {
+            limit: None,
+            page: 256,
+            lock: LockOptions::default(),
+        }
+    }
+}
+
 /// What became of one key of a lock call.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -1,9 +1,10 @@
 //! What a statement sees that must not see its own writes.
 
 use super::range::Own;
-use super::{Core, Range, Transaction};
+use super::{BlockingRange, Core, Range, Transaction, block_on};
 use crate::buffer::BufferSnapshot;
 use crate::error::Error;
+use crate::store::owned_bounds;
 use bytes::Bytes;
 use std::fmt;
 use std::ops::RangeBounds;
@@ -29,11 +30,11 @@ impl Transaction {
     /// let txn = db.blocking().begin(BeginOptions::default())?;
     /// txn.put("a", "1")?;
     /// let view = txn.statement_view()?;
-    /// for row in view.range_blocking::<&str>(..) {
+    /// for row in view.blocking().range::<&str>(..) {
     ///     let (key, value) = row?;
     ///     txn.put([&b"copy of "[..], &key].concat(), value)?;
     /// }
-    /// assert_eq!(view.range_blocking::<&str>(..).count(), 1);
+    /// assert_eq!(view.blocking().range::<&str>(..).count(), 1);
     /// assert_eq!(txn.blocking().range::<&str>(..).count(), 2);
     /// # Ok::<(), untorn_txn::Error>(())
     /// ```
@@ -68,26 +69,40 @@ impl StatementView {
         }
     }
 
-    /// As [`get`](Self::get), parking the thread.
+    /// The keys within `bounds` with their values.
+    pub fn range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> Range {
+        Range::at_start(
+            &self.txn,
+            Own::Fixed(self.own.clone()),
+            owned_bounds(bounds),
+        )
+    }
+
+    /// The same methods, parking the thread instead of giving futures.
+    pub fn blocking(&self) -> BlockingStatementView<'_> {
+        BlockingStatementView { view: self }
+    }
+}
+
+/// The methods of a [`StatementView`] that may wait, parking the thread; made by [`StatementView::blocking`].
+#[derive(Debug, Clone, Copy)]
+pub struct BlockingStatementView<'a> {
+    view: &'a StatementView,
+}
+
+impl BlockingStatementView<'_> {
+    /// As [`StatementView::get`].
     ///
     /// # Errors
     ///
     /// As there.
-    pub fn get_blocking(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>, Error> {
-        super::block_on(self.get(key))
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>, Error> {
+        block_on(self.view.get(key))
     }
 
-    /// The keys within `bounds` with their values.
-    pub fn range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> Range {
-        Range::new(&self.txn, Own::Fixed(self.own.clone()), bounds)
-    }
-
-    /// As [`range`](Self::range), as an iterator that parks the thread.
-    pub fn range_blocking<K: AsRef<[u8]>>(
-        &self,
-        bounds: impl RangeBounds<K>,
-    ) -> super::BlockingRange {
-        super::BlockingRange::new(self.range(bounds))
+    /// As [`StatementView::range`], as an iterator.
+    pub fn range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> BlockingRange {
+        BlockingRange::new(self.view.range(bounds))
     }
 }
 

@@ -2,10 +2,11 @@
 
 use super::register::Known;
 use super::{Core, Transaction, owned};
-use crate::buffer::Entry;
+use crate::buffer::{Entry, MemBuffer};
 use crate::error::Error;
 use crate::flags::{FlagOp, KeyFlags};
 use crate::sync::MutexGuard;
+use smallvec::{SmallVec, smallvec};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 impl Transaction {
@@ -16,10 +17,37 @@ impl Transaction {
     /// [`Error::TransactionClosed`], [`Error::OptionConflict`] for a key that is locked shared, and those of
     /// [`MemBuffer::set`](crate::MemBuffer::set).
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<(), Error> {
+        self.put_with_flags(key, value, [])
+    }
+
+    /// [`put`](Self::put), and flag operations on the key, in order, at the same instant: no thread sees the value without them,
+    /// and what takes the value back takes them back, but for [persistent](crate::flags) ones. Flags without a write are set by
+    /// [`MemBuffer::update_flags`](crate::MemBuffer::update_flags) of [`buffer`](Self::buffer).
+    ///
+    /// ```
+    /// use untorn_txn::{AssertionLevel, BeginOptions, Db, Error, FlagOp};
+    ///
+    /// let db = Db::in_memory();
+    /// let options = BeginOptions { assertions: AssertionLevel::Strict, ..Default::default() };
+    /// let txn = db.blocking().begin(options)?;
+    /// // An UPDATE: the row was read, so it is there.
+    /// txn.put_with_flags("row", "new", [FlagOp::SetAssertExist])?;
+    /// assert!(matches!(txn.blocking().commit(), Err(Error::AssertionFailed { .. })));
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`put`](Self::put); no flag is changed then.
+    pub fn put_with_flags(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        ops: impl AsRef<[FlagOp]>,
+    ) -> Result<(), Error> {
         let key = key.as_ref();
-        self.core.check_writable(key)?;
-        let _turn = self.core.turn(key);
-        self.core.closing(self.core.buffer.set(key, value))
+        self.core
+            .write(key, |buffer| buffer.set_with_flags(key, value, ops))
     }
 
     /// Sets the value of a key that is presumed to have none. The store is asked when the key is locked, else
@@ -36,25 +64,37 @@ impl Transaction {
     /// [`Error::KeyExists`] at once where the transaction wrote a value itself, or locked the key and saw one;
     /// else those of [`put`](Self::put).
     pub fn insert(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<(), Error> {
+        self.insert_with_flags(key, value, [])
+    }
+
+    /// [`insert`](Self::insert), and flag operations on the key, as by [`put_with_flags`](Self::put_with_flags); they come behind the
+    /// presumption.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`insert`](Self::insert); no flag is changed then.
+    pub fn insert_with_flags(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        ops: impl AsRef<[FlagOp]>,
+    ) -> Result<(), Error> {
         let key = key.as_ref();
-        self.core.check_writable(key)?;
-        let _turn = self.core.turn(key);
         let exists = || Error::KeyExists { key: owned(key) };
-        let written = match self.core.buffer.get(key) {
-            Some(Entry::Value(_)) => return Err(exists()),
+        self.core.write(key, |buffer| match buffer.get(key) {
+            Some(Entry::Value(_)) => Err(exists()),
             // Deleted here: whatever the store has, the key is free, and what was presumed before stays.
-            Some(Entry::Tombstone) => self.core.buffer.set(key, value),
+            Some(Entry::Tombstone) => buffer.set_with_flags(key, value, ops),
             None => {
                 let hold = self.core.register.kept(key);
                 if hold.is_some_and(|hold| hold.known == Known::Exists) {
                     return Err(exists());
                 }
-                self.core
-                    .buffer
-                    .set_with_flags(key, value, [FlagOp::SetPresumeNotExists])
+                let mut all: SmallVec<[FlagOp; 4]> = smallvec![FlagOp::SetPresumeNotExists];
+                all.extend_from_slice(ops.as_ref());
+                buffer.set_with_flags(key, value, all)
             }
-        };
-        self.core.closing(written)
+        })
     }
 
     /// Deletes a key, also one that is not there.
@@ -63,14 +103,37 @@ impl Transaction {
     ///
     /// Those of [`put`](Self::put).
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<(), Error> {
+        self.delete_with_flags(key, [])
+    }
+
+    /// [`delete`](Self::delete), and flag operations on the key, as by [`put_with_flags`](Self::put_with_flags).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`put`](Self::put); no flag is changed then.
+    pub fn delete_with_flags(
+        &self,
+        key: impl AsRef<[u8]>,
+        ops: impl AsRef<[FlagOp]>,
+    ) -> Result<(), Error> {
         let key = key.as_ref();
-        self.core.check_writable(key)?;
-        let _turn = self.core.turn(key);
-        self.core.closing(self.core.buffer.delete(key))
+        self.core
+            .write(key, |buffer| buffer.delete_with_flags(key, ops))
     }
 }
 
 impl Core {
+    /// One write of a key, in its turn.
+    fn write(
+        &self,
+        key: &[u8],
+        write: impl FnOnce(&MemBuffer) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.check_writable(key)?;
+        let _turn = self.turn(key);
+        self.closing(write(&self.buffer))
+    }
+
     /// Open, and not locked shared: the lock would have to be upgraded.
     fn check_writable(&self, key: &[u8]) -> Result<(), Error> {
         self.life.check_open()?;

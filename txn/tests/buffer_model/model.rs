@@ -213,7 +213,7 @@ impl Model {
         let place = self.savepoints.iter().position(is_it);
         let place = place.ok_or(Error::StaleSavepoint)?;
         if self.stages.iter().any(|stage| stage.number > number) {
-            return Err(Error::StageOrder);
+            return Err(Error::StageOpen);
         }
         let writes = &mut self.log[self.savepoints[place].mark..];
         writes.iter_mut().for_each(|write| write.alive = false);

@@ -75,7 +75,7 @@ impl Parts {
             return Ok(false);
         }
         if !self.active.stages.is_empty() {
-            return Err(Error::StageOrder);
+            return Err(Error::StageOpen);
         }
         self.generations += 1;
         self.frozen.0 += contents.len();

@@ -32,6 +32,8 @@ struct Told {
     given_back: HashMap<Bytes, usize>,
     gates: HashMap<Bytes, Arc<Gate>>,
     requests: Vec<Vec<Bytes>>,
+    scans: Vec<usize>,
+    timestamps: usize,
 }
 
 #[derive(Debug, Default)]
@@ -134,6 +136,16 @@ impl HeldStore {
         std::mem::take(&mut self.told.lock().unwrap().requests)
     }
 
+    /// How many keys the scans since this was asked last were for, in the order in which they were sent.
+    pub fn scans(&self) -> Vec<usize> {
+        std::mem::take(&mut self.told.lock().unwrap().scans)
+    }
+
+    /// How many timestamps were asked for since this was asked last.
+    pub fn timestamps(&self) -> usize {
+        std::mem::take(&mut self.told.lock().unwrap().timestamps)
+    }
+
     /// Parks until so many requests for the key were sent.
     pub fn wait_sent(&self, key: &str, count: usize) {
         let told = self.told.lock().unwrap();
@@ -158,6 +170,7 @@ impl Store for HeldStore {
         self.inner.let_go(at);
     }
     fn timestamp(&self) -> Answer<'_, Timestamp> {
+        self.told.lock().unwrap().timestamps += 1;
         self.inner.timestamp()
     }
     fn get<'a>(&'a self, key: &'a [u8], at: Timestamp) -> Answer<'a, Option<Bytes>> {
@@ -173,7 +186,11 @@ impl Store for HeldStore {
         self.read_cache
     }
     fn scan<'a>(&'a self, request: &'a ScanRequest) -> Answer<'a, Pairs> {
+        self.told.lock().unwrap().scans.push(request.limit);
         self.inner.scan(request)
+    }
+    fn first_batch(&self) -> usize {
+        self.inner.first_batch()
     }
     /// Up to the first key that is held; that one, asked for alone, waits.
     fn lock<'a>(

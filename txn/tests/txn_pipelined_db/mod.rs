@@ -43,10 +43,9 @@ pub fn apply(db: &Db, pairs: &[(&str, &str)]) {
 pub fn newest(db: &Db) -> Vec<(String, String)> {
     let all = db.blocking().snapshot().unwrap();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    let pairs = all.scan_blocking::<&str>(.., usize::MAX, false).unwrap();
+    let pairs = all.blocking().range::<&str>(..).map(Result::unwrap);
     pairs
-        .iter()
-        .map(|(key, value)| (text(key), text(value)))
+        .map(|(key, value)| (text(&key), text(&value)))
         .collect()
 }
 

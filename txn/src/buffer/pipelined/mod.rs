@@ -301,7 +301,7 @@ impl PipelinedBuffer {
     /// Begins to flush what the active part holds, however little, after waiting for the flush under way. False if there is nothing.
     ///
     /// # Errors
-    /// That of a flush that failed; [`Error::StageOrder`] while a stage is open. Nothing is begun then.
+    /// That of a flush that failed; [`Error::StageOpen`] while a stage is open. Nothing is begun then.
     pub async fn flush(&self) -> Result<bool, Error> {
         self.pipeline.flush().await
     }

@@ -316,7 +316,7 @@ impl Pipeline {
         match self.begin(|_| true) {
             Begun::Yes => Ok(Some(true)),
             Begun::Nothing => Ok(Some(false)),
-            Begun::Staged => Err(Error::StageOrder),
+            Begun::Staged => Err(Error::StageOpen),
             Begun::Closed(state) => Err(Error::TransactionClosed { state }),
             Begun::Behind(flight) => flight.landed().await.map(|()| None),
         }

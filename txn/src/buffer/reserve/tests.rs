@@ -107,7 +107,7 @@ fn closing_refuses_open_stages_or_ends_them() {
     buffer.set("k", "v").unwrap();
     assert!(matches!(
         buffer.close(TxnState::Committing, false),
-        Err(Error::StageOrder)
+        Err(Error::StageOpen)
     ));
     buffer.set("l", "v").unwrap();
     buffer.close(TxnState::RolledBack, true).unwrap();

@@ -19,7 +19,7 @@
 //! store.inject(Request::Commit, Fault::Duplicate);
 //! txn.blocking().commit()?;
 //! assert_eq!(store.happened(Fault::Duplicate), 1);
-//! assert_eq!(db.blocking().snapshot()?.get_blocking("k")?.as_deref(), Some(&b"v"[..]));
+//! assert_eq!(db.blocking().snapshot()?.blocking().get("k")?.as_deref(), Some(&b"v"[..]));
 //! # Ok::<(), untorn_txn::Error>(())
 //! ```
 //!
@@ -221,6 +221,10 @@ impl Store for FaultyStore {
 
     fn read_cache(&self) -> usize {
         self.inner.read_cache()
+    }
+
+    fn first_batch(&self) -> usize {
+        self.inner.first_batch()
     }
 
     fn scan<'a>(&'a self, request: &'a ScanRequest) -> Answer<'a, Pairs> {

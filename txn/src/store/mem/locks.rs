@@ -351,8 +351,7 @@ impl Core {
                 false => error.after_waiting(began.elapsed()),
             });
             if let Some(acquire) = queued? {
-                let waited = self.wait(owner, &mutation.key, acquire).await;
-                waited.map_err(Error::of_a_commit)?;
+                self.wait(owner, &mutation.key, acquire).await?;
             }
         }
         Ok(())

@@ -164,7 +164,7 @@ impl MemStore {
     ///
     /// let db = Db::new(Arc::new(MemStore::open(&path, LogOptions::default())?));
     /// let reader = db.blocking().snapshot()?;
-    /// assert_eq!(reader.get_blocking("alice")?.as_deref(), Some(&b"100"[..]));
+    /// assert_eq!(reader.blocking().get("alice")?.as_deref(), Some(&b"100"[..]));
     /// # Ok(())
     /// # }
     /// ```
@@ -244,6 +244,10 @@ impl Store for MemStore {
 
     fn scan<'a>(&'a self, request: &'a ScanRequest) -> Answer<'a, Pairs> {
         Answer::ready(self.core.read_range(request))
+    }
+
+    fn first_batch(&self) -> usize {
+        16
     }
 
     fn lock<'a>(

@@ -269,10 +269,7 @@ impl TikvCore {
         }
         if let Some(deadlock) = deadlock {
             let cycle = circle(open.start, &deadlock);
-            return Ok(Outcome::Failed(Error::Deadlock {
-                cycle,
-                retryable: true,
-            }));
+            return Ok(Outcome::Failed(Error::Deadlock { cycle }));
         }
         if error.abort.contains("PessimisticLockRolledBack")
             || error.retryable.contains("PessimisticLockRolledBack")

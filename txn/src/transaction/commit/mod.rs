@@ -42,7 +42,7 @@ impl Transaction {
     ///
     /// # Errors
     ///
-    /// [`Error::StageOrder`] while a stage is open, [`Error::OptionConflict`] while fair locks are pending or a fair
+    /// [`Error::StageOpen`] while a stage is open, [`Error::OptionConflict`] while fair locks are pending or a fair
     /// call is in flight: nothing is sent, the transaction stays open.
     /// [`Error::WriteConflict`] for a key that was not locked and was committed by another since the start;
     /// [`Error::KeyExists`] for an insert; [`Error::AssertionFailed`], if there is no conflict;

@@ -195,11 +195,7 @@ impl Core {
             asking.for_update = ForUpdate::At(self.store().timestamp().await?);
         }
         self.ask(call, &mut asking).await?;
-        for at in 0..call.keys.len() {
-            if call.found[at].already {
-                self.look(call, at, asking.options).await?;
-            }
-        }
+        self.look(call, asking.options).await?;
         call.publish()?;
         Ok(call.outcomes(&asking))
     }
@@ -319,29 +315,46 @@ impl Core {
         .await
     }
 
-    /// Finds out what is asked of a key that was locked before, if the lock does not know it.
-    async fn look(
-        &self,
-        call: &mut Call<'_>,
-        at: usize,
-        options: &LockOptions,
-    ) -> Result<(), Error> {
-        let (key, found) = (&call.keys[at], &mut call.found[at]);
-        let Some(hold) = &mut found.hold else {
-            return Ok(());
+    /// Finds out what is asked of keys that were locked before, as far as their locks do not know it.
+    async fn look(&self, call: &mut Call<'_>, options: &LockOptions) -> Result<(), Error> {
+        let mut asked = Vec::new();
+        for (at, key) in call.keys.iter().enumerate() {
+            let found = &mut call.found[at];
+            let Some(hold) = found.hold.filter(|_| found.already) else {
+                continue;
+            };
+            found.checked = self.buffer.is_to_check(key);
+            let is_asked = options.check_existence || found.checked;
+            if options.return_values || (is_asked && hold.known == Known::Unknown) {
+                asked.push(at);
+            }
+        }
+        if !asked.is_empty() {
+            let now = self.store().timestamp().await?;
+            let keys: Vec<Bytes> = asked.iter().map(|&at| call.keys[at].clone()).collect();
+            // Nobody changes them meanwhile.
+            let values = self.store().batch_get(&keys, now).await?;
+            for (at, value) in asked.into_iter().zip(values) {
+                let found = &mut call.found[at];
+                let known = Known::of(Some(value.is_some()));
+                if let Some(hold) = &mut found.hold {
+                    hold.known = known;
+                }
+                self.register.learn(call.claimed[at], known);
+                found.value = value.filter(|_| options.return_values);
+            }
+        }
+        let exists = |found: &Found| {
+            found.already
+                && found.checked
+                && found.hold.is_some_and(|hold| hold.known == Known::Exists)
         };
-        found.checked = self.buffer.is_to_check(key);
-        let is_asked = options.check_existence || found.checked;
-        if options.return_values || (is_asked && hold.known == Known::Unknown) {
-            let value = self.newest(key).await?;
-            hold.known = Known::of(Some(value.is_some()));
-            self.register.learn(call.claimed[at], hold.known);
-            found.value = value.filter(|_| options.return_values);
+        match call.found.iter().position(exists) {
+            Some(at) => Err(Error::KeyExists {
+                key: call.keys[at].clone(),
+            }),
+            None => Ok(()),
         }
-        if found.checked && hold.known == Known::Exists {
-            return Err(Error::KeyExists { key: key.clone() });
-        }
-        Ok(())
     }
 
     /// The newest value of a key that is locked: nobody changes it meanwhile.

@@ -73,12 +73,12 @@ use std::sync::Arc;
 /// }
 /// // Flushed long ago, read back from the store; nobody else sees it.
 /// assert!(calls.get(7_u32.to_be_bytes())?.is_some());
-/// assert_eq!(db.blocking().snapshot()?.get_blocking(7_u32.to_be_bytes())?, None);
+/// assert_eq!(db.blocking().snapshot()?.blocking().get(7_u32.to_be_bytes())?, None);
 ///
 /// let info = calls.commit()?;
 /// assert_eq!(info.keys, 10_000);
 /// assert!(info.generations >= 9);
-/// assert!(db.blocking().snapshot()?.get_blocking(7_u32.to_be_bytes())?.is_some());
+/// assert!(db.blocking().snapshot()?.blocking().get(7_u32.to_be_bytes())?.is_some());
 /// # Ok::<(), Error>(())
 /// ```
 ///
@@ -252,7 +252,7 @@ impl PipelinedTransaction {
     ///
     /// # Errors
     ///
-    /// That of a flush that failed; [`Error::StageOrder`] while a stage is open; [`Error::TransactionClosed`].
+    /// That of a flush that failed; [`Error::StageOpen`] while a stage is open; [`Error::TransactionClosed`].
     pub async fn flush(&self) -> Result<bool, Error> {
         self.core.life.check_open()?;
         let begun = self.buffer().flush().await;
@@ -275,7 +275,7 @@ impl PipelinedTransaction {
     ///
     /// # Errors
     ///
-    /// [`Error::StageOrder`] while a stage is open: nothing is sent, the transaction stays open. That of a flush that failed,
+    /// [`Error::StageOpen`] while a stage is open: nothing is sent, the transaction stays open. That of a flush that failed,
     /// now or before: [`Error::WriteConflict`], [`Error::KeyExists`] for an insert, those of a lock wait, [`Error::Store`];
     /// it is rolled back. [`Error::LockLost`], [`Error::LogFailed`], [`Error::Undetermined`],
     /// [`Error::TransactionClosed`].

@@ -39,15 +39,15 @@ fn put(db: &Db, key: &str, value: &str) -> Result<Timestamp, Error> {
 }
 
 fn value(db: &Db, key: &str) -> Option<String> {
-    let value = db.blocking().snapshot().unwrap().get_blocking(key).unwrap();
+    let view = db.blocking().snapshot().unwrap();
+    let value = view.blocking().get(key).unwrap();
     value.map(|value| String::from_utf8(value.to_vec()).unwrap())
 }
 
 fn contents(db: &Db) -> Vec<(String, String)> {
     let text = |bytes: bytes::Bytes| String::from_utf8(bytes.to_vec()).unwrap();
     let view = db.blocking().snapshot().unwrap();
-    let pairs = view.scan_blocking::<&[u8]>(.., usize::MAX, false).unwrap();
-    let pairs = pairs.into_iter();
+    let pairs = view.blocking().range::<&[u8]>(..).map(Result::unwrap);
     pairs.map(|(key, value)| (text(key), text(value))).collect()
 }
 

@@ -1,0 +1,70 @@
+//! A range that locks its rows, over regions, beside a transaction that writes them.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::thread;
+use untorn_tikv_server::Cluster;
+use untorn_txn::lock::Wait;
+use untorn_txn::store::tikv::{TikvOptions, TikvStore};
+use untorn_txn::{BeginOptions, Db, Error, LockOptions, RangeLockOptions, Transaction};
+
+fn begin(db: &Db) -> Transaction {
+    db.blocking().begin(BeginOptions::default()).unwrap()
+}
+
+fn apply(db: &Db, rows: &[(&str, &str)]) {
+    let txn = begin(db);
+    for (key, value) in rows {
+        txn.put(key, value).unwrap();
+    }
+    txn.blocking().commit().unwrap();
+}
+
+fn rows(txn: &Transaction, page: usize) -> Result<Vec<String>, Error> {
+    let options = RangeLockOptions {
+        page,
+        ..RangeLockOptions::default()
+    };
+    let rows = txn.blocking().range_for_update::<&str>(.., options);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    rows.map(|row| row.map(|(key, value)| format!("{}={}", text(&key), text(&value))))
+        .collect()
+}
+
+#[test]
+fn it_waits_for_a_writer_and_yields_what_he_has_left() {
+    let cluster = Cluster::start(2).unwrap();
+    assert!(cluster.split("m"));
+    let options = TikvOptions::default();
+    let store = TikvStore::connect_blocking([cluster.pd_endpoint()], options).unwrap();
+    let db = Db::new(Arc::new(store));
+    apply(&db, &[("a", "1"), ("b", "1"), ("y", "1"), ("z", "1")]);
+
+    let writer = begin(&db);
+    for key in ["b", "z"] {
+        writer.blocking().get_for_update(key).unwrap();
+    }
+    writer.put("b", "2").unwrap();
+    writer.delete("z").unwrap();
+    let reader = begin(&db);
+    reader.put("x", "own").unwrap();
+    thread::scope(|scope| {
+        let read = scope.spawn(|| rows(&reader, 2));
+        while !cluster.locks().iter().any(|lock| lock.key == "a") {
+            thread::yield_now();
+        }
+        writer.blocking().commit().unwrap();
+        let read = read.join().unwrap().unwrap();
+        assert_eq!(read, ["a=1", "b=2", "x=own", "y=1"]);
+    });
+    // All of it is locked now, and shows the same.
+    assert_eq!(rows(&reader, 9).unwrap(), ["a=1", "b=2", "x=own", "y=1"]);
+    for key in ["a", "b", "x", "y"] {
+        let no_wait = LockOptions {
+            wait: Some(Wait::NoWait),
+            ..LockOptions::default()
+        };
+        let denied = begin(&db).blocking().lock_keys([key], no_wait);
+        assert!(matches!(denied, Err(Error::LockNotAvailable { .. })));
+    }
+}
