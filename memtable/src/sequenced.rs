@@ -8,6 +8,7 @@
 
 mod encoding;
 mod range;
+mod seen;
 
 use crate::account::Stats;
 use crate::error::Error;
@@ -42,8 +43,8 @@ pub struct Version {
 /// are done: to know that is the engine's affair.
 ///
 /// Every operation is lock-free. A write costs as much as an insert of a new key in a [`Memtable`]; a look for one
-/// key O(log versions). A range passes the versions of its keys that the number does not see, one by one. A version takes 48 bytes
-/// beside its key (bytes that are zero count twice) and value.
+/// key O(log versions), as does each key of a range, from either end. A version takes 48 bytes beside its key (bytes that are zero
+/// count twice) and value.
 ///
 /// ```
 /// use untorn_memtable::SequencedMemtable;
@@ -130,6 +131,9 @@ impl SequencedMemtable {
 
     /// What the number sees in the bounds, tombstones included, in order, from either end. It is owned and pins nothing
     /// between steps; it ends with [`Error::Pruned`] if the number falls below what is pruned.
+    ///
+    /// Each key costs at most O(log n), however many of its versions the number does not see; few of them are passed one by one, which
+    /// is cheaper.
     pub fn range_at<K: AsRef<[u8]>>(
         &self,
         sequence: u64,

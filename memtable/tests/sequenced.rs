@@ -138,6 +138,51 @@ proptest! {
     }
 }
 
+/// Every so-manieth number from a first one on, so many of them.
+fn numbers() -> impl Strategy<Value = Vec<u64>> {
+    (0..300u64, 1..4u64, prop_oneof![0..4usize, 50..400usize])
+        .prop_map(|(first, step, count)| (first..).step_by(step as usize).take(count).collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// So many versions that a range does not pass them one by one.
+    #[test]
+    fn of_keys_with_many_versions_a_number_sees_what_the_map_says(
+        keys in prop::collection::vec(numbers(), 1..7),
+        readers in prop::collection::vec((0..1600u64, bound(), bound(), prop::collection::vec(any::<bool>(), 8)), 1..20),
+        pruned in prop::option::of(0..400u64),
+        capacity in prop_oneof![Just(2usize), Just(48)],
+    ) {
+        let table = SequencedMemtable::over(Memtable::new().with_leaf_capacity(capacity));
+        let mut map = Map::new();
+        for (byte, numbers) in keys.into_iter().enumerate() {
+            let key = vec![byte as u8 % 3; 1 + byte / 3];
+            for at in numbers {
+                table.insert_at(at, &key, at.to_be_bytes()).unwrap();
+                map.insert((key.clone(), Reverse(at)), Some(at.to_be_bytes().to_vec()));
+            }
+        }
+        let oldest = pruned.unwrap_or(0);
+        table.prune(oldest);
+        for (at, lower, upper, ends) in readers {
+            let at = at.max(oldest);
+            let mut left = seen(&map, at);
+            left.retain(|(key, ..)| is_within(key, &lower, &upper));
+            let mut range = table.range_at(at, (lower, upper));
+            for front in ends {
+                let (shown, expected) = match front {
+                    _ if left.is_empty() => (range.next(), None),
+                    true => (range.next(), Some(left.remove(0))),
+                    false => (range.next_back(), left.pop()),
+                };
+                prop_assert_eq!(shown.map(|version| row(version.unwrap())), expected);
+            }
+        }
+    }
+}
+
 /// Writers that finish their numbers in order, pruning behind them, and readers at numbers that are done: each reads the
 /// value of just that number, or is refused.
 #[test]
