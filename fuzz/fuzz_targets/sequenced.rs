@@ -61,9 +61,17 @@ fn run(input: Input) {
     let mut oldest = 0;
     for op in input.ops {
         match op {
+            Op::Insert(number, key, _) if number.get() < oldest => {
+                let refused = Err(Error::Pruned { oldest });
+                assert_eq!(table.insert_at(number.get(), &key, "late"), refused);
+            }
             Op::Insert(number, key, value) => {
                 table.insert_at(number.get(), &key, &value.0).unwrap();
                 model.insert((key.0, Reverse(number.get())), Some(value.0));
+            }
+            Op::Delete(number, key) if number.get() < oldest => {
+                let refused = Err(Error::Pruned { oldest });
+                assert_eq!(table.delete_at(number.get(), &key), refused);
             }
             Op::Delete(number, key) => {
                 table.delete_at(number.get(), &key).unwrap();

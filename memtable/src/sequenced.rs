@@ -5,6 +5,10 @@
 //!
 //! * Q1: pruning first raises the number below which nobody may read, then removes. A reader looks at that number after what
 //!   he read: if he missed something that was removed, he sees the removal's number too, and answers an error.
+//! * Q2: a writer looks at that number before he publishes, so one who begins after it was raised is refused. A write that looked
+//!   before may land while the pruner removes, or after that, and leaves what it would have left had it come first: of each key
+//!   the pruner keeps the newest version up to his number that he found in effect. If the late one is newer, every number that may
+//!   be read sees it, whatever went; if it is older, none does, and the next pruner takes it away.
 
 mod encoding;
 mod range;
@@ -84,7 +88,8 @@ impl SequencedMemtable {
     /// Writes a value under a number.
     ///
     /// # Errors
-    /// [`Error::KeyTooLarge`] over [`MAX_SEQUENCED_KEY_LEN`], [`Error::ValueTooLarge`]; nothing is changed then.
+    /// [`Error::Pruned`] if the number is below what was pruned (see [`prune`](SequencedMemtable::prune)); [`Error::KeyTooLarge`] over
+    /// [`MAX_SEQUENCED_KEY_LEN`], [`Error::ValueTooLarge`], [`Error::OutOfMemory`]. Nothing is changed then.
     pub fn insert_at(
         &self,
         sequence: u64,
@@ -92,15 +97,19 @@ impl SequencedMemtable {
         value: impl AsRef<[u8]>,
     ) -> Result<(), Error> {
         let key = encode_checked(key.as_ref(), sequence)?;
+        // Before it is published (Q2).
+        self.check(sequence)?;
         self.table.insert(key, value).map(|_| ())
     }
 
     /// Writes a tombstone under a number: from there on the key is deleted, in what lies below the table too.
     ///
     /// # Errors
-    /// [`Error::KeyTooLarge`] over [`MAX_SEQUENCED_KEY_LEN`]; nothing is changed then.
+    /// As for [`insert_at`](SequencedMemtable::insert_at); nothing is changed then.
     pub fn delete_at(&self, sequence: u64, key: impl AsRef<[u8]>) -> Result<(), Error> {
         let key = encode_checked(key.as_ref(), sequence)?;
+        // Before it is published (Q2).
+        self.check(sequence)?;
         self.table
             .update(key, |_| Update::Tombstone { tag: 0 })
             .map(|_| ())
@@ -147,12 +156,15 @@ impl SequencedMemtable {
         SequencedRange::new(self, None, bounds)
     }
 
-    /// Takes away what no number from `oldest` on sees: of each key all versions up to `oldest` but the newest of those. Reads below
-    /// `oldest` are refused from now on. Answers how many versions went.
+    /// Takes away what no number from `oldest` on sees: of each key all versions up to `oldest` but the newest of those. Reads and writes
+    /// below `oldest` are refused from now on. Answers how many versions went.
     ///
     /// Lock-free, beside readers and writers; O(versions). Tombstones stay where they are the newest, since they hide what lies
-    /// below the table. A write below `oldest` is not refused: it is the engine's affair that none comes any more, for it may change
-    /// what `oldest` sees.
+    /// below the table.
+    ///
+    /// A write below `oldest` that began before this call may still land, even after it: every number sees then what it would see if
+    /// the write had come first, and nothing that it should see is missing. So what `oldest` sees is constant if the writes up to it
+    /// are done, and no later one changes it.
     pub fn prune(&self, oldest: u64) -> usize {
         /// Versions after which the guard is renewed.
         const STRIDE: usize = 1024;

@@ -82,6 +82,12 @@ proptest! {
         let mut oldest = 0;
         for op in ops {
             match op {
+                Op::Insert(at, key, _) if at < oldest => {
+                    prop_assert_eq!(table.insert_at(at, key, "late"), Err(Error::Pruned { oldest }));
+                }
+                Op::Delete(at, key) if at < oldest => {
+                    prop_assert_eq!(table.delete_at(at, key), Err(Error::Pruned { oldest }));
+                }
                 Op::Insert(at, key, value) => {
                     table.insert_at(at, &key, [value]).unwrap();
                     map.insert((key, Reverse(at)), Some(vec![value]));

@@ -1,4 +1,5 @@
-//! Versions under an engine's numbers: a read beside a pruner finds what its number sees, or is refused.
+//! Versions under an engine's numbers: a read beside a pruner finds what its number sees, or is refused; a write beside one is seen
+//! as if it had come first, or is refused.
 
 use loom::sync::Arc;
 use untorn_loom_tests::{model, spawn};
@@ -19,5 +20,34 @@ fn read_beside_prune() {
         assert_eq!(pruner.join().unwrap(), 1);
         assert_eq!(table.get_at(2, "k").unwrap().as_deref(), Some(&b"new"[..]));
         assert_eq!(table.stats().len, 1);
+    });
+}
+
+#[test]
+fn write_beside_prune() {
+    model("write_beside_prune", 5, 300, || {
+        let table = Arc::new(SequencedMemtable::new());
+        table.insert_at(1, "k", "old").unwrap();
+        let there = Arc::clone(&table);
+        let pruner = spawn(move || there.prune(3));
+        let written = table.insert_at(2, "k", "new");
+        let refused = Err(Error::Pruned { oldest: 3 });
+        let expected = match written {
+            Ok(()) => "new",
+            Err(_) => {
+                assert_eq!(written, refused);
+                "old"
+            }
+        };
+        let removed = pruner.join().unwrap();
+        assert_eq!(table.insert_at(2, "k", "late"), refused);
+        assert_eq!(
+            table.get_at(3, "k").unwrap().as_deref(),
+            Some(expected.as_bytes())
+        );
+        assert_eq!(
+            removed + table.stats().len,
+            1 + usize::from(written.is_ok())
+        );
     });
 }
