@@ -47,6 +47,9 @@ pub enum Error {
     /// A batch for a [`MemtableSet`](crate::MemtableSet) sets a key's tag and not its content, which may lie in an older table.
     #[error("a batch for a set of tables has to write the content of each key whose tag it sets")]
     TagAlone,
+    /// A batch for a [`SequencedMemtable`](crate::SequencedMemtable) sets a tag, which its versions do not have.
+    #[error("versions under sequence numbers have no tags")]
+    NoTags,
     /// A read or write below what was pruned from a [`SequencedMemtable`](crate::SequencedMemtable).
     #[error(
         "what is below sequence number {oldest} was pruned: it is neither read nor written any more"

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use untorn_memtable::{Error, Kind, MAX_SEQUENCED_KEY_LEN, Memtable, SequencedMemtable, Version};
+use untorn_memtable::{
+    Error, Kind, MAX_SEQUENCED_KEY_LEN, Memtable, SequencedMemtable, Version, WriteBatch,
+};
 
 /// Versions by key and from the newest to the oldest; no value is a tombstone.
 type Map = BTreeMap<(Vec<u8>, Reverse<u64>), Option<Vec<u8>>>;
@@ -18,6 +20,7 @@ type Row = (Vec<u8>, u64, Option<Vec<u8>>);
 enum Op {
     Insert(u64, Vec<u8>, u8),
     Delete(u64, Vec<u8>),
+    Batch(u64, Vec<(Vec<u8>, Option<u8>)>),
     Prune(u64),
     Range(u64, Bound<Vec<u8>>, Bound<Vec<u8>>, Vec<bool>),
 }
@@ -39,6 +42,8 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => (sequence.clone(), key(), any::<u8>()).prop_map(|(at, key, value)| Op::Insert(at, key, value)),
         3 => (sequence.clone(), key()).prop_map(|(at, key)| Op::Delete(at, key)),
+        2 => (sequence.clone(), prop::collection::vec((key(), any::<Option<u8>>()), 0..5))
+            .prop_map(|(at, writes)| Op::Batch(at, writes)),
         1 => sequence.clone().prop_map(Op::Prune),
         3 => (sequence, bound(), bound(), prop::collection::vec(any::<bool>(), 0..30))
             .prop_map(|(at, lower, upper, ends)| Op::Range(at, lower, upper, ends)),
@@ -87,6 +92,23 @@ proptest! {
                 }
                 Op::Delete(at, key) if at < oldest => {
                     prop_assert_eq!(table.delete_at(at, key), Err(Error::Pruned { oldest }));
+                }
+                Op::Batch(at, writes) => {
+                    let mut batch = WriteBatch::new();
+                    for (key, value) in &writes {
+                        match value {
+                            Some(value) => batch.put(key, [*value]),
+                            None => batch.delete(key),
+                        };
+                    }
+                    if at < oldest {
+                        prop_assert_eq!(table.apply_at(at, &batch), Err(Error::Pruned { oldest }));
+                        continue;
+                    }
+                    table.apply_at(at, &batch).unwrap();
+                    for (key, value) in writes {
+                        map.insert((key, Reverse(at)), value.map(|value| vec![value]));
+                    }
                 }
                 Op::Insert(at, key, value) => {
                     table.insert_at(at, &key, [value]).unwrap();
@@ -265,4 +287,54 @@ fn keys_of_all_lengths_are_stored_up_to_the_limit() {
     assert_eq!(table.delete_at(1, vec![0; size]), Err(error));
     assert_eq!(table.get_at(1, vec![0; size]), Ok(None));
     assert_eq!(table.stats().len, 9);
+}
+
+/// Two writers of batches: who has seen a number under the first key finds no lower one under the last.
+#[test]
+fn who_saw_one_write_of_a_batch_finds_the_others() {
+    const LAST: u64 = 4_000;
+    let table = SequencedMemtable::over(Memtable::new().with_leaf_capacity(4));
+    let done = AtomicU64::new(0);
+    thread::scope(|scope| {
+        let (table, done) = (&table, &done);
+        for first in 1..=2 {
+            scope.spawn(move || {
+                for sequence in (first..=LAST).step_by(2) {
+                    let mut batch = WriteBatch::new();
+                    for key in 0..8u8 {
+                        batch.put([key], sequence.to_be_bytes());
+                    }
+                    table.apply_at(sequence, &batch).unwrap();
+                }
+                done.fetch_add(1, Ordering::Release);
+            });
+        }
+        let newest = |key: u8| {
+            let version = table.version_at(u64::MAX, [key]).unwrap();
+            version.map(|version| version.sequence)
+        };
+        while done.load(Ordering::Acquire) < 2 {
+            let first = newest(0);
+            assert!(newest(7) >= first);
+        }
+        assert_eq!(newest(0), Some(LAST));
+    });
+    assert_eq!(table.stats().len as u64, 8 * LAST);
+}
+
+#[test]
+fn a_batch_that_does_not_fit_changes_nothing() {
+    let table = SequencedMemtable::new();
+    let mut batch = WriteBatch::new();
+    batch.put("k", "v").tag("l", 1);
+    assert_eq!(table.apply_at(1, &batch), Err(Error::NoTags));
+    batch.clear();
+    let size = MAX_SEQUENCED_KEY_LEN + 1;
+    batch.put("k", "v").delete(vec![0; size]);
+    let limit = MAX_SEQUENCED_KEY_LEN;
+    assert_eq!(
+        table.apply_at(1, &batch),
+        Err(Error::KeyTooLarge { size, limit })
+    );
+    assert_eq!(table.stats().len, 0);
 }

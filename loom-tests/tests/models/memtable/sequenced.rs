@@ -3,7 +3,7 @@
 
 use loom::sync::Arc;
 use untorn_loom_tests::{model, spawn};
-use untorn_memtable::{Error, SequencedMemtable};
+use untorn_memtable::{Error, SequencedMemtable, WriteBatch};
 
 #[test]
 fn read_beside_prune() {
@@ -48,6 +48,41 @@ fn write_beside_prune() {
         assert_eq!(
             removed + table.stats().len,
             1 + usize::from(written.is_ok())
+        );
+    });
+}
+
+/// A version of a batch that is not closed yet is none for the pruner: what lies below it stays.
+#[test]
+fn batch_beside_prune() {
+    model("batch_beside_prune", 3, 300, || {
+        let table = Arc::new(SequencedMemtable::new());
+        table.insert_at(1, "k", "old").unwrap();
+        let there = Arc::clone(&table);
+        let writer = spawn(move || {
+            let mut batch = WriteBatch::new();
+            batch.put("k", "new").put("l", "new");
+            there.apply_at(2, &batch)
+        });
+        let removed = table.prune(3);
+        let later = table.get_at(3, "l").unwrap();
+        let found = table.get_at(3, "k").unwrap().expect("never absent");
+        if later.is_some() {
+            assert_eq!(found, "new");
+        }
+        let written = writer.join().unwrap();
+        let expected = match written {
+            Ok(()) => "new",
+            Err(error) => {
+                assert_eq!(error, Error::Pruned { oldest: 3 });
+                "old"
+            }
+        };
+        assert_eq!(table.get_at(3, "k").unwrap().unwrap(), expected);
+        assert_eq!(table.get_at(3, "l").unwrap().is_some(), written.is_ok());
+        assert_eq!(
+            removed + table.stats().len,
+            1 + 2 * usize::from(written.is_ok())
         );
     });
 }
