@@ -179,7 +179,7 @@ pub use memory::Memory;
 pub use memtable::Memtable;
 pub use pinned::{Pinned, Range, RangeAll};
 pub use savepoint::{RollbackError, Savepoint};
-pub use sequenced::{MAX_SEQUENCED_KEY_LEN, SequencedMemtable, SequencedRange, Version};
+pub use sequenced::{MAX_SEQUENCED_KEY_LEN, Pruner, SequencedMemtable, SequencedRange, Version};
 #[cfg(not(untorn_loom))]
 pub use set::{Flush, Limits, MemtableSet, SetRange, SetSnapshot};
 pub use shards::Shard;

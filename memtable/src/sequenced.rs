@@ -11,6 +11,7 @@
 //!   be read sees it, whatever went; if it is older, none does, and the next pruner takes it away.
 
 mod encoding;
+mod prune;
 mod range;
 mod seen;
 
@@ -19,16 +20,13 @@ use crate::batch::WriteBatch;
 use crate::error::Error;
 use crate::item::{Entry, Kind, Update};
 use crate::memtable::Memtable;
-use crate::mutant::planted;
-use crate::reclaim;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::visible::newest;
-use crate::walk::{Edge, Walk};
 use bytes::Bytes;
-use encoding::{encode_checked, split};
-use std::ops::{Bound, RangeBounds};
+use encoding::encode_checked;
+use std::ops::RangeBounds;
 
 pub use encoding::MAX_SEQUENCED_KEY_LEN;
+pub use prune::Pruner;
 pub use range::SequencedRange;
 
 /// One write of a key, under its sequence number.
@@ -195,45 +193,18 @@ impl SequencedMemtable {
     /// the write had come first, and nothing that it should see is missing. So what `oldest` sees is constant if the writes up to it
     /// are done, and no later one changes it.
     pub fn prune(&self, oldest: u64) -> usize {
-        /// Versions after which the guard is renewed.
-        const STRIDE: usize = 1024;
-        // Before anything is removed (Q1).
-        if !planted("prune-before-refusing") {
-            self.oldest.fetch_max(oldest, Ordering::SeqCst);
-        }
-        let core = self.table.table();
-        let mut removed = 0;
-        let mut from = Bound::Unbounded;
-        // The key of which the version that `oldest` sees was met.
-        let mut seen = None;
-        loop {
-            let guard = reclaim::pin();
-            let mut walk = Walk::new(core, from, Bound::Unbounded, &guard);
-            let mut last = None;
-            for entry in std::iter::from_fn(|| walk.next()).take(STRIDE) {
-                last = Some(entry.key());
-                let (key, sequence) = split(entry.key());
-                let is_there = newest(entry, &core.clock, &guard).is_some()
-                    || planted("prune-counts-what-is-not-there");
-                if sequence > oldest || !is_there {
-                    continue;
-                }
-                if seen.as_deref() == Some(key) {
-                    // Absent by now if somebody else prunes, too.
-                    removed += usize::from(matches!(self.table.remove(entry.key()), Ok(Some(_))));
-                } else {
-                    seen = Some(key.to_vec());
-                }
-            }
-            match last {
-                Some(last) => from = Bound::Excluded(Edge::Given(last.into())),
-                None => break,
-            }
-        }
-        if planted("prune-before-refusing") {
-            self.oldest.fetch_max(oldest, Ordering::SeqCst);
-        }
-        removed
+        let mut pruner = self.pruner(oldest);
+        pruner.step(usize::MAX);
+        pruner.removed()
+    }
+
+    /// [`prune`](SequencedMemtable::prune) in steps that are as short as one likes; see [`Pruner`].
+    pub fn pruner(&self, oldest: u64) -> Pruner<&SequencedMemtable> {
+        Pruner::new(self, oldest)
+    }
+
+    fn refuse_below(&self, oldest: u64) {
+        self.oldest.fetch_max(oldest, Ordering::SeqCst);
     }
 
     fn check(&self, sequence: u64) -> Result<(), Error> {

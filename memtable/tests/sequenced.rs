@@ -21,7 +21,7 @@ enum Op {
     Insert(u64, Vec<u8>, u8),
     Delete(u64, Vec<u8>),
     Batch(u64, Vec<(Vec<u8>, Option<u8>)>),
-    Prune(u64),
+    Prune(u64, Option<usize>),
     Range(u64, Bound<Vec<u8>>, Bound<Vec<u8>>, Vec<bool>),
 }
 
@@ -44,7 +44,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (sequence.clone(), key()).prop_map(|(at, key)| Op::Delete(at, key)),
         2 => (sequence.clone(), prop::collection::vec((key(), any::<Option<u8>>()), 0..5))
             .prop_map(|(at, writes)| Op::Batch(at, writes)),
-        1 => sequence.clone().prop_map(Op::Prune),
+        1 => (sequence.clone(), prop::option::of(0..5usize)).prop_map(|(at, steps)| Op::Prune(at, steps)),
         3 => (sequence, bound(), bound(), prop::collection::vec(any::<bool>(), 0..30))
             .prop_map(|(at, lower, upper, ends)| Op::Range(at, lower, upper, ends)),
     ]
@@ -118,14 +118,22 @@ proptest! {
                     table.delete_at(at, &key).unwrap();
                     map.insert((key, Reverse(at)), None);
                 }
-                Op::Prune(at) => {
+                Op::Prune(at, steps) => {
                     oldest = oldest.max(at);
                     let kept = seen(&map, at);
                     let before = map.len();
                     map.retain(|(key, Reverse(sequence)), _| {
                         *sequence > at || kept.iter().any(|(kept, of, _)| (kept, of) == (key, sequence))
                     });
-                    prop_assert_eq!(table.prune(at), before - map.len());
+                    let removed = match steps {
+                        None => table.prune(at),
+                        Some(steps) => {
+                            let mut pruner = table.pruner(at);
+                            while pruner.step(steps) {}
+                            pruner.removed()
+                        }
+                    };
+                    prop_assert_eq!(removed, before - map.len());
                 }
                 Op::Range(at, lower, upper, ends) => {
                     let mut left = seen(&map, at);
@@ -337,4 +345,27 @@ fn a_batch_that_does_not_fit_changes_nothing() {
         Err(Error::KeyTooLarge { size, limit })
     );
     assert_eq!(table.stats().len, 0);
+}
+
+#[test]
+fn a_step_removes_no_more_than_it_was_told_and_the_next_pruner_goes_on() {
+    let table = SequencedMemtable::over(Memtable::new().with_leaf_capacity(4));
+    for sequence in 1..=100 {
+        table.insert_at(sequence, "k", "v").unwrap();
+    }
+    let mut pruner = table.pruner(90);
+    // Refused before the first step.
+    let refused = Error::Pruned { oldest: 90 };
+    assert_eq!(table.get_at(89, "k"), Err(refused));
+    assert_eq!(table.insert_at(89, "k", "late"), Err(refused));
+    for _ in 0..4 {
+        let before = pruner.removed();
+        assert!(pruner.step(7));
+        assert!(pruner.removed() <= before + 7);
+    }
+    // Ten are newer, one is seen.
+    assert_eq!(pruner.removed(), 4 * 7 - 10 - 1);
+    drop(pruner);
+    assert_eq!(table.prune(90), 89 - 17);
+    assert_eq!(table.versions::<&[u8]>(..).count(), 11);
 }
