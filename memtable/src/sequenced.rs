@@ -18,7 +18,9 @@ mod seen;
 use crate::account::Stats;
 use crate::batch::WriteBatch;
 use crate::error::Error;
+use crate::frozen::Frozen;
 use crate::item::{Entry, Kind, Update};
+use crate::memory::Memory;
 use crate::memtable::Memtable;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
@@ -88,7 +90,7 @@ impl SequencedMemtable {
     ///
     /// # Errors
     /// [`Error::Pruned`] if the number is below what was pruned (see [`prune`](SequencedMemtable::prune)); [`Error::KeyTooLarge`] over
-    /// [`MAX_SEQUENCED_KEY_LEN`], [`Error::ValueTooLarge`], [`Error::OutOfMemory`]. Nothing is changed then.
+    /// [`MAX_SEQUENCED_KEY_LEN`], [`Error::ValueTooLarge`], [`Error::OutOfMemory`], [`Error::Frozen`]. Nothing is changed then.
     pub fn insert_at(
         &self,
         sequence: u64,
@@ -192,14 +194,20 @@ impl SequencedMemtable {
     /// A write below `oldest` that began before this call may still land, even after it: every number sees then what it would see if
     /// the write had come first, and nothing that it should see is missing. So what `oldest` sees is constant if the writes up to it
     /// are done, and no later one changes it.
-    pub fn prune(&self, oldest: u64) -> usize {
-        let mut pruner = self.pruner(oldest);
-        pruner.step(usize::MAX);
-        pruner.removed()
+    ///
+    /// # Errors
+    /// [`Error::Frozen`]; nothing is changed then, unless the table is frozen meanwhile: what was removed is gone, the rest stays.
+    pub fn prune(&self, oldest: u64) -> Result<usize, Error> {
+        let mut pruner = self.pruner(oldest)?;
+        pruner.step(usize::MAX)?;
+        Ok(pruner.removed())
     }
 
     /// [`prune`](SequencedMemtable::prune) in steps that are as short as one likes; see [`Pruner`].
-    pub fn pruner(&self, oldest: u64) -> Pruner<&SequencedMemtable> {
+    ///
+    /// # Errors
+    /// [`Error::Frozen`]; nothing is changed then.
+    pub fn pruner(&self, oldest: u64) -> Result<Pruner<&SequencedMemtable>, Error> {
         Pruner::new(self, oldest)
     }
 
@@ -215,9 +223,58 @@ impl SequencedMemtable {
         }
     }
 
-    /// Number of versions, and the bytes of their keys as they are stored and of their values. Linearizable.
+    /// Ends the table's writes, prunes included; see [`Frozen`], whose [`Frozen::new`] takes a table that is held by an `Arc`. What a file
+    /// of it needs comes from [`versions`](SequencedMemtable::versions), in the order of the file.
+    ///
+    /// ```
+    /// use untorn_memtable::{Error, SequencedMemtable};
+    /// let table = SequencedMemtable::new();
+    /// table.insert_at(2, "a", "new")?;
+    /// table.insert_at(1, "a", "old")?;
+    /// table.delete_at(3, "b")?;
+    /// let frozen = table.freeze();
+    /// assert_eq!(table.insert_at(4, "a", "late"), Err(Error::Frozen)); // it goes to the next table
+    /// let rows: Result<Vec<_>, _> = frozen.versions::<&str>(..).collect();
+    /// let rows: Vec<_> = rows?.into_iter().map(|row| (row.entry.key, row.sequence)).collect();
+    /// assert_eq!(rows, [("a".into(), 2), ("a".into(), 1), ("b".into(), 3)]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn freeze(&self) -> Frozen<&SequencedMemtable> {
+        let Ok(frozen) = Frozen::new(self) else {
+            unreachable!("nobody can open a stage in it")
+        };
+        frozen
+    }
+
+    /// Whether the table takes no write any more.
+    pub fn is_frozen(&self) -> bool {
+        self.table.is_frozen()
+    }
+
+    /// Number of versions, tombstones included. Linearizable; see [`SequencedMemtable::stats`].
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there is no version. Linearizable.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// Number of versions, and the bytes of their keys as they are stored and of their values. Linearizable; see
+    /// [`Memtable::stats`].
     pub fn stats(&self) -> Stats {
         self.table.stats()
+    }
+
+    /// What the table holds on the heap, by kind, keys as they are stored; see [`Memtable::memory`]. O(versions).
+    pub fn memory(&self) -> Memory {
+        self.table.memory()
+    }
+
+    /// The table in which each version is a key.
+    pub(crate) fn memtable(&self) -> &Memtable {
+        &self.table
     }
 }
 

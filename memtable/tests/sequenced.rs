@@ -6,10 +6,12 @@ use proptest::prelude::*;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use untorn_memtable::{
-    Error, Kind, MAX_SEQUENCED_KEY_LEN, Memtable, SequencedMemtable, Version, WriteBatch,
+    Error, Frozen, Kind, MAX_SEQUENCED_KEY_LEN, Memtable, Pruner, SequencedMemtable, Version,
+    WriteBatch,
 };
 
 /// Versions by key and from the newest to the oldest; no value is a tombstone.
@@ -126,10 +128,10 @@ proptest! {
                         *sequence > at || kept.iter().any(|(kept, of, _)| (kept, of) == (key, sequence))
                     });
                     let removed = match steps {
-                        None => table.prune(at),
+                        None => table.prune(at).unwrap(),
                         Some(steps) => {
-                            let mut pruner = table.pruner(at);
-                            while pruner.step(steps) {}
+                            let mut pruner = table.pruner(at).unwrap();
+                            while pruner.step(steps).unwrap() {}
                             pruner.removed()
                         }
                     };
@@ -201,7 +203,7 @@ proptest! {
             }
         }
         let oldest = pruned.unwrap_or(0);
-        table.prune(oldest);
+        table.prune(oldest).unwrap();
         for (at, lower, upper, ends) in readers {
             let at = at.max(oldest);
             let mut left = seen(&map, at);
@@ -263,11 +265,11 @@ fn readers_beside_a_pruner_see_their_number_or_are_refused() {
         });
         let mut removed = 0;
         while !reader.is_finished() {
-            removed += table.prune(done.load(Ordering::Acquire));
+            removed += table.prune(done.load(Ordering::Acquire)).unwrap();
         }
         assert!(removed > 0);
     });
-    table.prune(LAST);
+    table.prune(LAST).unwrap();
     assert_eq!(table.stats().len, 4);
 }
 
@@ -353,19 +355,80 @@ fn a_step_removes_no_more_than_it_was_told_and_the_next_pruner_goes_on() {
     for sequence in 1..=100 {
         table.insert_at(sequence, "k", "v").unwrap();
     }
-    let mut pruner = table.pruner(90);
+    let mut pruner = table.pruner(90).unwrap();
     // Refused before the first step.
     let refused = Error::Pruned { oldest: 90 };
     assert_eq!(table.get_at(89, "k"), Err(refused));
     assert_eq!(table.insert_at(89, "k", "late"), Err(refused));
     for _ in 0..4 {
         let before = pruner.removed();
-        assert!(pruner.step(7));
+        assert!(pruner.step(7).unwrap());
         assert!(pruner.removed() <= before + 7);
     }
     // Ten are newer, one is seen.
     assert_eq!(pruner.removed(), 4 * 7 - 10 - 1);
     drop(pruner);
-    assert_eq!(table.prune(90), 89 - 17);
+    assert_eq!(table.prune(90), Ok(89 - 17));
     assert_eq!(table.versions::<&[u8]>(..).count(), 11);
+}
+
+/// Writers beside a freeze: what returned before is in, what was refused is not, and a pruner stops.
+#[test]
+fn a_frozen_table_holds_what_was_written_and_streams_it_in_order() {
+    let table = Arc::new(SequencedMemtable::over(
+        Memtable::new().with_leaf_capacity(4),
+    ));
+    let mut pruner = Pruner::new(table.clone(), 1).unwrap();
+    let (frozen, written) = thread::scope(|scope| {
+        let table = &table;
+        let writers = [0u8, 1].map(|key| {
+            scope.spawn(move || {
+                let write = |sequence: &u64| match sequence % 3 {
+                    0 => table.delete_at(*sequence, [key]),
+                    1 => table.insert_at(*sequence, [key], sequence.to_be_bytes()),
+                    _ => table.apply_at(*sequence, WriteBatch::new().put([key], "batch")),
+                };
+                let refused = (1..).find(|sequence| write(sequence).is_err()).unwrap();
+                assert_eq!(write(&refused), Err(Error::Frozen));
+                refused - 1
+            })
+        });
+        while table.len() < 1000 {
+            std::hint::spin_loop();
+        }
+        let frozen = Frozen::new(table.clone()).unwrap();
+        (frozen, writers.map(|writer| writer.join().unwrap()))
+    });
+    assert!(table.is_frozen());
+    let expected = (0u8..).zip(written).flat_map(|(key, last)| {
+        let numbers = (1..=last).rev();
+        numbers.map(move |sequence| (vec![key], sequence))
+    });
+    let rows = frozen
+        .versions::<&[u8]>(..)
+        .map(|version| row(version.unwrap()));
+    assert!(rows.map(|(key, sequence, _)| (key, sequence)).eq(expected));
+    assert_eq!(frozen.stats().len as u64, written.iter().sum::<u64>());
+    assert_eq!(frozen.stats(), table.stats());
+
+    assert_eq!(table.prune(u64::MAX), Err(Error::Frozen));
+    assert_eq!(table.get_at(0, [0]), Err(Error::Pruned { oldest: 1 }));
+    while pruner.step(100).unwrap() {}
+    assert_eq!(pruner.removed(), 0);
+    assert_eq!(table.freeze().stats(), frozen.stats());
+}
+
+#[test]
+fn a_pruner_of_a_table_that_is_frozen_meanwhile_stops() {
+    let table = SequencedMemtable::new();
+    table.insert_at(1, "k", "old").unwrap();
+    table.insert_at(2, "k", "new").unwrap();
+    let mut pruner = table.pruner(2).unwrap();
+    table.freeze();
+    assert_eq!(pruner.step(10), Err(Error::Frozen));
+    assert_eq!(pruner.removed(), 0);
+    assert_eq!(table.len(), 2);
+    assert!(!table.is_empty());
+    // "k", its end and the number; the values.
+    assert_eq!(table.memory().payload, 2 * (1 + 2 + 8) + 3 + 3);
 }

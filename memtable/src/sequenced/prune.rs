@@ -2,6 +2,7 @@
 
 use super::SequencedMemtable;
 use super::encoding::split;
+use crate::error::Error;
 use crate::mutant::planted;
 use crate::reclaim;
 use crate::visible::newest;
@@ -22,9 +23,9 @@ const STRIDE: usize = 1024;
 /// for sequence in 1..=1000 {
 ///     table.insert_at(sequence, "k", "v")?;
 /// }
-/// let mut pruner = table.pruner(1000);
+/// let mut pruner = table.pruner(1000)?;
 /// let mut steps = 1;
-/// while pruner.step(100) {
+/// while pruner.step(100)? {
 ///     steps += 1; // here goes other work
 /// }
 /// assert!((10..12).contains(&steps));
@@ -44,37 +45,46 @@ pub struct Pruner<T: Deref<Target = SequencedMemtable>> {
 
 impl<T: Deref<Target = SequencedMemtable>> Pruner<T> {
     /// Refuses reads and writes below `oldest` from now on; its steps remove what nobody sees then.
-    pub fn new(table: T, oldest: u64) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::Frozen`]; nothing is changed then.
+    pub fn new(table: T, oldest: u64) -> Result<Self, Error> {
+        if table.is_frozen() {
+            return Err(Error::Frozen);
+        }
         // Before anything is removed (Q1).
         if !planted("prune-before-refusing") {
             table.refuse_below(oldest);
         }
-        Pruner {
+        Ok(Pruner {
             table,
             oldest,
             from: Bound::Unbounded,
             seen: None,
             removed: 0,
-        }
+        })
     }
 
     /// Looks at so many versions, at least one, and removes those of them that no number from the oldest on sees. Answers whether any
     /// are left to look at.
     ///
     /// Lock-free. O(log n), and a write for each version that goes.
-    pub fn step(&mut self, versions: usize) -> bool {
+    ///
+    /// # Errors
+    /// [`Error::Frozen`] if the table was frozen meanwhile: what was removed is gone, the rest stays.
+    pub fn step(&mut self, versions: usize) -> Result<bool, Error> {
         let mut left = versions.max(1);
         while left > 0 {
             let share = left.min(STRIDE);
-            if self.look_at(share) < share {
+            if self.look_at(share)? < share {
                 if planted("prune-before-refusing") {
                     self.table.refuse_below(self.oldest);
                 }
-                return false;
+                return Ok(false);
             }
             left -= share;
         }
-        true
+        Ok(true)
     }
 
     /// How many versions went so far.
@@ -83,7 +93,7 @@ impl<T: Deref<Target = SequencedMemtable>> Pruner<T> {
     }
 
     /// Looks at so many entries, or at all that are left; answers at how many.
-    fn look_at(&mut self, entries: usize) -> usize {
+    fn look_at(&mut self, entries: usize) -> Result<usize, Error> {
         let guard = reclaim::pin();
         let table = &self.table.table;
         let core = table.table();
@@ -102,7 +112,7 @@ impl<T: Deref<Target = SequencedMemtable>> Pruner<T> {
             }
             if self.seen.as_deref() == Some(key) {
                 // Absent by now if somebody else prunes, too.
-                self.removed += usize::from(matches!(table.remove(entry.key()), Ok(Some(_))));
+                self.removed += usize::from(table.remove(entry.key())?.is_some());
             } else {
                 self.seen = Some(Bytes::copy_from_slice(key));
             }
@@ -110,7 +120,7 @@ impl<T: Deref<Target = SequencedMemtable>> Pruner<T> {
         if let Some(last) = last {
             self.from = Bound::Excluded(Bytes::copy_from_slice(last));
         }
-        looked_at
+        Ok(looked_at)
     }
 }
 

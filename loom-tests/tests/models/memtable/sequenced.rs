@@ -12,7 +12,7 @@ fn read_beside_prune() {
         table.insert_at(1, "k", "old").unwrap();
         table.insert_at(2, "k", "new").unwrap();
         let there = Arc::clone(&table);
-        let pruner = spawn(move || there.prune(2));
+        let pruner = spawn(move || there.prune(2).unwrap());
         match table.get_at(1, "k") {
             Ok(value) => assert_eq!(value.as_deref(), Some(&b"old"[..])),
             Err(error) => assert_eq!(error, Error::Pruned { oldest: 2 }),
@@ -29,7 +29,7 @@ fn write_beside_prune() {
         let table = Arc::new(SequencedMemtable::new());
         table.insert_at(1, "k", "old").unwrap();
         let there = Arc::clone(&table);
-        let pruner = spawn(move || there.prune(3));
+        let pruner = spawn(move || there.prune(3).unwrap());
         let written = table.insert_at(2, "k", "new");
         let refused = Err(Error::Pruned { oldest: 3 });
         let expected = match written {
@@ -64,7 +64,7 @@ fn batch_beside_prune() {
             batch.put("k", "new").put("l", "new");
             there.apply_at(2, &batch)
         });
-        let removed = table.prune(3);
+        let removed = table.prune(3).unwrap();
         let later = table.get_at(3, "l").unwrap();
         let found = table.get_at(3, "k").unwrap().expect("never absent");
         if later.is_some() {
