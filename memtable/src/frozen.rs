@@ -17,32 +17,24 @@ use crate::memtable::Memtable;
 use crate::mutant::planted;
 use crate::reclaim;
 use crate::savepoint::sweep;
-use crate::sequenced::SequencedMemtable;
 use crate::sync;
 use std::ops::Deref;
 
-/// What can be frozen: a table, or what is built on one.
+/// What can be frozen: a [`Memtable`], or what keeps all that it holds in one. Nobody else can name it.
 pub trait Freeze {
     /// The table that takes the writes.
-    #[doc(hidden)]
-    fn writes(&self) -> &Memtable;
+    fn memtable(&self) -> &Memtable;
 }
 
 impl Freeze for Memtable {
-    fn writes(&self) -> &Memtable {
+    fn memtable(&self) -> &Memtable {
         self
-    }
-}
-
-impl Freeze for SequencedMemtable {
-    fn writes(&self) -> &Memtable {
-        self.memtable()
     }
 }
 
 /// A table that takes no write any more: its contents and counts are final.
 ///
-/// Made by [`Memtable::freeze`] and [`SequencedMemtable::freeze`]; `T` is how the table is held, as for
+/// Made by [`Memtable::freeze`] and [`SequencedMemtable::freeze`](crate::SequencedMemtable::freeze); `T` is how the table is held, as for
 /// [`Snapshot`](crate::Snapshot). It dereferences to the table, so everything that reads works on it. Writes answer
 /// [`Error::Frozen`](crate::Error::Frozen), on this and every other handle.
 ///
@@ -83,7 +75,7 @@ impl<T: Deref<Target: Freeze>> Frozen<T> {
     /// [`FreezeError::StageOpen`]; nothing is changed then.
     pub fn new(table: T) -> Result<Self, FreezeError> {
         let guard = reclaim::pin();
-        let core = table.writes().table();
+        let core = table.memtable().table();
         loop {
             let view = core.clock.now(&guard);
             if view.frozen {

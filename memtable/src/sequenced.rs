@@ -18,10 +18,11 @@ mod seen;
 use crate::account::Stats;
 use crate::batch::WriteBatch;
 use crate::error::Error;
-use crate::frozen::Frozen;
-use crate::item::{Entry, Kind, Update};
+use crate::frozen::{Freeze, Frozen};
+use crate::item::{Entry, Item, Kind, Update, Written};
 use crate::memory::Memory;
 use crate::memtable::Memtable;
+use crate::mutant::planted;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use encoding::encode_checked;
@@ -47,7 +48,7 @@ pub struct Version {
 /// of two under the same key and number the later one stays. What a number sees is constant once all writes up to it
 /// are done: to know that is the engine's affair.
 ///
-/// Every operation is lock-free. A write costs as much as an insert of a new key in a [`Memtable`]; a look for one
+/// Every operation but [`freeze`](SequencedMemtable::freeze) is lock-free. A write costs as much as an insert of a new key in a [`Memtable`]; a look for one
 /// key O(log versions), as does each key of a range, from either end. A version takes 48 bytes beside its key (bytes that are zero
 /// count twice) and value.
 ///
@@ -98,9 +99,7 @@ impl SequencedMemtable {
         value: impl AsRef<[u8]>,
     ) -> Result<(), Error> {
         let key = encode_checked(key.as_ref(), sequence)?;
-        // Before it is published (Q2).
-        self.check(sequence)?;
-        self.table.insert(key, value).map(|_| ())
+        self.write(sequence, || self.table.insert(key, value))
     }
 
     /// Writes a tombstone under a number: from there on the key is deleted, in what lies below the table too.
@@ -109,11 +108,8 @@ impl SequencedMemtable {
     /// As for [`insert_at`](SequencedMemtable::insert_at); nothing is changed then.
     pub fn delete_at(&self, sequence: u64, key: impl AsRef<[u8]>) -> Result<(), Error> {
         let key = encode_checked(key.as_ref(), sequence)?;
-        // Before it is published (Q2).
-        self.check(sequence)?;
-        self.table
-            .update(key, |_| Update::Tombstone { tag: 0 })
-            .map(|_| ())
+        let tombstone = |_: Option<Item<'_>>| Update::Tombstone { tag: 0 };
+        self.write(sequence, || self.table.update(key, tombstone))
     }
 
     /// Applies all writes of a batch under one number and at one instant: who saw one of them finds all from then on, with their number
@@ -139,9 +135,21 @@ impl SequencedMemtable {
     /// allocator aborts the process. Nothing is changed then.
     pub fn apply_at(&self, sequence: u64, batch: &WriteBatch) -> Result<(), Error> {
         let batch = batch.encoded(|key| encode_checked(key, sequence))?;
+        self.write(sequence, || self.table.apply(&batch))
+    }
+
+    fn write(
+        &self,
+        sequence: u64,
+        write: impl FnOnce() -> Result<Written, Error>,
+    ) -> Result<(), Error> {
         // Before it is published (Q2).
-        self.check(sequence)?;
-        self.table.apply(&batch).map(|_| ())
+        let allowed = self.check(sequence);
+        if !planted("write-before-refusing") {
+            allowed?;
+        }
+        write()?;
+        allowed
     }
 
     /// The value that the number sees; `None` if there is none or it was deleted.
@@ -271,9 +279,10 @@ impl SequencedMemtable {
     pub fn memory(&self) -> Memory {
         self.table.memory()
     }
+}
 
-    /// The table in which each version is a key.
-    pub(crate) fn memtable(&self) -> &Memtable {
+impl Freeze for SequencedMemtable {
+    fn memtable(&self) -> &Memtable {
         &self.table
     }
 }

@@ -25,7 +25,7 @@ fn read_beside_prune() {
 
 #[test]
 fn write_beside_prune() {
-    model("write_beside_prune", 5, 300, || {
+    model("write_beside_prune", 5, 2500, || {
         let table = Arc::new(SequencedMemtable::new());
         table.insert_at(1, "k", "old").unwrap();
         let there = Arc::clone(&table);
@@ -55,7 +55,7 @@ fn write_beside_prune() {
 /// A version of a batch that is not closed yet is none for the pruner: what lies below it stays.
 #[test]
 fn batch_beside_prune() {
-    model("batch_beside_prune", 3, 300, || {
+    model("batch_beside_prune", 3, 4500, || {
         let table = Arc::new(SequencedMemtable::new());
         table.insert_at(1, "k", "old").unwrap();
         let there = Arc::clone(&table);
