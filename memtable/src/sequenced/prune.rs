@@ -68,7 +68,7 @@ impl<T: Deref<Target = SequencedMemtable>> Pruner<T> {
     /// Looks at so many versions, at least one, and removes those of them that no number from the oldest on sees. Answers whether any
     /// are left to look at.
     ///
-    /// Lock-free. O(log n), and a write for each version that goes.
+    /// Lock-free. O(log n) and a step for each version, a write for each that goes.
     ///
     /// # Errors
     /// [`Error::Frozen`] if the table was frozen meanwhile: what was removed is gone, the rest stays.
