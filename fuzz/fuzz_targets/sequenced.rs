@@ -7,15 +7,17 @@ use libfuzzer_sys::fuzz_target;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use untorn_fuzz::{Key, Value};
-use untorn_memtable::{Error, Memtable, SequencedMemtable};
+use untorn_memtable::{Error, Memtable, SequencedMemtable, WriteBatch};
 
 #[derive(Debug, Arbitrary)]
 enum Op {
     Insert(Number, Key, Value),
     Delete(Number, Key),
+    Batch(Number, Vec<(Key, Option<Value>)>),
     Get(Number, Key),
     Range(Number, Key, Key),
-    Prune(Number),
+    /// In steps of so many.
+    Prune(Number, u8),
 }
 
 /// Mostly small, so that numbers meet; and the ends.
@@ -61,13 +63,40 @@ fn run(input: Input) {
     let mut oldest = 0;
     for op in input.ops {
         match op {
+            Op::Insert(number, key, _) if number.get() < oldest => {
+                let refused = Err(Error::Pruned { oldest });
+                assert_eq!(table.insert_at(number.get(), &key, "late"), refused);
+            }
             Op::Insert(number, key, value) => {
                 table.insert_at(number.get(), &key, &value.0).unwrap();
                 model.insert((key.0, Reverse(number.get())), Some(value.0));
             }
+            Op::Delete(number, key) if number.get() < oldest => {
+                let refused = Err(Error::Pruned { oldest });
+                assert_eq!(table.delete_at(number.get(), &key), refused);
+            }
             Op::Delete(number, key) => {
                 table.delete_at(number.get(), &key).unwrap();
                 model.insert((key.0, Reverse(number.get())), None);
+            }
+            Op::Batch(number, writes) => {
+                let mut batch = WriteBatch::new();
+                for (key, value) in &writes {
+                    match value {
+                        Some(value) => batch.put(key, &value.0),
+                        None => batch.delete(key),
+                    };
+                }
+                let applied = table.apply_at(number.get(), &batch);
+                if number.get() < oldest {
+                    assert_eq!(applied, Err(Error::Pruned { oldest }));
+                } else {
+                    applied.unwrap();
+                    for (key, value) in writes {
+                        let value = value.map(|value| value.0);
+                        model.insert((key.0, Reverse(number.get())), value);
+                    }
+                }
             }
             Op::Get(number, key) => {
                 let found = table.get_at(number.get(), &key);
@@ -100,7 +129,7 @@ fn run(input: Input) {
                     );
                 }
             }
-            Op::Prune(number) => {
+            Op::Prune(number, versions) => {
                 oldest = oldest.max(number.get());
                 let kept: Vec<_> = at(&model, number.get())
                     .iter()
@@ -110,7 +139,9 @@ fn run(input: Input) {
                 model.retain(|(key, Reverse(written)), _| {
                     *written > number.get() || kept.contains(&(key.clone(), *written))
                 });
-                assert_eq!(table.prune(number.get()), before - model.len());
+                let mut pruner = table.pruner(number.get()).unwrap();
+                while pruner.step(versions.into()).unwrap() {}
+                assert_eq!(pruner.removed(), before - model.len());
             }
         }
         assert_eq!(table.stats().len, model.len());

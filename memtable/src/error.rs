@@ -8,7 +8,7 @@ pub const MAX_KEY_LEN: usize = 1 << 18;
 /// Longest value, in bytes (1 GiB).
 pub const MAX_VALUE_LEN: usize = 1 << 30;
 
-/// Why a write was refused. A refused write changes nothing.
+/// Why a write, or a read of what was pruned, was refused. A refused write changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -55,10 +55,15 @@ pub enum Error {
     /// A batch for a [`MemtableSet`](crate::MemtableSet) sets a key's tag and not its content, which may lie in an older table.
     #[error("a batch for a set of tables has to write the content of each key whose tag it sets")]
     TagAlone,
-    /// A read below what was pruned from a [`SequencedMemtable`](crate::SequencedMemtable).
-    #[error("reads below sequence number {oldest} are refused, since it was pruned")]
+    /// A batch for a [`SequencedMemtable`](crate::SequencedMemtable) sets a tag, which its versions do not have.
+    #[error("versions under sequence numbers have no tags")]
+    NoTags,
+    /// A read or write below what was pruned from a [`SequencedMemtable`](crate::SequencedMemtable).
+    #[error(
+        "what is below sequence number {oldest} was pruned: it is neither read nor written any more"
+    )]
     Pruned {
-        /// The oldest number that may be read.
+        /// The oldest number that may be read and written.
         oldest: u64,
     },
     /// The table is frozen: it takes no write any more. What was to be written is still the caller's, for the next table.

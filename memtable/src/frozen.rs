@@ -20,10 +20,23 @@ use crate::savepoint::sweep;
 use crate::sync;
 use std::ops::Deref;
 
+/// What can be frozen: a [`Memtable`], or what keeps all that it holds in one. Nobody else can name it.
+pub trait Freeze {
+    /// The table that takes the writes.
+    fn memtable(&self) -> &Memtable;
+}
+
+impl Freeze for Memtable {
+    fn memtable(&self) -> &Memtable {
+        self
+    }
+}
+
 /// A table that takes no write any more: its contents and counts are final.
 ///
-/// Made by [`Memtable::freeze`]; `T` is how the table is held, as for [`Snapshot`](crate::Snapshot). It dereferences to the table,
-/// so everything that reads works on it. Writes answer [`Error::Frozen`](crate::Error::Frozen), on this and every other handle.
+/// Made by [`Memtable::freeze`] and [`SequencedMemtable::freeze`](crate::SequencedMemtable::freeze); `T` is how the table is held, as for
+/// [`Snapshot`](crate::Snapshot). It dereferences to the table, so everything that reads works on it. Writes answer
+/// [`Error::Frozen`](crate::Error::Frozen), on this and every other handle.
 ///
 /// ```
 /// use untorn_memtable::{Error, Kind, Memtable};
@@ -38,7 +51,7 @@ use std::ops::Deref;
 /// assert_eq!(rows, [(b"k".to_vec(), Kind::Value), (b"l".to_vec(), Kind::Tombstone)]);
 /// # Ok::<(), Error>(())
 /// ```
-pub struct Frozen<T: Deref<Target = Memtable>> {
+pub struct Frozen<T: Deref<Target: Freeze>> {
     table: T,
     stats: Stats,
 }
@@ -52,7 +65,7 @@ pub enum FreezeError {
     StageOpen,
 }
 
-impl<T: Deref<Target = Memtable>> Frozen<T> {
+impl<T: Deref<Target: Freeze>> Frozen<T> {
     /// Freezes the table, or joins in if it is frozen already.
     ///
     /// One compare-and-swap; then it waits for writes that are being published, each some hundred nanoseconds unless its thread has
@@ -62,7 +75,7 @@ impl<T: Deref<Target = Memtable>> Frozen<T> {
     /// [`FreezeError::StageOpen`]; nothing is changed then.
     pub fn new(table: T) -> Result<Self, FreezeError> {
         let guard = reclaim::pin();
-        let core = table.table();
+        let core = table.memtable().table();
         loop {
             let view = core.clock.now(&guard);
             if view.frozen {
@@ -97,21 +110,21 @@ impl<T: Deref<Target = Memtable>> Frozen<T> {
         Ok(Frozen { table, stats })
     }
 
-    /// Number of live keys and their size. Final; no cost.
+    /// Number of live keys, or of versions, and their size. Final; no cost.
     pub fn stats(&self) -> Stats {
         self.stats
     }
 }
 
-impl<T: Deref<Target = Memtable>> Deref for Frozen<T> {
-    type Target = Memtable;
+impl<T: Deref<Target: Freeze>> Deref for Frozen<T> {
+    type Target = T::Target;
 
-    fn deref(&self) -> &Memtable {
+    fn deref(&self) -> &T::Target {
         &self.table
     }
 }
 
-impl<T: Deref<Target = Memtable> + Clone> Clone for Frozen<T> {
+impl<T: Deref<Target: Freeze> + Clone> Clone for Frozen<T> {
     fn clone(&self) -> Self {
         Frozen {
             table: self.table.clone(),
@@ -120,7 +133,7 @@ impl<T: Deref<Target = Memtable> + Clone> Clone for Frozen<T> {
     }
 }
 
-impl<T: Deref<Target = Memtable>> std::fmt::Debug for Frozen<T> {
+impl<T: Deref<Target: Freeze>> std::fmt::Debug for Frozen<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Frozen")
             .field("stats", &self.stats)

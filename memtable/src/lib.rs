@@ -56,11 +56,11 @@
 //! | [`get`](Memtable::get), [`entry`](Memtable::entry), [`contains`](Memtable::contains), and those of [`Pinned`] | linearizable |
 //! | [`stats`](Memtable::stats), [`len`](Memtable::len), [`size`](Memtable::size) | linearizable, also against stages: exactly what the table held at an instant of the call |
 //! | [`Pinned::range`], [`Pinned::range_all`] | strictly ordered, no key twice, every key that is there for the whole scan is yielded; each key is read when it is yielded |
-//! | [`apply`](Memtable::apply) | linearizable: a whole batch at one instant, for every reader, snapshot and count |
+//! | [`apply`](Memtable::apply), [`apply_at`](SequencedMemtable::apply_at) | linearizable: a whole batch at one instant, for every reader, snapshot and count |
 //! | [`compute`](Memtable::compute), [`get_or_insert_with`](Memtable::get_or_insert_with), [`compare_and_set`](Memtable::compare_and_set) | linearizable; closures may run again |
 //! | [`get_many`](Memtable::get_many), [`scan`](Memtable::scan), a [`Cursor`] over the table | each key is read at an instant of its own |
 //! | [`MemtableSet`]: writes, batches and point reads | linearizable over all its tables |
-//! | [`SequencedMemtable`] | what a number sees is constant once the writes up to it are done; a read below what was pruned is refused |
+//! | [`SequencedMemtable`] | what a number sees is constant once the writes up to it are done; what is below what was pruned is neither read nor written |
 //! | [`Snapshot`], [`SetSnapshot`] | all keys at one instant; constant for as long as it lives |
 //! | [`freeze`](Memtable::freeze) | one instant: what took effect before is in for ever, whatever comes after is refused |
 //! | [`open_stage`](Memtable::open_stage), [`release_stage`](Memtable::release_stage), [`cleanup_stage`](Memtable::cleanup_stage) | each takes effect at one instant for every observer |
@@ -187,7 +187,7 @@ pub use memory::Memory;
 pub use memtable::Memtable;
 pub use pinned::{Pinned, Range, RangeAll};
 pub use savepoint::{RollbackError, Savepoint};
-pub use sequenced::{MAX_SEQUENCED_KEY_LEN, SequencedMemtable, SequencedRange, Version};
+pub use sequenced::{MAX_SEQUENCED_KEY_LEN, Pruner, SequencedMemtable, SequencedRange, Version};
 #[cfg(not(untorn_loom))]
 pub use set::{
     Flush, Limits, MemtableSet, PinnedSet, PinnedSetRange, Room, SetRange, SetSnapshot, SetWritten,

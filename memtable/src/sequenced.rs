@@ -5,24 +5,31 @@
 //!
 //! * Q1: pruning first raises the number below which nobody may read, then removes. A reader looks at that number after what
 //!   he read: if he missed something that was removed, he sees the removal's number too, and answers an error.
+//! * Q2: a writer looks at that number before he publishes, so one who begins after it was raised is refused. A write that looked
+//!   before may land while the pruner removes, or after that, and leaves what it would have left had it come first: of each key
+//!   the pruner keeps the newest version up to his number that he found in effect. If the late one is newer, every number that may
+//!   be read sees it, whatever went; if it is older, none does, and the next pruner takes it away.
 
 mod encoding;
+mod prune;
 mod range;
+mod seen;
 
 use crate::account::Stats;
+use crate::batch::WriteBatch;
 use crate::error::Error;
-use crate::item::{Entry, Kind, Update};
+use crate::frozen::{Freeze, Frozen};
+use crate::item::{Entry, Item, Kind, Update, Written};
+use crate::memory::Memory;
 use crate::memtable::Memtable;
 use crate::mutant::planted;
-use crate::reclaim;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::visible::newest;
-use crate::walk::{Edge, Walk};
 use bytes::Bytes;
-use encoding::{encode_checked, split};
-use std::ops::{Bound, RangeBounds};
+use encoding::encode_checked;
+use std::ops::RangeBounds;
 
 pub use encoding::MAX_SEQUENCED_KEY_LEN;
+pub use prune::Pruner;
 pub use range::SequencedRange;
 
 /// One write of a key, under its sequence number.
@@ -41,9 +48,9 @@ pub struct Version {
 /// of two under the same key and number the later one stays. What a number sees is constant once all writes up to it
 /// are done: to know that is the engine's affair.
 ///
-/// Every operation is lock-free. A write costs as much as an insert of a new key in a [`Memtable`]; a look for one
-/// key O(log versions). A range passes the versions of its keys that the number does not see, one by one. A version takes 48 bytes
-/// beside its key (bytes that are zero count twice) and value.
+/// Every operation but [`freeze`](SequencedMemtable::freeze) is lock-free. A write costs as much as an insert of a new key in a [`Memtable`]; a look for one
+/// key O(log versions), as does each key of a range, from either end. A version takes 48 bytes beside its key (bytes that are zero
+/// count twice) and value.
 ///
 /// ```
 /// use untorn_memtable::SequencedMemtable;
@@ -83,7 +90,8 @@ impl SequencedMemtable {
     /// Writes a value under a number.
     ///
     /// # Errors
-    /// [`Error::KeyTooLarge`] over [`MAX_SEQUENCED_KEY_LEN`], [`Error::ValueTooLarge`]; nothing is changed then.
+    /// [`Error::Pruned`] if the number is below what was pruned (see [`prune`](SequencedMemtable::prune)); [`Error::KeyTooLarge`] over
+    /// [`MAX_SEQUENCED_KEY_LEN`], [`Error::ValueTooLarge`], [`Error::OutOfMemory`], [`Error::Frozen`]. Nothing is changed then.
     pub fn insert_at(
         &self,
         sequence: u64,
@@ -91,18 +99,57 @@ impl SequencedMemtable {
         value: impl AsRef<[u8]>,
     ) -> Result<(), Error> {
         let key = encode_checked(key.as_ref(), sequence)?;
-        self.table.insert(key, value).map(|_| ())
+        self.write(sequence, || self.table.insert(key, value))
     }
 
     /// Writes a tombstone under a number: from there on the key is deleted, in what lies below the table too.
     ///
     /// # Errors
-    /// [`Error::KeyTooLarge`] over [`MAX_SEQUENCED_KEY_LEN`]; nothing is changed then.
+    /// As for [`insert_at`](SequencedMemtable::insert_at); nothing is changed then.
     pub fn delete_at(&self, sequence: u64, key: impl AsRef<[u8]>) -> Result<(), Error> {
         let key = encode_checked(key.as_ref(), sequence)?;
-        self.table
-            .update(key, |_| Update::Tombstone { tag: 0 })
-            .map(|_| ())
+        let tombstone = |_: Option<Item<'_>>| Update::Tombstone { tag: 0 };
+        self.write(sequence, || self.table.update(key, tombstone))
+    }
+
+    /// Applies all writes of a batch under one number and at one instant: who saw one of them finds all from then on, with their number
+    /// or a higher one.
+    ///
+    /// A range reads each key at an instant of its own: one that runs meanwhile may pass a key of the batch by and show a later one. At a
+    /// number below, or once the call has returned, there is nothing to miss. Of several writes of one key the last counts.
+    /// Otherwise as [`Memtable::apply`]; keys and values are copied once more.
+    ///
+    /// ```
+    /// use untorn_memtable::{SequencedMemtable, WriteBatch};
+    /// let table = SequencedMemtable::new();
+    /// let mut batch = WriteBatch::new();
+    /// batch.put("alice", "70").put("bob", "80").delete("carol");
+    /// table.apply_at(5, &batch)?;
+    /// assert_eq!(table.range_at::<&str>(4, ..).count(), 0);
+    /// assert_eq!(table.range_at::<&str>(5, ..).count(), 3); // with the tombstone
+    /// # Ok::<(), untorn_memtable::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::NoTags`] if the batch sets a tag; otherwise as for [`insert_at`](SequencedMemtable::insert_at), but that a failure of the
+    /// allocator aborts the process. Nothing is changed then.
+    pub fn apply_at(&self, sequence: u64, batch: &WriteBatch) -> Result<(), Error> {
+        let batch = batch.encoded(|key| encode_checked(key, sequence))?;
+        self.write(sequence, || self.table.apply(&batch))
+    }
+
+    fn write(
+        &self,
+        sequence: u64,
+        write: impl FnOnce() -> Result<Written, Error>,
+    ) -> Result<(), Error> {
+        // Before it is published (Q2).
+        let allowed = self.check(sequence);
+        if !planted("write-before-refusing") {
+            allowed?;
+        }
+        write()?;
+        allowed
     }
 
     /// The value that the number sees; `None` if there is none or it was deleted.
@@ -130,6 +177,9 @@ impl SequencedMemtable {
 
     /// What the number sees in the bounds, tombstones included, in order, from either end. It is owned and pins nothing
     /// between steps; it ends with [`Error::Pruned`] if the number falls below what is pruned.
+    ///
+    /// Each key costs at most O(log n), however many of its versions the number does not see; few of them are passed one by one, which
+    /// is cheaper.
     pub fn range_at<K: AsRef<[u8]>>(
         &self,
         sequence: u64,
@@ -143,50 +193,34 @@ impl SequencedMemtable {
         SequencedRange::new(self, None, bounds)
     }
 
-    /// Takes away what no number from `oldest` on sees: of each key all versions up to `oldest` but the newest of those. Reads below
-    /// `oldest` are refused from now on. Answers how many versions went.
+    /// Takes away what no number from `oldest` on sees: of each key all versions up to `oldest` but the newest of those. Reads and writes
+    /// below `oldest` are refused from now on. Answers how many versions went.
     ///
     /// Lock-free, beside readers and writers; O(versions). Tombstones stay where they are the newest, since they hide what lies
-    /// below the table. A write below `oldest` is not refused: it is the engine's affair that none comes any more, for it may change
-    /// what `oldest` sees.
-    pub fn prune(&self, oldest: u64) -> usize {
-        /// Versions after which the guard is renewed.
-        const STRIDE: usize = 1024;
-        // Before anything is removed (Q1).
-        if !planted("prune-before-refusing") {
-            self.oldest.fetch_max(oldest, Ordering::SeqCst);
-        }
-        let core = self.table.table();
-        let mut removed = 0;
-        let mut from = Bound::Unbounded;
-        // The key of which the version that `oldest` sees was met.
-        let mut seen = None;
-        loop {
-            let guard = reclaim::pin();
-            let mut walk = Walk::new(core, from, Bound::Unbounded, &guard);
-            let mut last = None;
-            for entry in std::iter::from_fn(|| walk.next()).take(STRIDE) {
-                last = Some(entry.key());
-                let (key, sequence) = split(entry.key());
-                if sequence > oldest || newest(entry, &core.clock, &guard).is_none() {
-                    continue;
-                }
-                if seen.as_deref() == Some(key) {
-                    // Absent by now if somebody else prunes, too.
-                    removed += usize::from(matches!(self.table.remove(entry.key()), Ok(Some(_))));
-                } else {
-                    seen = Some(key.to_vec());
-                }
-            }
-            match last {
-                Some(last) => from = Bound::Excluded(Edge::Given(last.into())),
-                None => break,
-            }
-        }
-        if planted("prune-before-refusing") {
-            self.oldest.fetch_max(oldest, Ordering::SeqCst);
-        }
-        removed
+    /// below the table.
+    ///
+    /// A write below `oldest` that began before this call may still land, even after it: every number sees then what it would see if
+    /// the write had come first, and nothing that it should see is missing. So what `oldest` sees is constant if the writes up to it
+    /// are done, and no later one changes it.
+    ///
+    /// # Errors
+    /// [`Error::Frozen`]; nothing is changed then, unless the table is frozen meanwhile: what was removed is gone, the rest stays.
+    pub fn prune(&self, oldest: u64) -> Result<usize, Error> {
+        let mut pruner = self.pruner(oldest)?;
+        pruner.step(usize::MAX)?;
+        Ok(pruner.removed())
+    }
+
+    /// [`prune`](SequencedMemtable::prune) in steps that are as short as one likes; see [`Pruner`].
+    ///
+    /// # Errors
+    /// [`Error::Frozen`]; nothing is changed then.
+    pub fn pruner(&self, oldest: u64) -> Result<Pruner<&SequencedMemtable>, Error> {
+        Pruner::new(self, oldest)
+    }
+
+    fn refuse_below(&self, oldest: u64) {
+        self.oldest.fetch_max(oldest, Ordering::SeqCst);
     }
 
     fn check(&self, sequence: u64) -> Result<(), Error> {
@@ -197,9 +231,59 @@ impl SequencedMemtable {
         }
     }
 
-    /// Number of versions, and the bytes of their keys as they are stored and of their values. Linearizable.
+    /// Ends the table's writes, prunes included; see [`Frozen`], whose [`Frozen::new`] takes a table that is held by an `Arc`. What a file
+    /// of it needs comes from [`versions`](SequencedMemtable::versions), in the order of the file.
+    ///
+    /// ```
+    /// use untorn_memtable::{Error, SequencedMemtable};
+    /// let table = SequencedMemtable::new();
+    /// table.insert_at(2, "a", "new")?;
+    /// table.insert_at(1, "a", "old")?;
+    /// table.delete_at(3, "b")?;
+    /// let frozen = table.freeze();
+    /// assert_eq!(table.insert_at(4, "a", "late"), Err(Error::Frozen)); // it goes to the next table
+    /// let rows: Result<Vec<_>, _> = frozen.versions::<&str>(..).collect();
+    /// let rows: Vec<_> = rows?.into_iter().map(|row| (row.entry.key, row.sequence)).collect();
+    /// assert_eq!(rows, [("a".into(), 2), ("a".into(), 1), ("b".into(), 3)]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn freeze(&self) -> Frozen<&SequencedMemtable> {
+        let Ok(frozen) = Frozen::new(self) else {
+            unreachable!("nobody can open a stage in it")
+        };
+        frozen
+    }
+
+    /// Whether the table takes no write any more.
+    pub fn is_frozen(&self) -> bool {
+        self.table.is_frozen()
+    }
+
+    /// Number of versions, tombstones included. Linearizable; see [`SequencedMemtable::stats`].
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there is no version. Linearizable.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// Number of versions, and the bytes of their keys as they are stored and of their values. Linearizable; see
+    /// [`Memtable::stats`].
     pub fn stats(&self) -> Stats {
         self.table.stats()
+    }
+
+    /// What the table holds on the heap, by kind, keys as they are stored; see [`Memtable::memory`]. O(versions).
+    pub fn memory(&self) -> Memory {
+        self.table.memory()
+    }
+}
+
+impl Freeze for SequencedMemtable {
+    fn memtable(&self) -> &Memtable {
+        &self.table
     }
 }
 

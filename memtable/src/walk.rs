@@ -138,6 +138,20 @@ impl<'g> Walk<'g> {
         }
     }
 
+    /// Passes over what lies before `key`, which is ahead in that direction: O(log n).
+    pub(crate) fn jump(&mut self, direction: Direction, key: Bound<Edge<'g>>) {
+        match direction {
+            Direction::Forward => {
+                self.turn(End::Front);
+                self.lower = key;
+            }
+            Direction::Backward => {
+                self.turn(End::Back);
+                self.upper = key;
+            }
+        }
+    }
+
     /// Asks for an entry of the next leaf.
     fn prefetch_beyond(&self, at: usize) {
         if let Some(next) = self.next_run()
@@ -189,7 +203,7 @@ impl<'g> Walk<'g> {
         run.is_some()
     }
 
-    /// Makes the place of the other end a bound.
+    /// Leaves its place, which becomes a bound.
     fn turn(&mut self, end: End) {
         if let Some(slot) = self.yielded.take() {
             // SAFETY: from a run that was loaded under the guard (I4).

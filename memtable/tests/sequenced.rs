@@ -6,9 +6,13 @@ use proptest::prelude::*;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use untorn_memtable::{Error, Kind, MAX_SEQUENCED_KEY_LEN, Memtable, SequencedMemtable, Version};
+use untorn_memtable::{
+    Error, Frozen, Kind, MAX_SEQUENCED_KEY_LEN, Memtable, Pruner, SequencedMemtable, Version,
+    WriteBatch,
+};
 
 /// Versions by key and from the newest to the oldest; no value is a tombstone.
 type Map = BTreeMap<(Vec<u8>, Reverse<u64>), Option<Vec<u8>>>;
@@ -18,7 +22,8 @@ type Row = (Vec<u8>, u64, Option<Vec<u8>>);
 enum Op {
     Insert(u64, Vec<u8>, u8),
     Delete(u64, Vec<u8>),
-    Prune(u64),
+    Batch(u64, Vec<(Vec<u8>, Option<u8>)>),
+    Prune(u64, Option<usize>),
     Range(u64, Bound<Vec<u8>>, Bound<Vec<u8>>, Vec<bool>),
 }
 
@@ -39,7 +44,9 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => (sequence.clone(), key(), any::<u8>()).prop_map(|(at, key, value)| Op::Insert(at, key, value)),
         3 => (sequence.clone(), key()).prop_map(|(at, key)| Op::Delete(at, key)),
-        1 => sequence.clone().prop_map(Op::Prune),
+        2 => (sequence.clone(), prop::collection::vec((key(), any::<Option<u8>>()), 0..5))
+            .prop_map(|(at, writes)| Op::Batch(at, writes)),
+        1 => (sequence.clone(), prop::option::of(0..5usize)).prop_map(|(at, steps)| Op::Prune(at, steps)),
         3 => (sequence, bound(), bound(), prop::collection::vec(any::<bool>(), 0..30))
             .prop_map(|(at, lower, upper, ends)| Op::Range(at, lower, upper, ends)),
     ]
@@ -82,6 +89,29 @@ proptest! {
         let mut oldest = 0;
         for op in ops {
             match op {
+                Op::Insert(at, key, _) if at < oldest => {
+                    prop_assert_eq!(table.insert_at(at, key, "late"), Err(Error::Pruned { oldest }));
+                }
+                Op::Delete(at, key) if at < oldest => {
+                    prop_assert_eq!(table.delete_at(at, key), Err(Error::Pruned { oldest }));
+                }
+                Op::Batch(at, writes) => {
+                    let mut batch = WriteBatch::new();
+                    for (key, value) in &writes {
+                        match value {
+                            Some(value) => batch.put(key, [*value]),
+                            None => batch.delete(key),
+                        };
+                    }
+                    if at < oldest {
+                        prop_assert_eq!(table.apply_at(at, &batch), Err(Error::Pruned { oldest }));
+                        continue;
+                    }
+                    table.apply_at(at, &batch).unwrap();
+                    for (key, value) in writes {
+                        map.insert((key, Reverse(at)), value.map(|value| vec![value]));
+                    }
+                }
                 Op::Insert(at, key, value) => {
                     table.insert_at(at, &key, [value]).unwrap();
                     map.insert((key, Reverse(at)), Some(vec![value]));
@@ -90,14 +120,22 @@ proptest! {
                     table.delete_at(at, &key).unwrap();
                     map.insert((key, Reverse(at)), None);
                 }
-                Op::Prune(at) => {
+                Op::Prune(at, steps) => {
                     oldest = oldest.max(at);
                     let kept = seen(&map, at);
                     let before = map.len();
                     map.retain(|(key, Reverse(sequence)), _| {
                         *sequence > at || kept.iter().any(|(kept, of, _)| (kept, of) == (key, sequence))
                     });
-                    prop_assert_eq!(table.prune(at), before - map.len());
+                    let removed = match steps {
+                        None => table.prune(at).unwrap(),
+                        Some(steps) => {
+                            let mut pruner = table.pruner(at).unwrap();
+                            while pruner.step(steps).unwrap() {}
+                            pruner.removed()
+                        }
+                    };
+                    prop_assert_eq!(removed, before - map.len());
                 }
                 Op::Range(at, lower, upper, ends) => {
                     let mut left = seen(&map, at);
@@ -133,6 +171,51 @@ proptest! {
                 let row = rows.iter().find(|(seen, ..)| seen == key);
                 let value = row.and_then(|(_, _, value)| value.clone());
                 prop_assert_eq!(table.get_at(at, key).unwrap().map(|value| value.to_vec()), value);
+            }
+        }
+    }
+}
+
+/// Every so-manieth number from a first one on, so many of them.
+fn numbers() -> impl Strategy<Value = Vec<u64>> {
+    (0..300u64, 1..4u64, prop_oneof![0..4usize, 50..400usize])
+        .prop_map(|(first, step, count)| (first..).step_by(step as usize).take(count).collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// So many versions that a range does not pass them one by one.
+    #[test]
+    fn of_keys_with_many_versions_a_number_sees_what_the_map_says(
+        keys in prop::collection::vec(numbers(), 1..7),
+        readers in prop::collection::vec((0..1600u64, bound(), bound(), prop::collection::vec(any::<bool>(), 8)), 1..20),
+        pruned in prop::option::of(0..400u64),
+        capacity in prop_oneof![Just(2usize), Just(48)],
+    ) {
+        let table = SequencedMemtable::over(Memtable::new().with_leaf_capacity(capacity));
+        let mut map = Map::new();
+        for (byte, numbers) in keys.into_iter().enumerate() {
+            let key = vec![byte as u8 % 3; 1 + byte / 3];
+            for at in numbers {
+                table.insert_at(at, &key, at.to_be_bytes()).unwrap();
+                map.insert((key.clone(), Reverse(at)), Some(at.to_be_bytes().to_vec()));
+            }
+        }
+        let oldest = pruned.unwrap_or(0);
+        table.prune(oldest).unwrap();
+        for (at, lower, upper, ends) in readers {
+            let at = at.max(oldest);
+            let mut left = seen(&map, at);
+            left.retain(|(key, ..)| is_within(key, &lower, &upper));
+            let mut range = table.range_at(at, (lower, upper));
+            for front in ends {
+                let (shown, expected) = match front {
+                    _ if left.is_empty() => (range.next(), None),
+                    true => (range.next(), Some(left.remove(0))),
+                    false => (range.next_back(), left.pop()),
+                };
+                prop_assert_eq!(shown.map(|version| row(version.unwrap())), expected);
             }
         }
     }
@@ -182,11 +265,11 @@ fn readers_beside_a_pruner_see_their_number_or_are_refused() {
         });
         let mut removed = 0;
         while !reader.is_finished() {
-            removed += table.prune(done.load(Ordering::Acquire));
+            removed += table.prune(done.load(Ordering::Acquire)).unwrap();
         }
         assert!(removed > 0);
     });
-    table.prune(LAST);
+    table.prune(LAST).unwrap();
     assert_eq!(table.stats().len, 4);
 }
 
@@ -214,4 +297,138 @@ fn keys_of_all_lengths_are_stored_up_to_the_limit() {
     assert_eq!(table.delete_at(1, vec![0; size]), Err(error));
     assert_eq!(table.get_at(1, vec![0; size]), Ok(None));
     assert_eq!(table.stats().len, 9);
+}
+
+/// Two writers of batches: who has seen a number under the first key finds no lower one under the last.
+#[test]
+fn who_saw_one_write_of_a_batch_finds_the_others() {
+    const LAST: u64 = 4_000;
+    let table = SequencedMemtable::over(Memtable::new().with_leaf_capacity(4));
+    let done = AtomicU64::new(0);
+    thread::scope(|scope| {
+        let (table, done) = (&table, &done);
+        for first in 1..=2 {
+            scope.spawn(move || {
+                for sequence in (first..=LAST).step_by(2) {
+                    let mut batch = WriteBatch::new();
+                    for key in 0..8u8 {
+                        batch.put([key], sequence.to_be_bytes());
+                    }
+                    table.apply_at(sequence, &batch).unwrap();
+                }
+                done.fetch_add(1, Ordering::Release);
+            });
+        }
+        let newest = |key: u8| {
+            let version = table.version_at(u64::MAX, [key]).unwrap();
+            version.map(|version| version.sequence)
+        };
+        while done.load(Ordering::Acquire) < 2 {
+            let first = newest(0);
+            assert!(newest(7) >= first);
+        }
+        assert_eq!(newest(0), Some(LAST));
+    });
+    assert_eq!(table.stats().len as u64, 8 * LAST);
+}
+
+#[test]
+fn a_batch_that_does_not_fit_changes_nothing() {
+    let table = SequencedMemtable::new();
+    let mut batch = WriteBatch::new();
+    batch.put("k", "v").tag("l", 1);
+    assert_eq!(table.apply_at(1, &batch), Err(Error::NoTags));
+    batch.clear();
+    let size = MAX_SEQUENCED_KEY_LEN + 1;
+    batch.put("k", "v").delete(vec![0; size]);
+    let limit = MAX_SEQUENCED_KEY_LEN;
+    assert_eq!(
+        table.apply_at(1, &batch),
+        Err(Error::KeyTooLarge { size, limit })
+    );
+    assert_eq!(table.stats().len, 0);
+}
+
+#[test]
+fn a_step_removes_no_more_than_it_was_told_and_the_next_pruner_goes_on() {
+    let table = SequencedMemtable::over(Memtable::new().with_leaf_capacity(4));
+    for sequence in 1..=100 {
+        table.insert_at(sequence, "k", "v").unwrap();
+    }
+    let mut pruner = table.pruner(90).unwrap();
+    // Refused before the first step.
+    let refused = Error::Pruned { oldest: 90 };
+    assert_eq!(table.get_at(89, "k"), Err(refused));
+    assert_eq!(table.insert_at(89, "k", "late"), Err(refused));
+    for _ in 0..4 {
+        let before = pruner.removed();
+        assert!(pruner.step(7).unwrap());
+        assert!(pruner.removed() <= before + 7);
+    }
+    // Ten are newer, one is seen.
+    assert_eq!(pruner.removed(), 4 * 7 - 10 - 1);
+    drop(pruner);
+    assert_eq!(table.prune(90), Ok(89 - 17));
+    assert_eq!(table.versions::<&[u8]>(..).count(), 11);
+}
+
+/// Writers beside a freeze: what returned before is in, what was refused is not, and a pruner stops.
+#[test]
+fn a_frozen_table_holds_what_was_written_and_streams_it_in_order() {
+    let table = Arc::new(SequencedMemtable::over(
+        Memtable::new().with_leaf_capacity(4),
+    ));
+    let mut pruner = Pruner::new(table.clone(), 1).unwrap();
+    let (frozen, written) = thread::scope(|scope| {
+        let table = &table;
+        let writers = [0u8, 1].map(|key| {
+            scope.spawn(move || {
+                let write = |sequence: &u64| match sequence % 3 {
+                    0 => table.delete_at(*sequence, [key]),
+                    1 => table.insert_at(*sequence, [key], sequence.to_be_bytes()),
+                    _ => table.apply_at(*sequence, WriteBatch::new().put([key], "batch")),
+                };
+                let refused = (1..).find(|sequence| write(sequence).is_err()).unwrap();
+                assert_eq!(write(&refused), Err(Error::Frozen));
+                refused - 1
+            })
+        });
+        while table.len() < 1000 {
+            std::hint::spin_loop();
+        }
+        let frozen = Frozen::new(table.clone()).unwrap();
+        (frozen, writers.map(|writer| writer.join().unwrap()))
+    });
+    assert!(table.is_frozen());
+    let expected = (0u8..).zip(written).flat_map(|(key, last)| {
+        let numbers = (1..=last).rev();
+        numbers.map(move |sequence| (vec![key], sequence))
+    });
+    let rows = frozen
+        .versions::<&[u8]>(..)
+        .map(|version| row(version.unwrap()));
+    assert!(rows.map(|(key, sequence, _)| (key, sequence)).eq(expected));
+    assert_eq!(frozen.stats().len as u64, written.iter().sum::<u64>());
+    assert_eq!(frozen.stats(), table.stats());
+
+    assert_eq!(table.prune(u64::MAX), Err(Error::Frozen));
+    assert_eq!(table.get_at(0, [0]), Err(Error::Pruned { oldest: 1 }));
+    while pruner.step(100).unwrap() {}
+    assert_eq!(pruner.removed(), 0);
+    assert_eq!(table.freeze().stats(), frozen.stats());
+}
+
+#[test]
+fn a_pruner_of_a_table_that_is_frozen_meanwhile_stops() {
+    let table = SequencedMemtable::new();
+    table.insert_at(1, "k", "old").unwrap();
+    table.insert_at(2, "k", "new").unwrap();
+    let mut pruner = table.pruner(2).unwrap();
+    table.freeze();
+    assert_eq!(pruner.step(10), Err(Error::Frozen));
+    assert_eq!(pruner.removed(), 0);
+    assert_eq!(table.len(), 2);
+    assert!(!table.is_empty());
+    // "k", its end and the number; the values.
+    assert_eq!(table.memory().payload, 2 * (1 + 2 + 8) + 3 + 3);
 }

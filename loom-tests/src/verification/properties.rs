@@ -79,8 +79,12 @@ pub const PROPERTIES: &[Property] = &[
         "batches above two keys",
     ),
     modelled(
-        "Versions under the engine's numbers: a read beside a prune is right or refused",
-        &["read_beside_prune"],
+        "Versions under the engine's numbers: a read, write or batch beside a prune is right or refused",
+        &[
+            "read_beside_prune",
+            "write_beside_prune",
+            "batch_beside_prune",
+        ],
         "two prunes at once",
     ),
     modelled(

@@ -4,8 +4,8 @@ use super::op::{Op, fold};
 use crate::error::{Error, MAX_KEY_LEN, MAX_VALUE_LEN};
 use crate::sync::Arc;
 
-/// Writes that are to take effect at one instant, for [`Memtable::apply`](crate::Memtable::apply) and
-/// [`MemtableSet::apply`](crate::MemtableSet::apply).
+/// Writes that are to take effect at one instant, for [`Memtable::apply`](crate::Memtable::apply),
+/// [`MemtableSet::apply`](crate::MemtableSet::apply) and [`SequencedMemtable::apply_at`](crate::SequencedMemtable::apply_at).
 ///
 /// Of several writes of one key the last one counts, but for a tag, which goes with the content that was written before or after.
 /// Applying does not change it: it may be applied again, or [cleared](WriteBatch::clear) and filled anew.
@@ -131,6 +131,26 @@ impl WriteBatch {
             }
             None => self.list = Arc::default(),
         }
+    }
+
+    /// The same writes, under what `encode` makes of their keys.
+    ///
+    /// # Errors
+    /// What `encode` refuses; [`Error::NoTags`] if a tag is set.
+    pub(crate) fn encoded(
+        &self,
+        encode: impl Fn(&[u8]) -> Result<Vec<u8>, Error>,
+    ) -> Result<WriteBatch, Error> {
+        let mut encoded = WriteBatch::new();
+        for &write in &self.list.writes {
+            let key = encode(self.list.key(write))?;
+            match write.what {
+                What::Put { .. } => encoded.put(key, self.list.value(write)),
+                What::Delete => encoded.delete(key),
+                What::Tag(_) => return Err(Error::NoTags),
+            };
+        }
+        Ok(encoded)
     }
 
     pub(super) fn list(&self) -> &Arc<List> {

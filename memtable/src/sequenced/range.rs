@@ -1,12 +1,11 @@
 //! Reading the versions of a range of keys.
 
 use super::encoding::{NEWEST, OLDEST, decode, encode, sibling, split};
+use super::seen::{Live, Seen};
 use super::{SequencedMemtable, Version};
-use crate::entry::EntryRef;
 use crate::error::Error;
 use crate::reclaim;
 use crate::table::item;
-use crate::version::VersionRef;
 use crate::visible::newest;
 use crate::walk::{Direction, Edge, Walk};
 use bytes::Bytes;
@@ -63,24 +62,14 @@ impl<'t> SequencedRange<'t> {
         let edge = |bound: &Bound<Bytes>| bound.clone().map(Edge::Shared);
         let core = self.table.table.table();
         let mut walk = Walk::new(core, edge(&self.lower), edge(&self.upper), &guard);
-        let live = std::iter::from_fn(|| walk.step(direction))
-            .filter_map(|entry| Some((entry, newest(entry, &core.clock, &guard)?)));
-        let read: Vec<_> = match (self.at, direction) {
-            (None, _) => live.take(self.fetch).collect(),
-            (Some(at), Direction::Forward) => Forward {
-                live,
-                at,
-                key: None,
-            }
-            .take(self.fetch)
-            .collect(),
-            (Some(at), Direction::Backward) => Backward {
-                live,
-                at,
-                ahead: None,
-            }
-            .take(self.fetch)
-            .collect(),
+        let read: Vec<Live<'_>> = match self.at {
+            None => std::iter::from_fn(|| walk.step(direction))
+                .filter_map(|entry| Some((entry, newest(entry, &core.clock, &guard)?)))
+                .take(self.fetch)
+                .collect(),
+            Some(at) => Seen::new(core, walk, direction, at, &guard)
+                .take(self.fetch)
+                .collect(),
         };
         self.exhausted = read.len() < self.fetch;
         self.fetch = (self.fetch * 2).min(MAX_FETCH);
@@ -163,57 +152,5 @@ impl std::fmt::Debug for SequencedRange<'_> {
         f.debug_struct("SequencedRange")
             .field("at", &self.at)
             .finish_non_exhaustive()
-    }
-}
-
-type Live<'g> = (EntryRef<'g>, VersionRef<'g>);
-
-/// Of each key the first version, from the newest on, that the number sees.
-struct Forward<'g, I> {
-    live: I,
-    at: u64,
-    /// The key that is done with.
-    key: Option<&'g [u8]>,
-}
-
-impl<'g, I: Iterator<Item = Live<'g>>> Iterator for Forward<'g, I> {
-    type Item = Live<'g>;
-
-    fn next(&mut self) -> Option<Live<'g>> {
-        let (done, at) = (self.key, self.at);
-        let next = self.live.find(|(entry, _)| {
-            let (key, sequence) = split(entry.key());
-            sequence <= at && done != Some(key)
-        })?;
-        self.key = Some(split(next.0.key()).0);
-        Some(next)
-    }
-}
-
-/// Of each key the last version, from the oldest on, that the number sees.
-struct Backward<'g, I> {
-    live: I,
-    at: u64,
-    /// Of the key that was met last.
-    ahead: Option<Live<'g>>,
-}
-
-impl<'g, I: Iterator<Item = Live<'g>>> Iterator for Backward<'g, I> {
-    type Item = Live<'g>;
-
-    fn next(&mut self) -> Option<Live<'g>> {
-        for (entry, version) in self.live.by_ref() {
-            let (key, sequence) = split(entry.key());
-            let other = self.ahead.filter(|(ahead, _)| split(ahead.key()).0 != key);
-            if sequence <= self.at {
-                self.ahead = Some((entry, version));
-            } else if other.is_some() {
-                self.ahead = None;
-            }
-            if other.is_some() {
-                return other;
-            }
-        }
-        self.ahead.take()
     }
 }

@@ -38,6 +38,22 @@ fn versions(trial: &mut Trial, read: fn(u64) -> u64) {
     trial.drop(table);
 }
 
+/// A version of one key after the other; after each that key and its neighbour are scanned from both ends, at the number that `read`
+/// makes of its number.
+fn scans(trial: &mut Trial, read: fn(u64) -> u64) {
+    let table = SequencedMemtable::new();
+    table.insert_at(1, key(HOT + 1), NEW).expect(SHORT);
+    let right = trial.time(|n| {
+        (1..=n).all(|newest| {
+            table.insert_at(newest, key(HOT), NEW).expect(SHORT);
+            let scan = || table.range_at::<&[u8]>(read(newest), ..);
+            scan().count() == 2 && scan().rev().count() == 2
+        })
+    });
+    trial.check(right, true);
+    trial.drop(table);
+}
+
 pub(super) const FORMS: &[Form] = &[
     Form::new("ten inserts, rotate, flush", |trial| {
         let set = MemtableSet::new(Limits::default());
@@ -100,26 +116,22 @@ pub(super) const FORMS: &[Form] = &[
                 for sequence in numbers {
                     table.insert_at(sequence, key(HOT), NEW).expect(SHORT);
                 }
-                table.prune(newest);
-                table.stats().len == 1
+                table.prune(newest).is_ok() && table.len() == 1
             })
         });
         trial.check(right, true);
         trial.drop(table);
     }),
+    Form::new("scan of two keys, one with many older versions", |trial| {
+        scans(trial, |newest| newest);
+    }),
+    Form::new("scan of two keys, one with many newer versions", |trial| {
+        scans(trial, |_| 1);
+    }),
     Form::new(
-        "scan of one key among many versions of its neighbour",
+        "scan of two keys, one with many older and newer versions",
         |trial| {
-            let table = SequencedMemtable::new();
-            table.insert_at(1, key(HOT + 1), NEW).expect(SHORT);
-            let right = trial.time(|n| {
-                (2..n + 2).all(|sequence| {
-                    table.insert_at(sequence, key(HOT), NEW).expect(SHORT);
-                    table.range_at::<&[u8]>(sequence, ..).count() == 2
-                })
-            });
-            trial.check(right, true);
-            trial.drop(table);
+            scans(trial, |newest| newest.div_ceil(2));
         },
     ),
 ];

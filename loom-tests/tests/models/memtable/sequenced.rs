@@ -1,8 +1,9 @@
-//! Versions under an engine's numbers: a read beside a pruner finds what its number sees, or is refused.
+//! Versions under an engine's numbers: a read beside a pruner finds what its number sees, or is refused; a write beside one is seen
+//! as if it had come first, or is refused.
 
 use loom::sync::Arc;
 use untorn_loom_tests::{model, spawn};
-use untorn_memtable::{Error, SequencedMemtable};
+use untorn_memtable::{Error, SequencedMemtable, WriteBatch};
 
 #[test]
 fn read_beside_prune() {
@@ -11,7 +12,7 @@ fn read_beside_prune() {
         table.insert_at(1, "k", "old").unwrap();
         table.insert_at(2, "k", "new").unwrap();
         let there = Arc::clone(&table);
-        let pruner = spawn(move || there.prune(2));
+        let pruner = spawn(move || there.prune(2).unwrap());
         match table.get_at(1, "k") {
             Ok(value) => assert_eq!(value.as_deref(), Some(&b"old"[..])),
             Err(error) => assert_eq!(error, Error::Pruned { oldest: 2 }),
@@ -19,5 +20,69 @@ fn read_beside_prune() {
         assert_eq!(pruner.join().unwrap(), 1);
         assert_eq!(table.get_at(2, "k").unwrap().as_deref(), Some(&b"new"[..]));
         assert_eq!(table.stats().len, 1);
+    });
+}
+
+#[test]
+fn write_beside_prune() {
+    model("write_beside_prune", 5, 2500, || {
+        let table = Arc::new(SequencedMemtable::new());
+        table.insert_at(1, "k", "old").unwrap();
+        let there = Arc::clone(&table);
+        let pruner = spawn(move || there.prune(3).unwrap());
+        let written = table.insert_at(2, "k", "new");
+        let refused = Err(Error::Pruned { oldest: 3 });
+        let expected = match written {
+            Ok(()) => "new",
+            Err(_) => {
+                assert_eq!(written, refused);
+                "old"
+            }
+        };
+        let removed = pruner.join().unwrap();
+        assert_eq!(table.insert_at(2, "k", "late"), refused);
+        assert_eq!(
+            table.get_at(3, "k").unwrap().as_deref(),
+            Some(expected.as_bytes())
+        );
+        assert_eq!(
+            removed + table.stats().len,
+            1 + usize::from(written.is_ok())
+        );
+    });
+}
+
+/// A version of a batch that is not closed yet is none for the pruner: what lies below it stays.
+#[test]
+fn batch_beside_prune() {
+    model("batch_beside_prune", 3, 4500, || {
+        let table = Arc::new(SequencedMemtable::new());
+        table.insert_at(1, "k", "old").unwrap();
+        let there = Arc::clone(&table);
+        let writer = spawn(move || {
+            let mut batch = WriteBatch::new();
+            batch.put("k", "new").put("l", "new");
+            there.apply_at(2, &batch)
+        });
+        let removed = table.prune(3).unwrap();
+        let later = table.get_at(3, "l").unwrap();
+        let found = table.get_at(3, "k").unwrap().expect("never absent");
+        if later.is_some() {
+            assert_eq!(found, "new");
+        }
+        let written = writer.join().unwrap();
+        let expected = match written {
+            Ok(()) => "new",
+            Err(error) => {
+                assert_eq!(error, Error::Pruned { oldest: 3 });
+                "old"
+            }
+        };
+        assert_eq!(table.get_at(3, "k").unwrap().unwrap(), expected);
+        assert_eq!(table.get_at(3, "l").unwrap().is_some(), written.is_ok());
+        assert_eq!(
+            removed + table.stats().len,
+            1 + 2 * usize::from(written.is_ok())
+        );
     });
 }

@@ -1,0 +1,137 @@
+//! What a number sees of a range of keys: of each key one version, found in O(log n) steps however many it has.
+//!
+//! The versions of a key lie side by side, from the newest to the oldest. Those that the number does not see are passed one by one
+//! while they are few; then the walk jumps, to the number or over the key.
+
+use super::encoding::{NEWEST, OLDEST, sibling, split};
+use crate::entry::EntryRef;
+use crate::reclaim::Guard;
+use crate::table::Table;
+use crate::version::VersionRef;
+use crate::visible::newest;
+use crate::walk::{Direction, Edge, Walk};
+use bytes::Bytes;
+use std::ops::Bound;
+
+/// So many versions are passed one by one. That takes about as long as a jump, so no more than twice the shorter way is spent.
+const PATIENCE: usize = 64;
+
+pub(super) type Live<'g> = (EntryRef<'g>, VersionRef<'g>);
+
+/// An iterator over what a number sees between two stored keys, in one direction.
+pub(super) struct Seen<'g> {
+    table: &'g Table,
+    guard: &'g Guard,
+    walk: Walk<'g>,
+    direction: Direction,
+    at: u64,
+    /// So many versions were passed since the last one that was seen, or since the last jump.
+    passed: usize,
+    /// Forward: the key that is done with.
+    done: Option<&'g [u8]>,
+    /// Backward: of the key that was met last the newest version so far that the number sees.
+    candidate: Option<Live<'g>>,
+}
+
+impl<'g> Seen<'g> {
+    /// `walk` was not moved yet.
+    pub(super) fn new(
+        table: &'g Table,
+        walk: Walk<'g>,
+        direction: Direction,
+        at: u64,
+        guard: &'g Guard,
+    ) -> Seen<'g> {
+        Seen {
+            table,
+            guard,
+            walk,
+            direction,
+            at,
+            passed: 0,
+            done: None,
+            candidate: None,
+        }
+    }
+
+    /// Of each key the first version, from the newest on, that the number sees.
+    fn forward(&mut self) -> Option<Live<'g>> {
+        while let Some(entry) = self.walk.next() {
+            let (key, sequence) = split(entry.key());
+            let is_done = self.done == Some(key);
+            if !is_done && sequence <= self.at {
+                if let Some(version) = newest(entry, &self.table.clock, self.guard) {
+                    self.done = Some(key);
+                    return Some((entry, version));
+                }
+            } else if self.pass() {
+                self.jump(match is_done {
+                    true => Bound::Excluded(sibling(entry.key(), OLDEST)),
+                    false => Bound::Included(sibling(entry.key(), self.at)),
+                });
+            }
+        }
+        None
+    }
+
+    /// Of each key the last version, from the oldest on, that the number sees.
+    fn backward(&mut self) -> Option<Live<'g>> {
+        while let Some(entry) = self.walk.next_back() {
+            let (key, sequence) = split(entry.key());
+            let is_newer = sequence > self.at;
+            let found = self
+                .candidate
+                .take_if(|(candidate, _)| is_newer || split(candidate.key()).0 != key);
+            if !is_newer && let Some(version) = newest(entry, &self.table.clock, self.guard) {
+                self.candidate = Some((entry, version));
+            }
+            if found.is_some() {
+                return found;
+            }
+            if self.pass() {
+                if !is_newer {
+                    self.candidate = self.newest_of(entry);
+                }
+                self.jump(Bound::Excluded(sibling(entry.key(), NEWEST)));
+            }
+        }
+        self.candidate.take()
+    }
+
+    /// The version that the number sees of the key of an older version.
+    fn newest_of(&self, older: EntryRef<'g>) -> Option<Live<'g>> {
+        let first = Edge::Shared(sibling(older.key(), self.at));
+        let last = Edge::Yielded(older.key());
+        let mut walk = Walk::new(
+            self.table,
+            Bound::Included(first),
+            Bound::Included(last),
+            self.guard,
+        );
+        std::iter::from_fn(|| walk.next())
+            .find_map(|entry| Some((entry, newest(entry, &self.table.clock, self.guard)?)))
+    }
+
+    /// Counts a version that was passed; answers whether to jump.
+    fn pass(&mut self) -> bool {
+        self.passed += 1;
+        self.passed == PATIENCE
+    }
+
+    fn jump(&mut self, to: Bound<Bytes>) {
+        self.passed = 0;
+        self.walk.jump(self.direction, to.map(Edge::Shared));
+    }
+}
+
+impl<'g> Iterator for Seen<'g> {
+    type Item = Live<'g>;
+
+    fn next(&mut self) -> Option<Live<'g>> {
+        self.passed = 0;
+        match self.direction {
+            Direction::Forward => self.forward(),
+            Direction::Backward => self.backward(),
+        }
+    }
+}
