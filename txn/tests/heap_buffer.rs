@@ -55,10 +55,8 @@ fn refusals_change_nothing(buffer: &MemBuffer) {
     );
 }
 
-/// One test, since the allocator counts for all threads of the process.
-#[test]
-fn a_buffer_takes_no_more_than_it_needs() {
-    let region = Region::new(ALLOCATOR);
+/// A buffer that is made, asked for everything, and dropped.
+fn make_and_drop() {
     let buffer = MemBuffer::new();
     assert_eq!((buffer.get("k"), buffer.get_flags("k")), (None, None));
     assert_eq!(
@@ -74,9 +72,19 @@ fn a_buffer_takes_no_more_than_it_needs() {
     buffer.clear_memory_hook();
     buffer.compact();
     assert_eq!(buffer.limits().buffer, usize::MAX);
-    assert_eq!(region.change().allocations, 0, "never written");
-    drop(buffer);
-    assert_eq!(region.change().deallocations, 0, "never written");
+}
+
+/// One test, since the allocator counts for all threads of the process.
+#[test]
+fn a_buffer_takes_no_more_than_it_needs() {
+    // The test harness has a thread, too, which may be at its own affairs in one round but not in all.
+    let touched = (0..10).map(|_| {
+        let region = Region::new(ALLOCATOR);
+        make_and_drop();
+        let change = region.change();
+        change.allocations + change.deallocations + change.reallocations
+    });
+    assert_eq!(touched.min(), Some(0), "never written");
 
     let buffer = MemBuffer::new();
     let region = Region::new(ALLOCATOR);
