@@ -64,7 +64,7 @@ fn main() {
     let mut group = criterion.benchmark_group("hand-off");
     bench(&mut group, "thread", HandOff::<UntornEngine>::new());
     bench(&mut group, "task", WakeTask::new());
-    bench(&mut group, "bare-unpark", Unpark);
+    bench(&mut group, "bare-unpark", Unpark::new());
     group.finish();
 
     let mut group = criterion.benchmark_group("deadlock");

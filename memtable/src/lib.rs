@@ -69,7 +69,8 @@
 //! | [`savepoint`](Memtable::savepoint), [`Savepoint::roll_back`] | each takes effect at one instant for every observer |
 //!
 //! Everything but [`freeze`](Memtable::freeze) is lock-free, save for the allocator: no operation waits for another thread, whatever that
-//! one is doing. Freezing waits for the writes that are being published at that moment.
+//! one is doing. Freezing waits for the writes that are being published at that moment. Who lets go of a set's flushed table last, a reader
+//! perhaps, takes a mutex for a moment.
 //!
 //! # Cost
 //!

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use txn_held_store::HeldStore;
 use untorn_txn::transaction::Range;
-use untorn_txn::{BeginOptions, CommitInfo, Db, Entry, Error, Transaction, TxnState};
+use untorn_txn::{
+    BeginOptions, CommitInfo, Db, Entry, Error, LockOptions, Transaction, TxnState,
+};
 
 fn begin(db: &Db) -> Transaction {
     db.blocking()
@@ -322,4 +324,24 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
         Poll::Ready(value) => value,
         Poll::Pending => panic!("it has to wait"),
     }
+}
+
+#[test]
+fn a_commit_asks_for_all_keys_at_once_that_were_locked_and_then_inserted() {
+    let asked = |keys: &[&str]| {
+        let store = Arc::new(HeldStore::default());
+        let db = Db::new(store.clone());
+        let txn = begin(&db);
+        txn.blocking()
+            .lock_keys(keys, LockOptions::default())
+            .unwrap();
+        for key in keys {
+            txn.insert(key, "v").unwrap();
+        }
+        store.timestamps();
+        txn.blocking().commit().unwrap();
+        assert_eq!(store.reads(), keys.len());
+        store.timestamps()
+    };
+    assert_eq!(asked(&["a", "b", "c", "d"]), asked(&["a"]));
 }

@@ -12,7 +12,7 @@ pub enum Refusal {
 }
 
 /// A store with pessimistic transactions, used through `&self` by many threads.
-pub trait Engine: Sync + Sized {
+pub trait Engine: Send + Sync + Sized + 'static {
     /// Its name in reports.
     const NAME: &'static str;
 

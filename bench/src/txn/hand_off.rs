@@ -5,10 +5,11 @@
 //! share.
 
 use std::hint::spin_loop;
-use std::thread;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Timed;
+use super::companion::Companion;
 use super::engine::{Engine, EngineTxn, row, until_waiting};
 
 /// How long the lock is held once the other thread waits: time to fall asleep.
@@ -23,15 +24,27 @@ pub(super) fn hold() {
     }
 }
 
-/// A store and a key.
+/// A store, and a thread that waits for a lock of it.
 pub struct HandOff<E> {
-    engine: E,
+    engine: Arc<E>,
+    waiter: Companion,
 }
 
 impl<E: Engine> HandOff<E> {
     /// An empty store.
     pub fn new() -> Self {
-        Self { engine: E::open() }
+        let engine = Arc::new(E::open());
+        let waiter = Companion::new({
+            let engine = engine.clone();
+            move || {
+                let txn = engine.begin();
+                txn.lock(&row(1)).expect(GRANTED);
+                let granted = Instant::now();
+                txn.rollback().expect(GRANTED);
+                granted
+            }
+        });
+        Self { engine, waiter }
     }
 }
 
@@ -43,23 +56,13 @@ impl<E: Engine> Default for HandOff<E> {
 
 impl<E: Engine> Timed for HandOff<E> {
     fn time(&mut self) -> Duration {
-        let key = row(1);
         let holder = self.engine.begin();
-        holder.lock(&key).expect("the key is free");
-        thread::scope(|scope| {
-            let waiter = scope.spawn(|| {
-                let txn = self.engine.begin();
-                txn.lock(&key).expect(GRANTED);
-                let granted = Instant::now();
-                txn.rollback().expect(GRANTED);
-                granted
-            });
-            until_waiting(&self.engine, 1);
-            hold();
-            let released = Instant::now();
-            holder.rollback().expect(GRANTED);
-            let granted = waiter.join().expect("the waiter does not panic");
-            granted.saturating_duration_since(released)
-        })
+        holder.lock(&row(1)).expect("the key is free");
+        self.waiter.ask();
+        until_waiting(&*self.engine, 1);
+        hold();
+        let released = Instant::now();
+        holder.rollback().expect(GRANTED);
+        self.waiter.answer().saturating_duration_since(released)
     }
 }

@@ -5,6 +5,7 @@
 
 mod clock_read;
 mod commit;
+mod companion;
 mod contended;
 mod deadlock;
 mod engine;
@@ -135,7 +136,7 @@ impl Plan {
         }
         all.take(Measure::Contended, "lock table", 10, Contended::new());
         all.take(Measure::HandOff, "a task", samples, WakeTask::new());
-        all.take(Measure::HandOff, "a bare unpark", parked, Unpark);
+        all.take(Measure::HandOff, "a bare unpark", parked, Unpark::new());
     }
 
     fn take_of<E: Engine>(&self, all: &mut Collection<'_>) {

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use untorn_txn::lock::{Acquire, LockMode, LockRequest, LockTable};
 
 use super::Timed;
+use super::companion::Companion;
 use super::hand_off::hold;
 
 #[derive(Default)]
@@ -74,29 +75,51 @@ impl Timed for WakeTask {
 }
 
 /// From the unpark of a thread that is parked to the moment at which it runs: no lock at all.
-#[derive(Debug, Clone, Copy)]
-pub struct Unpark;
+pub struct Unpark {
+    signs: Arc<Signs>,
+    sleeper: Companion,
+}
 
-impl Timed for Unpark {
-    fn time(&mut self) -> Duration {
-        let (parked, go) = (AtomicBool::new(false), AtomicBool::new(false));
-        thread::scope(|scope| {
-            let sleeper = scope.spawn(|| {
-                parked.store(true, Ordering::Release);
-                while !go.load(Ordering::Acquire) {
+#[derive(Default)]
+struct Signs {
+    parked: AtomicBool,
+    go: AtomicBool,
+}
+
+impl Unpark {
+    /// A thread that sleeps when it is asked to.
+    pub fn new() -> Self {
+        let signs = Arc::new(Signs::default());
+        let sleeper = Companion::new({
+            let signs = signs.clone();
+            move || {
+                signs.parked.store(true, Ordering::Release);
+                while !signs.go.swap(false, Ordering::AcqRel) {
                     thread::park();
                 }
                 Instant::now()
-            });
-            while !parked.load(Ordering::Acquire) {
-                thread::yield_now();
             }
-            hold();
-            let start = Instant::now();
-            go.store(true, Ordering::Release);
-            sleeper.thread().unpark();
-            let awake = sleeper.join().expect("the sleeper does not panic");
-            awake.saturating_duration_since(start)
-        })
+        });
+        Self { signs, sleeper }
+    }
+}
+
+impl Default for Unpark {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Timed for Unpark {
+    fn time(&mut self) -> Duration {
+        self.sleeper.ask();
+        while !self.signs.parked.swap(false, Ordering::AcqRel) {
+            thread::yield_now();
+        }
+        hold();
+        let start = Instant::now();
+        self.signs.go.store(true, Ordering::Release);
+        self.sleeper.unpark();
+        self.sleeper.answer().saturating_duration_since(start)
     }
 }

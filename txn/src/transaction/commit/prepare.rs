@@ -24,10 +24,10 @@ impl Core {
             to_check,
             failed,
         } = self.mutations()?;
-        for key in to_check {
-            if self.newest(&key).await?.is_some() {
-                return Err(Error::KeyExists { key });
-            }
+        let checked = self.newest(&to_check).await?;
+        let mut exists = to_check.into_iter().zip(checked);
+        if let Some((key, _)) = exists.find(|(_, value)| value.is_some()) {
+            return Err(Error::KeyExists { key });
         }
         let info = CommitInfo {
             start_ts: self.start_ts,

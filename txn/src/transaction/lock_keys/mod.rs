@@ -329,20 +329,16 @@ impl Core {
                 asked.push(at);
             }
         }
-        if !asked.is_empty() {
-            let now = self.store().timestamp().await?;
-            let keys: Vec<Bytes> = asked.iter().map(|&at| call.keys[at].clone()).collect();
-            // Nobody changes them meanwhile.
-            let values = self.store().batch_get(&keys, now).await?;
-            for (at, value) in asked.into_iter().zip(values) {
-                let found = &mut call.found[at];
-                let known = Known::of(Some(value.is_some()));
-                if let Some(hold) = &mut found.hold {
-                    hold.known = known;
-                }
-                self.register.learn(call.claimed[at], known);
-                found.value = value.filter(|_| options.return_values);
+        let keys: Vec<Bytes> = asked.iter().map(|&at| call.keys[at].clone()).collect();
+        let values = self.newest(&keys).await?;
+        for (at, value) in asked.into_iter().zip(values) {
+            let found = &mut call.found[at];
+            let known = Known::of(Some(value.is_some()));
+            if let Some(hold) = &mut found.hold {
+                hold.known = known;
             }
+            self.register.learn(call.claimed[at], known);
+            found.value = value.filter(|_| options.return_values);
         }
         let exists = |found: &Found| {
             found.already
@@ -357,9 +353,12 @@ impl Core {
         }
     }
 
-    /// The newest value of a key that is locked: nobody changes it meanwhile.
-    pub(super) async fn newest(&self, key: &Bytes) -> Result<Option<Bytes>, Error> {
+    /// The newest values of keys that are locked: nobody changes them meanwhile.
+    pub(super) async fn newest(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, Error> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
         let now = self.store().timestamp().await?;
-        self.store().get(key, now).await
+        self.store().batch_get(keys, now).await
     }
 }
