@@ -10,9 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use txn_held_store::HeldStore;
 use untorn_txn::transaction::Range;
-use untorn_txn::{
-    BeginOptions, CommitInfo, Db, Entry, Error, LockOptions, Transaction, TxnState,
-};
+use untorn_txn::{BeginOptions, CommitInfo, Db, Entry, Error, LockOptions, Transaction, TxnState};
 
 fn begin(db: &Db) -> Transaction {
     db.blocking()
