@@ -30,8 +30,10 @@ impl Companion {
     }
 
     pub(super) fn ask(&self) {
-        let ask = self.ask.as_ref();
-        ask.map(|ask| ask.send(()));
+        if let Some(ask) = &self.ask {
+            // Refused by one that panicked, which `answer` tells.
+            let _ = ask.send(());
+        }
     }
 
     /// When the wait was over.
