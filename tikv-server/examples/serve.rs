@@ -9,6 +9,7 @@
 
 use clap::Parser;
 use std::io::Read;
+use std::path::PathBuf;
 use std::time::Duration;
 use untorn_tikv_server::Cluster;
 
@@ -24,11 +25,22 @@ struct Options {
     /// One cut every so many milliseconds.
     #[arg(long, default_value_t = 50)]
     pace: u64,
+    /// Encrypt, and write there what a client needs: ca.pem, client.pem, client-key.pem.
+    #[arg(long, value_name = "DIRECTORY")]
+    tls: Option<PathBuf>,
 }
 
 fn main() -> std::io::Result<()> {
     let options = Options::parse();
-    let cluster = std::sync::Arc::new(Cluster::start(options.stores)?);
+    let cluster = match &options.tls {
+        None => Cluster::start(options.stores)?,
+        Some(directory) => {
+            let cluster = Cluster::start_encrypted(options.stores)?;
+            cluster.write_certificates(directory)?;
+            cluster
+        }
+    };
+    let cluster = std::sync::Arc::new(cluster);
     println!("{}", cluster.pd_endpoint());
     let disturbed = std::sync::Arc::clone(&cluster);
     std::thread::spawn(move || {

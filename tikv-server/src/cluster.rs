@@ -6,6 +6,7 @@ use crate::service::{Role, Server};
 use crate::state::State;
 use bytes::Bytes;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::TcpListener;
@@ -99,6 +100,18 @@ impl Cluster {
     /// What a client is to be given of an [encrypted](Self::start_encrypted) cluster: its authority, and a certificate of it.
     pub fn tls(&self) -> Option<Tls> {
         self.security.as_ref().map(Security::of_client)
+    }
+
+    /// Writes the same as PEM, for another program: `ca.pem`, `client.pem` and `client-key.pem`. Nothing, if the cluster is not
+    /// encrypted.
+    ///
+    /// # Errors
+    ///
+    /// Those of writing a file.
+    pub fn write_certificates(&self, directory: impl AsRef<Path>) -> io::Result<()> {
+        let directory = directory.as_ref();
+        let security = self.security.as_ref();
+        security.map_or(Ok(()), |security| security.write(directory))
     }
 
     /// Where one member of PD listens, the first leader: `127.0.0.1:port`. It tells where the others are.

@@ -1,8 +1,8 @@
 //! An authority for one cluster, and what it has signed.
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use std::fmt;
-use std::io;
+use std::path::Path;
+use std::{fmt, fs, io};
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 use untorn_txn::store::tikv::Tls;
 
@@ -49,6 +49,13 @@ impl Security {
         ServerTlsConfig::new()
             .identity(Identity::from_pem(certificate, key))
             .client_ca_root(Certificate::from_pem(&self.authority))
+    }
+
+    /// As files: `ca.pem`, `client.pem`, `client-key.pem`.
+    pub(crate) fn write(&self, directory: &Path) -> io::Result<()> {
+        fs::write(directory.join("ca.pem"), &self.authority)?;
+        fs::write(directory.join("client.pem"), &self.client.certificate)?;
+        fs::write(directory.join("client-key.pem"), &self.client.key)
     }
 
     pub(crate) fn of_client(&self) -> Tls {

@@ -78,3 +78,19 @@ fn without_a_cluster_it_says_so_and_ends_with_2() {
     assert_eq!(ran.code, 2);
     assert!(ran.errors.contains("--pd"), "{}", ran.errors);
 }
+
+#[test]
+fn it_runs_on_an_encrypted_cluster_with_the_files_of_its_certificates() {
+    let cluster = Cluster::start_encrypted(2).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    cluster.write_certificates(&directory).unwrap();
+    let file = |name| directory.path().join(name).display().to_string();
+    let (ca, cert, key) = (file("ca.pem"), file("client.pem"), file("client-key.pem"));
+    let endpoint = cluster.pd_endpoint();
+    let job = ["--pd", &endpoint, "--branches", "2", "--rows", "500"];
+    let ran = run(&[&job[..], &["--ca", &ca, "--cert", &cert, "--key", &key]].concat());
+    assert_eq!(ran.code, 0, "{}", ran.errors);
+    let ran = run(&[&job[..], &["--ca", "/nonexistent/ca.pem"]].concat());
+    assert_eq!(ran.code, 2, "{}", ran.out);
+    assert!(ran.errors.contains("No such file"), "{}", ran.errors);
+}

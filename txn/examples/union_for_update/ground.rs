@@ -27,7 +27,7 @@ impl Ground {
     pub fn of(options: &Options) -> Result<Self, Failure> {
         match options.store {
             StoreKind::Memory => Ok(Self::Memory),
-            StoreKind::Tikv => Ok(Self::Cluster(connected(&options.pd)?)),
+            StoreKind::Tikv => Ok(Self::Cluster(connected(options)?)),
         }
     }
 
@@ -56,14 +56,23 @@ impl Ground {
 }
 
 #[cfg(feature = "tikv")]
-fn connected(pd: &[String]) -> Result<Db, Failure> {
-    use untorn_txn::store::tikv::{TikvOptions, TikvStore};
-    let store = TikvStore::connect_blocking(pd, TikvOptions::default())?;
+fn connected(options: &Options) -> Result<Db, Failure> {
+    use std::fs;
+    use untorn_txn::store::tikv::{TikvOptions, TikvStore, Tls};
+    let mut chosen = TikvOptions::default();
+    if let Some(ca) = &options.ca {
+        let mut tls = Tls::new(fs::read(ca)?);
+        if let (Some(cert), Some(key)) = (&options.cert, &options.key) {
+            tls = tls.identity(fs::read(cert)?, fs::read(key)?);
+        }
+        chosen = chosen.tls(tls);
+    }
+    let store = TikvStore::connect_blocking(&options.pd, chosen)?;
     Ok(Db::new(Arc::new(store)))
 }
 
 #[cfg(not(feature = "tikv"))]
-fn connected(_: &[String]) -> Result<Db, Failure> {
+fn connected(_: &Options) -> Result<Db, Failure> {
     Err("built without TiKV: use `--features tikv`".into())
 }
 

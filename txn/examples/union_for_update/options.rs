@@ -30,6 +30,15 @@ pub struct Options {
         required_if_eq("store", "tikv")
     )]
     pub pd: Vec<String>,
+    /// The authority of an encrypted cluster, as PEM.
+    #[arg(long, value_name = "FILE", requires = "pd")]
+    pub ca: Option<PathBuf>,
+    /// A certificate for the cluster, as PEM.
+    #[arg(long, value_name = "FILE", requires_all = ["ca", "key"])]
+    pub cert: Option<PathBuf>,
+    /// The certificate's key, as PEM.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
     /// Write the result here.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
