@@ -1,7 +1,7 @@
 //! Read-modify-write of one key's value.
 
 use crate::error::Error;
-use crate::item::{Item, Kind, Update};
+use crate::item::{Item, Update};
 use crate::memtable::Memtable;
 use crate::write::Change;
 use bytes::Bytes;
@@ -15,11 +15,6 @@ pub enum Exchange {
     Set,
     /// The key held this instead; nothing is changed.
     Found(Option<Bytes>),
-}
-
-fn value<'g>(item: Option<Item<'g>>) -> Option<&'g [u8]> {
-    item.filter(|item| item.kind == Kind::Value)
-        .map(|item| item.value)
 }
 
 /// Puts the value, with the tag that the key has, or takes the key out.
@@ -59,7 +54,7 @@ impl Memtable {
     ) -> Result<Option<Bytes>, Error> {
         let mut computed = None;
         self.table().write(key.as_ref(), |item| {
-            computed = compute(value(item)).map(Bytes::from);
+            computed = compute(item.and_then(Item::into_value)).map(Bytes::from);
             change(item, computed.as_ref().map(|new| Cow::Owned(new.to_vec())))
         })?;
         Ok(computed)
@@ -87,16 +82,17 @@ impl Memtable {
             return Ok(value);
         }
         let mut held = Bytes::new();
-        self.table().write(key, |item| match value(item) {
-            Some(value) => {
-                held = Bytes::copy_from_slice(value);
-                Change::Update(Update::Keep)
-            }
-            None => {
-                held = Bytes::copy_from_slice(make().as_ref());
-                change(item, Some(Cow::Owned(held.to_vec())))
-            }
-        })?;
+        self.table()
+            .write(key, |item| match item.and_then(Item::into_value) {
+                Some(value) => {
+                    held = Bytes::copy_from_slice(value);
+                    Change::Update(Update::Keep)
+                }
+                None => {
+                    held = Bytes::copy_from_slice(make().as_ref());
+                    change(item, Some(Cow::Owned(held.to_vec())))
+                }
+            })?;
         Ok(held)
     }
 
@@ -123,7 +119,7 @@ impl Memtable {
     ) -> Result<Exchange, Error> {
         let mut exchange = Exchange::Set;
         self.table().write(key.as_ref(), |item| {
-            let found = value(item);
+            let found = item.and_then(Item::into_value);
             if found == expected {
                 exchange = Exchange::Set;
                 change(item, new.map(Cow::Borrowed))

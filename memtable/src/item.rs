@@ -27,7 +27,12 @@ pub struct Item<'g> {
     pub tag: u32,
 }
 
-impl Item<'_> {
+impl<'g> Item<'g> {
+    /// The value, if it is one.
+    pub(crate) fn into_value(self) -> Option<&'g [u8]> {
+        (self.kind == Kind::Value).then_some(self.value)
+    }
+
     /// An owned copy: one allocation for key and value together.
     pub fn to_entry(&self) -> Entry {
         let mut bytes = BytesMut::with_capacity(self.key.len() + self.value.len());
@@ -54,6 +59,13 @@ pub struct Entry {
     pub value: Bytes,
     /// The tag.
     pub tag: u32,
+}
+
+impl Entry {
+    /// The value, if it is one.
+    pub(crate) fn into_value(self) -> Option<Bytes> {
+        (self.kind == Kind::Value).then_some(self.value)
+    }
 }
 
 macro_rules! debug_without_value {

@@ -19,7 +19,7 @@ use crate::account::Stats;
 use crate::batch::WriteBatch;
 use crate::error::Error;
 use crate::frozen::{Freeze, Frozen};
-use crate::item::{Entry, Item, Kind, Update, Written};
+use crate::item::{Entry, Item, Update, Written};
 use crate::memory::Memory;
 use crate::memtable::Memtable;
 use crate::mutant::planted;
@@ -158,8 +158,7 @@ impl SequencedMemtable {
     /// [`Error::Pruned`] if the number is below what was pruned.
     pub fn get_at(&self, sequence: u64, key: impl AsRef<[u8]>) -> Result<Option<Bytes>, Error> {
         let version = self.version_at(sequence, key)?;
-        let value = version.filter(|version| version.entry.kind == Kind::Value);
-        Ok(value.map(|version| version.entry.value))
+        Ok(version.and_then(|version| version.entry.into_value()))
     }
 
     /// The version that the number sees, a tombstone too; `None` if there is none, so that what lies below decides.

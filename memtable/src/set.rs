@@ -267,7 +267,7 @@ impl MemtableSet {
         let item = tables
             .iter()
             .find_map(|member| member.table().read(key.as_ref(), &guard))?;
-        (item.kind == crate::Kind::Value).then(|| Bytes::copy_from_slice(item.value))
+        item.into_value().map(Bytes::copy_from_slice)
     }
 
     /// A copy of what the newest table that has the key holds, a tombstone too; `None` if none has it, so that the files

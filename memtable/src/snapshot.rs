@@ -96,9 +96,7 @@ impl<T: Deref<Target = Memtable>> Snapshot<T> {
 
     /// The value that the key held; `None` if it was absent, deleted or had a tag alone.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Bytes> {
-        self.entry(key)
-            .filter(|entry| entry.kind == crate::Kind::Value)
-            .map(|entry| entry.value)
+        self.entry(key)?.into_value()
     }
 
     /// What the key held. A key that was live by its persistent bits alone is not shown.

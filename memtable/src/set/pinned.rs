@@ -1,7 +1,7 @@
 //! Reads of a set's snapshot without copying.
 
 use super::merge::Merge;
-use crate::item::{Item, Kind};
+use crate::item::Item;
 use crate::snapshot::{PinnedSnapshot, PinnedSnapshotRange};
 use std::iter::FusedIterator;
 use std::ops::RangeBounds;
@@ -39,8 +39,7 @@ impl<'s> PinnedSet<'s> {
 
     /// The value that the key held; `None` if no table had it or it was deleted.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<&[u8]> {
-        let entry = self.entry(key);
-        entry.and_then(|item| (item.kind == Kind::Value).then_some(item.value))
+        self.entry(key)?.into_value()
     }
 
     /// What the newest table that had the key held, a tombstone too; `None` if none had it.

@@ -3,7 +3,7 @@
 use super::Member;
 use super::merge::Merge;
 use super::pinned::PinnedSet;
-use crate::item::{Entry, Kind};
+use crate::item::Entry;
 use crate::snapshot::{Snapshot, SnapshotRange};
 use bytes::Bytes;
 use std::ops::RangeBounds;
@@ -28,9 +28,7 @@ impl SetSnapshot {
 
     /// The value that the key held; `None` if no table had it or it was deleted.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Bytes> {
-        self.entry(key)
-            .filter(|entry| entry.kind == Kind::Value)
-            .map(|entry| entry.value)
+        self.entry(key)?.into_value()
     }
 
     /// What the newest table that had the key held, a tombstone too; `None` if none had it.

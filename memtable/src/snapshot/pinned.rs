@@ -1,7 +1,7 @@
 //! Reads of a snapshot without copying.
 
 use super::Snapshot;
-use crate::item::{Item, Kind};
+use crate::item::Item;
 use crate::memtable::Memtable;
 use crate::reclaim::{self, Guard};
 use crate::table::{Table, item};
@@ -43,8 +43,7 @@ impl<'s> PinnedSnapshot<'s> {
 
     /// The value that the key held; `None` if it was absent, deleted or had a tag alone.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<&[u8]> {
-        let entry = self.entry(key);
-        entry.and_then(|item| (item.kind == Kind::Value).then_some(item.value))
+        self.entry(key)?.into_value()
     }
 
     /// What the key held. A key that was live by its persistent bits alone is not shown.
