@@ -95,6 +95,13 @@ impl StampWord {
         Stamp::from_word(self.0.load(Ordering::Acquire))
     }
 
+    /// The turns after which it was computed, while it is pending.
+    #[inline]
+    pub(crate) fn pending(&self) -> Option<u64> {
+        let word = self.0.load(Ordering::Acquire).addr();
+        (word & KIND == PENDING).then_some((word >> 2) as u64)
+    }
+
     /// The batch that decides it, if that is still named here.
     pub(crate) fn batch<'g>(&self, _guard: &'g Guard) -> Option<&'g Descriptor> {
         let word = self.0.load(Ordering::Acquire);

@@ -44,6 +44,11 @@ impl Sum {
         }
     }
 
+    #[inline]
+    pub(super) fn covers(&self, segment: u64) -> bool {
+        self.first <= segment && segment <= self.last
+    }
+
     /// What it adds to a total at or below `upto`; `None` if only a part of it does.
     fn counted(&self, view: &View, upto: u64) -> Option<(i64, i64)> {
         if self.first > upto {
@@ -107,7 +112,7 @@ impl Tally {
     #[inline]
     pub(super) fn add(&mut self, part: Sum, view: &View, replaced: &mut Vec<*mut OlderSum>) {
         let newest = &mut self.newest;
-        if newest.first <= part.first && part.first <= newest.last {
+        if newest.covers(part.first) {
             newest.len += part.len;
             newest.size += part.size;
         } else {

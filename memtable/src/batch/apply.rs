@@ -253,7 +253,7 @@ impl Table {
             Some(segment) => {
                 let deltas = batch.versions(&guard);
                 let deltas = deltas.map(|version| delta_of(version, self.persistent_mask));
-                claim.fold(deltas, segment, &self.clock.now(&guard), &guard);
+                claim.fold_all(deltas, segment, &self.clock.now(&guard), &guard);
             }
             None => claim.retract(),
         }

@@ -62,7 +62,9 @@ impl<'t, S: Slot> Level<'t, S> {
                 spot = self.seek_from(cell, key, guard);
                 continue;
             };
-            if let Err(end) = at {
+            if let Err(end) = at
+                && run.grows()
+            {
                 match run.append(end, key, slot) {
                     Appended::Done => {
                         return Inserted::Done {
@@ -77,7 +79,7 @@ impl<'t, S: Slot> Level<'t, S> {
                     Appended::Refused => {}
                 }
             }
-            if run.seal() {
+            if run.grows() && run.seal() {
                 at = run.search(key);
                 // Again, after the contents by which it goes were read.
                 if !wanted() {

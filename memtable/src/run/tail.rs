@@ -45,6 +45,12 @@ pub(crate) enum Appended {
 }
 
 impl<S: Slot> RunRef<'_, S> {
+    /// Whether slots may come.
+    #[inline]
+    pub(crate) fn grows(&self) -> bool {
+        self.get().kind == Kind::Growing
+    }
+
     /// How many slots count now.
     #[inline]
     pub(super) fn grown(&self) -> usize {
