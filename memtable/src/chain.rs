@@ -118,6 +118,8 @@ pub(crate) struct Spot<'t, 'g, S> {
     cell: &'t Cell<S>,
     run: Option<RunRef<'g, S>>,
     at: Result<usize, usize>,
+    /// It is known to be what [`RunRef::end_for`] answers.
+    is_end: bool,
 }
 
 impl<'t, 'g, S: Slot> Spot<'t, 'g, S> {
@@ -127,7 +129,12 @@ impl<'t, 'g, S: Slot> Spot<'t, 'g, S> {
             Some(run) => run.search(key),
             None => Err(0),
         };
-        Spot { cell, run, at }
+        Spot {
+            cell,
+            run,
+            at,
+            is_end: false,
+        }
     }
 
     /// What the key leads to, if it is there.
@@ -219,6 +226,7 @@ impl<'t, S: Slot> Level<'t, S> {
                     cell,
                     run: Some(run),
                     at: Err(end),
+                    is_end: true,
                 };
             }
             if run.low().is_some_and(|low| low <= key) {

@@ -46,7 +46,12 @@ impl<'t, S: Slot> Level<'t, S> {
         let key = unsafe { slot.key::<'g>() };
         let mut spot = spot;
         loop {
-            let Spot { cell, run, mut at } = spot;
+            let Spot {
+                cell,
+                run,
+                mut at,
+                is_end,
+            } = spot;
             if !wanted() {
                 return Inserted::Unwanted;
             }
@@ -64,6 +69,7 @@ impl<'t, S: Slot> Level<'t, S> {
             };
             if let Err(end) = at
                 && run.grows()
+                && (is_end || run.end_for(key) == Some(end))
             {
                 match run.append(end, key, slot) {
                     Appended::Done => {

@@ -70,11 +70,10 @@ impl<S: Slot> RunRef<'_, S> {
         (follows && (!run.has_own_prefix() || alike())).then_some(heads.len())
     }
 
-    /// Puts `slot` under `key` at `at`, where [`RunRef::search`] said it would have to be, if that is behind all others and there is
-    /// room.
+    /// Puts `slot` under `key` at `at`, where [`RunRef::end_for`] said it has to be, if there is room.
     pub(crate) fn append(&self, at: usize, key: &[u8], slot: S) -> Appended {
         let run = self.get();
-        if at >= usize::from(run.room) || self.end_for(key) != Some(at) {
+        if at >= usize::from(run.room) {
             return Appended::Refused;
         }
         let open = at as u16;
