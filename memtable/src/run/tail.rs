@@ -71,6 +71,7 @@ impl<S: Slot> RunRef<'_, S> {
     }
 
     /// Puts `slot` under `key` at `at`, where [`RunRef::end_for`] said it has to be, if there is room.
+    #[inline(always)]
     pub(crate) fn append(&self, at: usize, key: &[u8], slot: S) -> Appended {
         let run = self.get();
         if at >= usize::from(run.room) {
