@@ -317,6 +317,17 @@ impl Clock {
         head: VersionRef<'g>,
         guard: &'g Guard,
     ) -> Option<VersionRef<'g>> {
+        match head.stamp_word().segment() {
+            Some(_) => Some(head),
+            None => self.decided_at_last(head, guard),
+        }
+    }
+
+    fn decided_at_last<'g>(
+        &self,
+        head: VersionRef<'g>,
+        guard: &'g Guard,
+    ) -> Option<VersionRef<'g>> {
         match head.stamp() {
             Stamp::InBatch => self.decided_in_batch(head, guard),
             Stamp::Pending { .. } => {
