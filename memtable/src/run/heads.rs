@@ -75,7 +75,9 @@ pub(crate) fn head(key: &[u8], prefix: usize) -> u64 {
 fn padded(key: &[u8], len: usize) -> u64 {
     let last = match key.last_chunk() {
         Some(bytes) => u64::from_be_bytes(*bytes),
-        None => key.iter().fold(0, |last, &byte| last << 8 | u64::from(byte)),
+        None => key
+            .iter()
+            .fold(0, |last, &byte| last << 8 | u64::from(byte)),
     };
     // Shifts out what comes before; all of it, if nothing is left.
     last.unbounded_shl(64 - 8 * len as u32)
