@@ -228,17 +228,10 @@ impl Claim<'_> {
     /// Books the one version that was announced, which was stamped with `segment`.
     #[inline]
     pub(crate) fn fold(&mut self, delta: Delta, segment: u64, view: &View, guard: &Guard) {
-        let tally = self.tally();
-        match delta.here() {
-            Some((len, size)) if tally.newest.covers(segment) => {
-                let newest = Sum {
-                    len: tally.newest.len + len,
-                    size: tally.newest.size + size,
-                    ..tally.newest
-                };
-                self.settle(&Tally { newest, ..tally });
-            }
-            _ => self.fold_all([delta], segment, view, guard),
+        let mut tally = self.tally();
+        match tally.add_here(&delta, segment) {
+            true => self.settle(&tally),
+            false => self.fold_all([delta], segment, view, guard),
         }
     }
 
@@ -253,6 +246,9 @@ impl Claim<'_> {
         let mut tally = self.tally();
         let mut replaced = Vec::new();
         for delta in deltas {
+            if tally.add_here(&delta, segment) {
+                continue;
+            }
             let parts = Parts::of(delta, segment);
             tally.add(parts.here, view, &mut replaced);
             for part in parts.elsewhere.into_iter().flatten() {

@@ -109,6 +109,19 @@ impl Parts {
 }
 
 impl Tally {
+    /// Adds what a version of `segment` adds, if all of it counts in the newest sum.
+    #[inline]
+    pub(super) fn add_here(&mut self, delta: &Delta, segment: u64) -> bool {
+        match delta.here() {
+            Some((len, size)) if self.newest.covers(segment) => {
+                self.newest.len += len;
+                self.newest.size += size;
+                true
+            }
+            _ => false,
+        }
+    }
+
     #[inline]
     pub(super) fn add(&mut self, part: Sum, view: &View, replaced: &mut Vec<*mut OlderSum>) {
         let newest = &mut self.newest;
