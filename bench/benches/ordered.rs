@@ -58,8 +58,22 @@ impl WithPeer for One<'_, '_> {
                         each,
                     );
                 }
+                Workload::FillBatch => {
+                    bencher.iter_batched_ref(
+                        empty,
+                        |table| setting.write_many(table, &keys.insertion),
+                        each,
+                    );
+                }
                 Workload::Overwrite => {
                     bencher.iter_batched_ref(filled, |table| setting.overwrite(table), each);
+                }
+                Workload::OverwriteBatch => {
+                    bencher.iter_batched_ref(
+                        filled,
+                        |table| setting.write_many(table, &keys.queries),
+                        each,
+                    );
                 }
                 Workload::Mixed95 => {
                     bencher.iter_batched_ref(filled, |table| setting.mixed(table, 20), each);

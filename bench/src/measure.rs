@@ -69,26 +69,25 @@ impl Setting<'_> {
         })
     }
 
-    /// Gets all of `list`, of which every key is there.
-    pub fn read<P: Peer>(&self, table: &P, list: &KeyList) -> Outcome {
-        self.points(list.len())
-            .run(|at| reads_right(table, list.get(at)))
+    /// Writes all of `list`, [`KEYS_A_CALL`] at a time; the figure is per key.
+    pub fn write_many<P: Peer>(&self, table: &P, list: &KeyList) -> Outcome {
+        self.many(list, |keys, from| {
+            let values = (from..).zip(keys).map(|(at, key)| value_of(key, at));
+            let values: Vec<_> = values.collect();
+            let writes = keys.iter().zip(&values);
+            let writes: Vec<_> = writes.map(|(&key, value)| (key, &value[..])).collect();
+            table.write_many(&writes);
+            true
+        })
     }
 
-    /// Gets all queries, [`KEYS_A_CALL`] at a time; the figure is per key.
-    pub fn read_many<P: Peer>(&self, table: &P) -> Outcome {
-        let list = &self.keys.queries;
+    /// Shows [`KEYS_A_CALL`] keys of `list` at a time, and the number of the first; the figure is per key.
+    fn many(&self, list: &KeyList, call: impl Fn(&[&[u8]], usize) -> bool + Sync) -> Outcome {
         let calls = list.len().div_ceil(KEYS_A_CALL);
-        let outcome = self.points(calls).run(|call| {
-            let from = call * KEYS_A_CALL;
+        let outcome = self.points(calls).run(|nth| {
+            let from = nth * KEYS_A_CALL;
             let keys = (from..list.len().min(from + KEYS_A_CALL)).map(|at| list.get(at));
-            let keys: Vec<&[u8]> = keys.collect();
-            let mut expected = keys.iter().map(|key| mark_of(key));
-            let mut right = 0;
-            table.get_many(&keys, |value| {
-                right += usize::from(expected.next() == Some(value[0]));
-            });
-            right == keys.len()
+            call(&keys.collect::<Vec<_>>(), from)
         });
         match outcome {
             Outcome::Timed { ns, wrong } => Outcome::Timed {
@@ -97,6 +96,24 @@ impl Setting<'_> {
             },
             over => over,
         }
+    }
+
+    /// Gets all of `list`, of which every key is there.
+    pub fn read<P: Peer>(&self, table: &P, list: &KeyList) -> Outcome {
+        self.points(list.len())
+            .run(|at| reads_right(table, list.get(at)))
+    }
+
+    /// Gets all queries, [`KEYS_A_CALL`] at a time; the figure is per key.
+    pub fn read_many<P: Peer>(&self, table: &P) -> Outcome {
+        self.many(&self.keys.queries, |keys, _| {
+            let mut expected = keys.iter().map(|key| mark_of(key));
+            let mut right = 0;
+            table.get_many(keys, |value| {
+                right += usize::from(expected.next() == Some(value[0]));
+            });
+            right == keys.len()
+        })
     }
 
     /// Gets the missing keys.
@@ -245,6 +262,10 @@ impl Setting<'_> {
                 self.fill(&table, &self.keys.ascending)
             });
         }
+        step(W::FillBatch, &|| {
+            let table = P::new(Room::once(self.keys.len()));
+            self.write_many(&table, &self.keys.insertion)
+        });
         let table = P::new(Room::for_a_round(self.keys.len()));
         let filled = self.fill(&table, &self.keys.insertion);
         let whole = matches!(filled, Outcome::Timed { .. });
@@ -263,6 +284,9 @@ impl Setting<'_> {
             step(W::ReadSeq, &|| self.read_all(&table));
             step(W::SeekRandom, &|| self.seek(&table));
             step(W::Overwrite, &|| self.overwrite(&table));
+            step(W::OverwriteBatch, &|| {
+                self.write_many(&table, &self.keys.queries)
+            });
             step(W::Mixed95, &|| self.mixed(&table, 20));
             step(W::Mixed50, &|| self.mixed(&table, 2));
             step(W::ReadWhileWriting, &|| self.read_while_writing(&table));

@@ -18,12 +18,12 @@ impl Room {
         }
     }
 
-    /// Room for `entries` keys and for every overwrite that a round of workloads makes: one of each key, and of a
+    /// Room for `entries` keys and for every overwrite that a round of workloads makes: two of each key, and of a
     /// twentieth and a half of them for the mixed ones.
     pub const fn for_a_round(entries: usize) -> Self {
         Self {
             entries,
-            writes: entries * 3 + 64,
+            writes: entries * 4 + 64,
         }
     }
 }
@@ -51,6 +51,14 @@ pub trait Peer: Sync + Sized {
     /// cheaper way.
     fn overwrite(&self, key: &[u8], value: &[u8]) {
         self.insert(key, value);
+    }
+
+    /// Writes all of them, keys with their values. Differs from [`insert`](Peer::insert) one after another only where a peer takes
+    /// them as one.
+    fn write_many(&self, writes: &[(&[u8], &[u8])]) {
+        for (key, value) in writes {
+            self.insert(key, value);
+        }
     }
 
     /// Shows `read` the value of `key`, in place.

@@ -53,15 +53,17 @@ pub const PUBLISHED: [PeerKind; 6] = [
 ];
 
 /// Workloads that the targets speak of, and a few more that readers look for.
-const WORKLOADS: [Workload; 13] = [
+const WORKLOADS: [Workload; 15] = [
     Workload::FillSeq,
     Workload::FillRandom,
+    Workload::FillBatch,
     Workload::ReadRandom,
     Workload::MultiReadRandom,
     Workload::ReadMissing,
     Workload::ReadSeq,
     Workload::SeekRandom,
     Workload::Overwrite,
+    Workload::OverwriteBatch,
     Workload::Mixed50,
     Workload::Drop,
     Workload::Tiny,

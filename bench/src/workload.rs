@@ -13,6 +13,9 @@ pub enum Workload {
     /// Insert all keys in random order.
     #[value(name = "fillrandom")]
     FillRandom,
+    /// As fillrandom, 64 keys a call: as one batch where there is such a thing; per key.
+    #[value(name = "fillbatch")]
+    FillBatch,
     /// Get every key once, in random order.
     #[value(name = "readrandom")]
     ReadRandom,
@@ -34,6 +37,9 @@ pub enum Workload {
     /// Replace the value of every key once, in random order.
     #[value(name = "overwrite")]
     Overwrite,
+    /// As overwrite, 64 keys a call, as one batch; per key.
+    #[value(name = "overwritebatch")]
+    OverwriteBatch,
     /// 95 gets to 5 overwrites, in random order.
     #[value(name = "mixed95")]
     Mixed95,
@@ -60,7 +66,7 @@ pub enum Workload {
 /// Entries that one scan of [`Workload::SeekRandom`] reads.
 pub const SCAN_LEN: usize = 50;
 
-/// Keys of one call of [`Workload::MultiReadRandom`].
+/// Keys of one call of the workloads that take many.
 pub const KEYS_A_CALL: usize = 64;
 
 /// Keys in a table of [`Workload::Tiny`].
@@ -72,6 +78,7 @@ impl Workload {
         match self {
             Self::FillSeq => "fillseq",
             Self::FillRandom => "fillrandom",
+            Self::FillBatch => "fillbatch",
             Self::ReadRandom => "readrandom",
             Self::MultiReadRandom => "multireadrandom",
             Self::ReadMissing => "readmissing",
@@ -79,6 +86,7 @@ impl Workload {
             Self::ReadSeq => "readseq",
             Self::SeekRandom => "seekrandom",
             Self::Overwrite => "overwrite",
+            Self::OverwriteBatch => "overwritebatch",
             Self::Mixed95 => "mixed95",
             Self::Mixed50 => "mixed50",
             Self::ReadWhileWriting => "readwhilewriting",

@@ -78,6 +78,7 @@ impl Account {
         }
     }
 
+    #[inline]
     fn stripe(&self, index: usize) -> &Stripe {
         if index == 0 {
             return &self.first.stripe;
@@ -98,8 +99,16 @@ impl Account {
     }
 
     /// A stripe for one write. More threads than stripes get more stripes; only past 4,096 writers at once one waits.
+    #[inline]
     pub(crate) fn claim(&self) -> Claim<'_> {
         let hint = thread_hint();
+        let active = self.active.load(Ordering::Acquire);
+        let first = self.stripe(hint & (active - 1)).try_claim();
+        first.unwrap_or_else(|| self.claim_any(hint))
+    }
+
+    #[cold]
+    fn claim_any(&self, hint: usize) -> Claim<'_> {
         loop {
             let active = self.active.load(Ordering::Acquire);
             for step in 0..active {

@@ -34,6 +34,7 @@
 //! compare-and-swap operation", DISC 2002), with readers that do not help and a decision that is stamped like a version
 //! (Wei et al., PPoPP 2021).
 
+mod ahead;
 mod apply;
 mod descriptor;
 mod op;

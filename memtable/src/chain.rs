@@ -48,7 +48,7 @@ use crate::run::{self, NewRun, Range, Run, RunRef, Slot};
 use std::ptr;
 
 pub(crate) use insert::{Inserted, Offspring};
-pub(crate) use interleaved::IN_FLIGHT;
+pub(crate) use interleaved::{IN_FLIGHT, Lead};
 
 /// Where to start, and what is known already: the key is below `bound` (null: nothing is known, or there is no bound).
 pub(crate) struct Hint<'t, S> {
@@ -118,6 +118,8 @@ pub(crate) struct Spot<'t, 'g, S> {
     cell: &'t Cell<S>,
     run: Option<RunRef<'g, S>>,
     at: Result<usize, usize>,
+    /// It is known to be what [`RunRef::end_for`] answers.
+    is_end: bool,
 }
 
 impl<'t, 'g, S: Slot> Spot<'t, 'g, S> {
@@ -127,7 +129,21 @@ impl<'t, 'g, S: Slot> Spot<'t, 'g, S> {
             Some(run) => run.search(key),
             None => Err(0),
         };
-        Spot { cell, run, at }
+        Spot::new(cell, run, at)
+    }
+
+    #[inline(always)]
+    fn new(
+        cell: &'t Cell<S>,
+        run: Option<RunRef<'g, S>>,
+        at: Result<usize, usize>,
+    ) -> Spot<'t, 'g, S> {
+        Spot {
+            cell,
+            run,
+            at,
+            is_end: false,
+        }
     }
 
     /// What the key leads to, if it is there.
@@ -219,6 +235,7 @@ impl<'t, S: Slot> Level<'t, S> {
                     cell,
                     run: Some(run),
                     at: Err(end),
+                    is_end: true,
                 };
             }
             if run.low().is_some_and(|low| low <= key) {
@@ -237,22 +254,16 @@ impl<'t, S: Slot> Level<'t, S> {
         is_last.then_some((cell, run))
     }
 
-    /// As [`Level::seek`], for a key that is not below the one for which `near` was found: it spares the descent if both are in
-    /// the same leaf.
+    /// Where `key` is, if that is in the leaf of `near`, a key that is not above.
     pub(crate) fn seek_near<'g>(
         &self,
-        near: Option<Spot<'t, 'g, S>>,
+        near: Spot<'t, 'g, S>,
         key: &[u8],
         guard: &'g Guard,
-    ) -> Spot<'t, 'g, S> {
-        if let Some(Spot { cell, .. }) = near
-            && let Some(run) = cell.load(guard)
-            && !run.is_dead()
-            && run.high().is_none_or(|high| key < high)
-        {
-            return Spot::within((cell, Some(run)), key);
-        }
-        self.seek(key, guard)
+    ) -> Option<Spot<'t, 'g, S>> {
+        let run = near.cell.load(guard)?;
+        let covers = !run.is_dead() && run.high().is_none_or(|high| key < high);
+        covers.then(|| Spot::within((near.cell, Some(run)), key))
     }
 
     /// As [`Level::seek`], from a cell that was reached under the guard.

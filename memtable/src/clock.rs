@@ -278,9 +278,9 @@ impl Clock {
     #[inline]
     pub(crate) fn settle(&self, word: &StampWord, guard: &Guard) -> Stamp {
         match word.load() {
-            pending @ Stamp::Pending { .. } => {
+            Stamp::Pending { turns } => {
                 sync::atomic::fence(Ordering::SeqCst);
-                self.stamp_now(word, pending, guard)
+                self.stamp_now(word, turns, guard)
             }
             Stamp::InBatch => self.settle_in_batch(word, guard),
             stamp => stamp,
@@ -302,9 +302,9 @@ impl Clock {
     pub(crate) fn settle_batch(&self, batch: &Descriptor, guard: &Guard) -> Stamp {
         let decision = batch.decision();
         match decision.load() {
-            pending @ Stamp::Pending { .. } => {
+            Stamp::Pending { turns } => {
                 sync::atomic::fence(Ordering::SeqCst);
-                self.stamp_now(decision, pending, guard)
+                self.stamp_now(decision, turns, guard)
             }
             stamp => stamp,
         }
@@ -313,6 +313,17 @@ impl Clock {
     /// The newest version from `head` on that is decided: the head, unless its batch is open. For readers, who help nobody.
     #[inline]
     pub(crate) fn decided<'g>(
+        &self,
+        head: VersionRef<'g>,
+        guard: &'g Guard,
+    ) -> Option<VersionRef<'g>> {
+        match head.stamp_word().segment() {
+            Some(_) => Some(head),
+            None => self.decided_at_last(head, guard),
+        }
+    }
+
+    fn decided_at_last<'g>(
         &self,
         head: VersionRef<'g>,
         guard: &'g Guard,
@@ -350,20 +361,21 @@ impl Clock {
         if !planted("stamp-without-fence") {
             sync::fence_after_rmw();
         }
-        let stamp = version.stamp();
-        self.stamp_now(version.stamp_word(), stamp, guard)
+        let word = version.stamp_word();
+        match word.pending() {
+            Some(turns) => self.stamp_now(word, turns, guard),
+            None => word.load(),
+        }
     }
 
-    fn stamp_now(&self, word: &StampWord, stamp: Stamp, guard: &Guard) -> Stamp {
-        let Stamp::Pending { turns } = stamp else {
-            return stamp;
-        };
+    /// Stamps what was computed after so many turns.
+    fn stamp_now(&self, word: &StampWord, turns: u64, guard: &Guard) -> Stamp {
         let view = self.now(guard);
         let decision = match view.turns == turns || planted("never-void") {
             true => Stamp::At(view.segment),
             false => Stamp::Void,
         };
-        word.decide(stamp, decision)
+        word.decide(Stamp::Pending { turns }, decision)
     }
 }
 

@@ -21,7 +21,7 @@ pub fn count_again(table: &Memtable, key: &[u8], times: usize) -> bool {
         let mut claim = table.account.claim();
         claim.announce(Announced::version(version));
         let delta = delta_of(version, table.persistent_mask);
-        claim.fold([delta], segment, &table.clock.now(&guard), &guard);
+        claim.fold(delta, segment, &table.clock.now(&guard), &guard);
         version.mark_booked();
     }
     true

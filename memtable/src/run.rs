@@ -287,31 +287,30 @@ impl<'g, S: Slot> RunRef<'g, S> {
     /// As [`RunRef::search`], among the slots that there were at a moment.
     #[inline(always)]
     pub(crate) fn search_in(&self, slots: &'g [S], key: &[u8]) -> Result<usize, usize> {
+        let at = self.candidate_in(slots.len(), key)?;
+        slots[at].prefetch();
+        self.search_from(slots, at, key)
+    }
+
+    /// The slot with which a search for `key` begins to look at keys. `Err` if it need not, with where the key would have to be.
+    #[inline]
+    pub(crate) fn candidate(&self, key: &[u8]) -> Result<usize, usize> {
+        self.candidate_in(self.len(), key)
+    }
+
+    #[inline(always)]
+    fn candidate_in(&self, len: usize, key: &[u8]) -> Result<usize, usize> {
         if self.get().has_own_prefix() {
             match self.compare_prefix(key) {
                 Ordering::Less => return Err(0),
                 Ordering::Equal => {}
-                Ordering::Greater => return Err(slots.len()),
+                Ordering::Greater => return Err(len),
             }
         }
-        let (at, equal) = self.seek_head(slots.len(), key);
-        match equal {
-            true => {
-                slots[at].prefetch();
-                self.search_from(slots, at, key)
-            }
-            false => Err(at),
+        match self.seek_head(len, key) {
+            (at, true) => Ok(at),
+            (at, false) => Err(at),
         }
-    }
-
-    /// The slot with which a search for `key` begins to look at keys, if it does.
-    #[inline]
-    pub(crate) fn candidate(&self, key: &[u8]) -> Option<usize> {
-        if self.get().has_own_prefix() && self.compare_prefix(key).is_ne() {
-            return None;
-        }
-        let (at, equal) = self.seek_head(self.len(), key);
-        equal.then_some(at)
     }
 
     /// The rest of a search for `key`, from its candidate on.

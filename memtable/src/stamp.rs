@@ -95,6 +95,24 @@ impl StampWord {
         Stamp::from_word(self.0.load(Ordering::Acquire))
     }
 
+    /// The segment from which on it is in effect, once it is stamped with one.
+    #[inline]
+    pub(crate) fn segment(&self) -> Option<u64> {
+        match self.load() {
+            Stamp::At(segment) => Some(segment),
+            _ => None,
+        }
+    }
+
+    /// The turns after which it was computed, while it is pending.
+    #[inline]
+    pub(crate) fn pending(&self) -> Option<u64> {
+        match self.load() {
+            Stamp::Pending { turns } => Some(turns),
+            _ => None,
+        }
+    }
+
     /// The batch that decides it, if that is still named here.
     pub(crate) fn batch<'g>(&self, _guard: &'g Guard) -> Option<&'g Descriptor> {
         let word = self.0.load(Ordering::Acquire);

@@ -120,10 +120,11 @@ impl Table {
                 *slot = key.as_ref();
             }
             let group = &group[..keys.len()];
-            let slots = self.leaves().find_interleaved(group, guard);
-            slots.into_iter().take(keys.len()).map(move |slot| {
+            let leads = self.leaves().leads(group, guard);
+            leads.into_iter().zip(keys).map(move |(lead, key)| {
+                let slot = lead.follow(key.as_ref()).slot()?;
                 // SAFETY: from a run that was loaded under the guard (I4).
-                let entry = unsafe { slot?.under(guard) };
+                let entry = unsafe { slot.under(guard) };
                 let version = visible::newest(entry, &self.clock, guard)?;
                 (version.state() == State::Value).then(|| version.value())
             })

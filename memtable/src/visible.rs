@@ -16,7 +16,7 @@ use crate::version::{State, VersionRef};
 pub(crate) fn in_effect<'g>(head: VersionRef<'g>, view: &View) -> Option<VersionRef<'g>> {
     let mut next = Some(head);
     while let Some(version) = next {
-        if let Stamp::At(segment) = version.stamp()
+        if let Some(segment) = version.stamp_word().segment()
             && !view.discards(segment)
         {
             return Some(version);

@@ -251,7 +251,7 @@ impl Table {
             }
             return Attempt::Again;
         };
-        claim.fold([delta], segment, &self.clock.now(guard), guard);
+        claim.fold(delta, segment, &self.clock.now(guard), guard);
         version.mark_booked();
         drop(claim);
         let staged = debt.is_some_and(|order| self.enlist(entry, order, segment, below, guard));

@@ -40,6 +40,14 @@ impl Peer for BTreePeer {
         }
     }
 
+    /// Under one lock, so that nobody sees a part of them.
+    fn write_many(&self, writes: &[(&[u8], &[u8])]) {
+        let mut map = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for &(key, value) in writes {
+            map.insert(key.into(), value.into());
+        }
+    }
+
     #[inline]
     fn get<R>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         let map = self.0.read().unwrap_or_else(PoisonError::into_inner);

@@ -50,6 +50,13 @@ impl Peer for ClientBufferPeer {
         drop(old);
     }
 
+    fn write_many(&self, writes: &[(&[u8], &[u8])]) {
+        let mut map = self.lock();
+        for (key, value) in writes {
+            map.insert(key.to_vec(), Some(value.to_vec()));
+        }
+    }
+
     #[inline]
     fn get<R>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         self.lock()

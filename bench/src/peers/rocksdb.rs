@@ -5,7 +5,8 @@
 //! answer. That is more than a table does, and less cannot be had through the database's interface. The library has an allocator of its own.
 
 use rocksdb::{
-    ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, Options, ReadOptions, WriteOptions,
+    ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, Options, ReadOptions, WriteBatch,
+    WriteOptions,
 };
 use tempfile::TempDir;
 
@@ -93,6 +94,16 @@ impl Peer for RocksPeer {
     fn insert(&self, key: &[u8], value: &[u8]) {
         self.db
             .put_opt(key, value, &self.writing)
+            .expect("a write without a log touches no disk");
+    }
+
+    fn write_many(&self, writes: &[(&[u8], &[u8])]) {
+        let mut batch = WriteBatch::default();
+        for (key, value) in writes {
+            batch.put(key, value);
+        }
+        self.db
+            .write_opt(batch, &self.writing)
             .expect("a write without a log touches no disk");
     }
 

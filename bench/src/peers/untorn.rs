@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use untorn_memtable::Memtable;
+use untorn_memtable::{Memtable, WriteBatch};
 
 use crate::peer::{Peer, Room};
 
@@ -19,6 +19,16 @@ impl Peer for UntornPeer {
     fn insert(&self, key: &[u8], value: &[u8]) {
         self.0
             .insert(key, value)
+            .expect("benchmark keys and values are far below the limits");
+    }
+
+    fn write_many(&self, writes: &[(&[u8], &[u8])]) {
+        let mut batch = WriteBatch::new();
+        for (key, value) in writes {
+            batch.put(key, value);
+        }
+        self.0
+            .apply(&batch)
             .expect("benchmark keys and values are far below the limits");
     }
 

@@ -47,6 +47,7 @@ impl Slot {
         }
     }
 
+    #[inline]
     fn load(&self) -> Tally {
         Tally {
             newest: Sum {
@@ -60,6 +61,7 @@ impl Slot {
         }
     }
 
+    #[inline]
     fn store(&self, tally: &Tally) {
         self.first.store(tally.newest.first, Ordering::Relaxed);
         self.last.store(tally.newest.last, Ordering::Relaxed);
@@ -119,10 +121,12 @@ impl Stripe {
         }
     }
 
+    #[inline]
     fn slot(&self, number: u64) -> &Slot {
         &self.ring[(number / 2 % RING) as usize]
     }
 
+    #[inline]
     pub(super) fn try_claim(&self) -> Option<Claim<'_>> {
         // Acquire: the tally as the last owner left it.
         let won = !self.owned.load(Ordering::Relaxed)
@@ -173,11 +177,13 @@ pub(crate) struct Claim<'t> {
 
 impl Claim<'_> {
     /// The number of the contents, which nobody else changes.
+    #[inline]
     fn number(&self) -> u64 {
         self.stripe.published.load(Ordering::Relaxed)
     }
 
     /// Makes contents out of what `fill` puts into the slot of their number.
+    #[inline]
     fn publish(&mut self, number: u64, fill: impl FnOnce(&Slot)) {
         let stripe = self.stripe;
         if planted("tally-number-first") {
@@ -204,10 +210,12 @@ impl Claim<'_> {
     }
 
     /// What the stripe adds up to, nothing being announced any more.
+    #[inline]
     fn settle(&mut self, tally: &Tally) {
         self.publish((self.number() / 2 + 1) * 2, |slot| slot.store(tally));
     }
 
+    #[inline]
     fn tally(&self) -> Tally {
         self.stripe.slot(self.number()).load()
     }
@@ -217,9 +225,18 @@ impl Claim<'_> {
         self.settle(&self.tally());
     }
 
-    /// Books what was announced, which was stamped with `segment`: the deltas of all its versions, at once.
+    /// Books the one version that was announced, which was stamped with `segment`.
     #[inline]
-    pub(crate) fn fold(
+    pub(crate) fn fold(&mut self, delta: Delta, segment: u64, view: &View, guard: &Guard) {
+        let mut tally = self.tally();
+        match tally.add_here(&delta, segment) {
+            true => self.settle(&tally),
+            false => self.fold_all([delta], segment, view, guard),
+        }
+    }
+
+    /// Books what was announced, which was stamped with `segment`: the deltas of all its versions, at once.
+    pub(crate) fn fold_all(
         &mut self,
         deltas: impl IntoIterator<Item = Delta>,
         segment: u64,
@@ -229,6 +246,9 @@ impl Claim<'_> {
         let mut tally = self.tally();
         let mut replaced = Vec::new();
         for delta in deltas {
+            if tally.add_here(&delta, segment) {
+                continue;
+            }
             let parts = Parts::of(delta, segment);
             tally.add(parts.here, view, &mut replaced);
             for part in parts.elsewhere.into_iter().flatten() {

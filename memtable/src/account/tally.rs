@@ -44,6 +44,11 @@ impl Sum {
         }
     }
 
+    #[inline]
+    pub(super) fn covers(&self, segment: u64) -> bool {
+        self.first <= segment && segment <= self.last
+    }
+
     /// What it adds to a total at or below `upto`; `None` if only a part of it does.
     fn counted(&self, view: &View, upto: u64) -> Option<(i64, i64)> {
         if self.first > upto {
@@ -104,10 +109,23 @@ impl Parts {
 }
 
 impl Tally {
+    /// Adds what a version of `segment` adds, if all of it counts in the newest sum.
+    #[inline]
+    pub(super) fn add_here(&mut self, delta: &Delta, segment: u64) -> bool {
+        match delta.here() {
+            Some((len, size)) if self.newest.covers(segment) => {
+                self.newest.len += len;
+                self.newest.size += size;
+                true
+            }
+            _ => false,
+        }
+    }
+
     #[inline]
     pub(super) fn add(&mut self, part: Sum, view: &View, replaced: &mut Vec<*mut OlderSum>) {
         let newest = &mut self.newest;
-        if newest.first <= part.first && part.first <= newest.last {
+        if newest.covers(part.first) {
             newest.len += part.len;
             newest.size += part.size;
         } else {

@@ -1,5 +1,6 @@
 //! The way of a batch through the table: announce, place, close, stamp, book, clean up.
 
+use super::ahead::Ahead;
 use super::descriptor::{self, Descriptor};
 use super::op::{Op, Placed};
 use super::write_batch::WriteBatch;
@@ -88,11 +89,13 @@ impl Table {
     /// whether it is closed.
     pub(crate) fn complete<'g>(&self, batch: &'g Descriptor, guard: &'g Guard) -> bool {
         let mut current = batch;
-        // Where the last op was placed: the next one is often in the same leaf.
-        let mut near = None;
+        let mut ahead = Ahead::new();
         for _ in 0..SHARE {
             let placing = match current.next_op() {
-                Some(op) => self.place(current, op, &mut near, guard),
+                Some(number) => {
+                    let spot = ahead.seek(self, current, number, guard);
+                    self.place(current, &current.ops[number], spot, guard)
+                }
                 None => {
                     if planted("batch-decided-at-once") {
                         let now = Stamp::At(self.clock.now(guard).segment);
@@ -106,8 +109,8 @@ impl Table {
                 Placing::Placed => {}
                 Placing::Again => sync::spin(),
                 Placing::Closed if ptr::eq(current, batch) => return true,
-                Placing::Closed => (current, near) = (batch, None),
-                Placing::Behind(other) => (current, near) = (other, None),
+                Placing::Closed => (current, ahead) = (batch, Ahead::new()),
+                Placing::Behind(other) => (current, ahead) = (other, Ahead::new()),
             }
         }
         false
@@ -117,11 +120,9 @@ impl Table {
         &'t self,
         batch: &Descriptor,
         op: &Op,
-        near: &mut Option<Spot<'t, 'g, EntrySlot>>,
+        spot: Spot<'t, 'g, EntrySlot>,
         guard: &'g Guard,
     ) -> Placing<'g> {
-        let spot = self.leaves().seek_near(*near, batch.key(op), guard);
-        *near = Some(spot);
         // SAFETY: from a run that was loaded under the guard (I4).
         let entry = spot.slot().map(|slot| unsafe { slot.under(guard) });
         if let Some(entry) = entry
@@ -253,7 +254,7 @@ impl Table {
             Some(segment) => {
                 let deltas = batch.versions(&guard);
                 let deltas = deltas.map(|version| delta_of(version, self.persistent_mask));
-                claim.fold(deltas, segment, &self.clock.now(&guard), &guard);
+                claim.fold_all(deltas, segment, &self.clock.now(&guard), &guard);
             }
             None => claim.retract(),
         }

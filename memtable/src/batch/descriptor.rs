@@ -60,8 +60,8 @@ impl Descriptor {
             .decide(Stamp::InBatch, Stamp::Pending { turns });
     }
 
-    /// The first op that is not placed yet.
-    pub(super) fn next_op(&self) -> Option<&Op> {
+    /// The number of the first op that is not placed yet.
+    pub(super) fn next_op(&self) -> Option<usize> {
         self.check.read();
         // Acquire and release: who closes the batch on the word of another passes on where that one saw the ops placed.
         let (read, write) = match planted("batch-placed-relaxed") {
@@ -74,7 +74,7 @@ impl Descriptor {
         if next > from {
             self.placed.fetch_max(next, write);
         }
-        self.ops.get(next)
+        (next < self.ops.len()).then_some(next)
     }
 
     pub(super) fn key(&self, op: &Op) -> &[u8] {

@@ -2,6 +2,7 @@
 
 use super::write_batch::{List, What};
 use crate::entry::{EntryRef, EntrySlot};
+use crate::fence::common_prefix;
 use crate::item::{Item, Update};
 use crate::reclaim::Guard;
 use crate::run::head;
@@ -28,24 +29,37 @@ pub(super) struct Placed<'g> {
     pub(super) version: VersionRef<'g>,
 }
 
+/// The writes of a list by key, those of one key in their order, each with its number. With it some bytes of the key behind
+/// what all have in common, which decide most comparisons.
+fn sorted(list: &List) -> Vec<(u64, usize)> {
+    let key = |number: usize| list.key(list.writes[number]);
+    let numbers = 0..list.writes.len();
+    let first = numbers.clone().next().map_or(&[][..], key);
+    let shared = numbers
+        .clone()
+        .fold(first.len(), |shared, number| match shared {
+            0 => 0,
+            _ => common_prefix(&first[..shared], key(number)),
+        });
+    let headed = numbers.map(|number| (head(key(number), shared), number));
+    let mut sorted: Vec<_> = headed.collect();
+    if !sorted.is_sorted() {
+        sorted.sort_unstable();
+    }
+    for alike in sorted.chunk_by_mut(|left, right| left.0 == right.0) {
+        if alike.len() > 1 {
+            alike.sort_by(|(_, left), (_, right)| key(*left).cmp(key(*right)));
+        }
+    }
+    sorted
+}
+
 /// The ops of a list of writes, sorted by key, one for each key.
 pub(super) fn fold(list: &List) -> Box<[Op]> {
     let key = |number: usize| list.key(list.writes[number]);
-    // With the beginning of the key, for most comparisons are decided by that.
-    let mut order: Vec<_> = (0..list.writes.len())
-        .map(|number| (head(key(number), 0), number))
-        .collect();
-    if !order.is_sorted_by_key(|&(_, number)| key(number)) {
-        order.sort_unstable_by(|(left_head, left), (right_head, right)| {
-            let by_key = || key(*left).cmp(key(*right));
-            left_head
-                .cmp(right_head)
-                .then_with(by_key)
-                .then(left.cmp(right))
-        });
-    }
-    let mut ops: Vec<Op> = Vec::with_capacity(order.len());
-    for (_, number) in order {
+    let sorted = sorted(list);
+    let mut ops: Vec<Op> = Vec::with_capacity(sorted.len());
+    for (_, number) in sorted {
         match ops.last_mut() {
             Some(last) if key(last.key) == key(number) => last.fold(number, list),
             _ => {

@@ -46,7 +46,12 @@ impl<'t, S: Slot> Level<'t, S> {
         let key = unsafe { slot.key::<'g>() };
         let mut spot = spot;
         loop {
-            let Spot { cell, run, mut at } = spot;
+            let Spot {
+                cell,
+                run,
+                mut at,
+                is_end,
+            } = spot;
             if !wanted() {
                 return Inserted::Unwanted;
             }
@@ -62,7 +67,10 @@ impl<'t, S: Slot> Level<'t, S> {
                 spot = self.seek_from(cell, key, guard);
                 continue;
             };
-            if let Err(end) = at {
+            if let Err(end) = at
+                && run.grows()
+                && (is_end || run.end_for(key) == Some(end))
+            {
                 match run.append(end, key, slot) {
                     Appended::Done => {
                         return Inserted::Done {
@@ -77,7 +85,7 @@ impl<'t, S: Slot> Level<'t, S> {
                     Appended::Refused => {}
                 }
             }
-            if run.seal() {
+            if run.grows() && run.seal() {
                 at = run.search(key);
                 // Again, after the contents by which it goes were read.
                 if !wanted() {

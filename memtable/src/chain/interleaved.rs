@@ -4,7 +4,7 @@
 //! at each step everything that the group needs is asked for before the first of it is used: so the group waits about as
 //! long as one. The idea is from Kocberber et al., "Asynchronous Memory Access Chaining" (VLDB 2015).
 
-use super::{Level, Side};
+use super::{Leaf, Level, Side, Spot};
 use crate::lanes::{Place, prefetch_runs};
 use crate::reclaim::Guard;
 use crate::run::Slot;
@@ -12,30 +12,52 @@ use crate::run::Slot;
 /// How many lookups go side by side: about as many misses as a core can have in flight.
 pub(crate) const IN_FLIGHT: usize = 16;
 
-impl<S: Slot> Level<'_, S> {
-    /// What the keys, at most [`IN_FLIGHT`], lead to, in their order.
-    pub(crate) fn find_interleaved(&self, keys: &[&[u8]], guard: &Guard) -> [Option<S>; IN_FLIGHT] {
+/// A key's leaf, and how far the search there has come without a look at any key.
+#[derive(Clone, Copy)]
+pub(crate) struct Lead<'t, 'g, S> {
+    leaf: Leaf<'t, 'g, S>,
+    at: Result<usize, usize>,
+}
+
+impl<'t, 'g, S: Slot> Lead<'t, 'g, S> {
+    /// Where `key` is, whose lead it is, as it was when that was found.
+    #[inline]
+    pub(crate) fn follow(self, key: &[u8]) -> Spot<'t, 'g, S> {
+        let (cell, run) = self.leaf;
+        let at = match (run, self.at) {
+            (Some(run), Ok(at)) => run.search_from(run.slots(), at, key),
+            (_, at) => at,
+        };
+        Spot::new(cell, run, at)
+    }
+}
+
+impl<'t, S: Slot> Level<'t, S> {
+    /// The leads of the keys, at most [`IN_FLIGHT`], in their order. What they lead to is asked for.
+    #[inline(always)]
+    pub(crate) fn leads<'g>(
+        &self,
+        keys: &[&[u8]],
+        guard: &'g Guard,
+    ) -> [Lead<'t, 'g, S>; IN_FLIGHT] {
         let mut places = [Place::START; IN_FLIGHT];
         let places = &mut places[..keys.len()];
         self.lanes.descend_interleaved(keys, places, guard);
         prefetch_runs(self.first, places, guard);
-        let mut candidates = [None; IN_FLIGHT];
-        for ((candidate, place), key) in candidates.iter_mut().zip(&*places).zip(keys) {
-            if let (_, Some(run)) = self.find_from(self.hint(*place), key, Side::At, guard)
-                && let Some(at) = run.candidate(key)
-            {
-                run.slots()[at].prefetch();
-                *candidate = Some((run, at));
+        let nowhere = Lead {
+            leaf: (self.first, None),
+            at: Err(0),
+        };
+        let mut leads = [nowhere; IN_FLIGHT];
+        for ((lead, place), key) in leads.iter_mut().zip(&*places).zip(keys) {
+            lead.leaf = self.find_from(self.hint(*place), key, Side::At, guard);
+            if let (_, Some(run)) = lead.leaf {
+                lead.at = run.candidate(key);
+                if let Ok(at) = lead.at {
+                    run.slots()[at].prefetch();
+                }
             }
         }
-        let mut found = [None; IN_FLIGHT];
-        for ((found, candidate), key) in found.iter_mut().zip(candidates).zip(keys) {
-            *found = candidate.and_then(|(run, at)| {
-                let slots = run.slots();
-                let at = run.search_from(slots, at, key).ok()?;
-                Some(slots[at])
-            });
-        }
-        found
+        leads
     }
 }

@@ -16,7 +16,7 @@
 //! and those few that came back since. [`Guard::flush`] lets go of all of it at once, and so does the thread's end. The counters are
 //! touched once per batch, not per object.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -61,9 +61,9 @@ thread_local! {
 /// What a thread has with the collector.
 struct Participant {
     handle: LocalHandle,
-    batch: Cell<Batch>,
+    batch: RefCell<Batch>,
     /// Is being freed.
-    due: Cell<Batch>,
+    due: RefCell<Batch>,
     inbox: Arc<Inbox<Batch>>,
 }
 
@@ -72,8 +72,8 @@ impl Participant {
     fn register() -> Self {
         Participant {
             handle: COLLECTOR.get_or_init(Collector::new).register(),
-            batch: Cell::new(Batch::default()),
-            due: Cell::new(Batch::default()),
+            batch: RefCell::default(),
+            due: RefCell::default(),
             inbox: Arc::new(Inbox::new()),
         }
     }
@@ -81,17 +81,16 @@ impl Participant {
     /// Frees a share of what is due.
     #[inline]
     fn free_share(&self) {
-        let mut due = self.due.take();
+        let mut due = self.due.borrow_mut();
         for _ in 0..SHARE {
             if due.is_empty() {
                 match self.inbox.take().next().or_else(of_backlog) {
-                    Some(batch) => due = batch,
+                    Some(batch) => *due = batch,
                     None => return,
                 }
             }
             due.free_one();
         }
-        self.due.set(due);
     }
 
     /// Frees all that is due.
@@ -251,16 +250,17 @@ impl Guard {
             return;
         }
         let gather = |participant: &Participant| {
-            let mut batch = participant.batch.take();
+            let mut batch = participant.batch.borrow_mut();
             batch.push(Retired {
                 object,
                 destroy,
                 bytes,
             });
-            if batch.is_full() {
-                batch.hand_over(&self.inner, Some(participant.inbox.clone()));
-            } else {
-                participant.batch.set(batch);
+            let is_full = batch.is_full();
+            drop(batch);
+            if is_full {
+                let home = Some(participant.inbox.clone());
+                participant.batch.take().hand_over(&self.inner, home);
             }
             participant.free_share();
         };

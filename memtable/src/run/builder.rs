@@ -9,6 +9,7 @@ use crate::sync::Checked;
 use crate::sync::atomic::AtomicU16;
 use std::alloc::{Layout, handle_alloc_error};
 use std::mem::ManuallyDrop;
+use std::ops;
 use std::ptr::{self, NonNull};
 
 /// A run that is not published yet; frees itself unless it is published.
@@ -69,12 +70,32 @@ impl<S: Slot> Builder<S> {
         new
     }
 
-    /// As [`Builder::new`], for the range of `run`.
-    pub(super) fn like(run: &RunRef<'_, S>, len: usize, room: usize) -> Builder<S> {
+    /// The slots of `run`, in whose place it comes, with `new` instead of those in `gap`; room for so many, if that is more.
+    #[inline(always)]
+    pub(super) fn edited(
+        run: &RunRef<'_, S>,
+        gap: ops::Range<usize>,
+        new: Option<(&[u8], S)>,
+        room: usize,
+    ) -> Builder<S> {
         let &Run { range, prefix, .. } = run.get();
-        Builder::allocate(range, prefix, run.get().width(), len, room)
+        let slots = run.slots();
+        let (before, behind) = (&slots[..gap.start], &slots[gap.end..]);
+        let len = before.len() + usize::from(new.is_some()) + behind.len();
+        let mut edited = Builder::allocate(range, prefix, run.get().width(), len, room);
+        // SAFETY: made for so many, with heads of the same width.
+        unsafe {
+            edited.append(run, 0, before);
+            if let Some((key, slot)) = new {
+                edited.new_end = before.is_empty() || behind.is_empty();
+                edited.put(key, slot);
+            }
+            edited.append(run, gap.end, behind);
+        }
+        edited
     }
 
+    #[inline(always)]
     fn allocate(range: Range<S>, prefix: u16, width: Width, len: usize, room: usize) -> Builder<S> {
         let room = room.max(len);
         assert!(room <= MAX_LEN);
@@ -134,8 +155,18 @@ impl<S: Slot> Builder<S> {
     pub(super) fn push(&mut self, key: &[u8], slot: S) {
         assert!(self.filled < self.len);
         self.new_end |= self.filled == 0 || self.filled + 1 == self.len;
+        // SAFETY: there is room by the assertion.
+        unsafe { self.put(key, slot) };
+    }
+
+    /// Appends a slot.
+    ///
+    /// # Safety
+    /// There is room for it.
+    #[inline(always)]
+    unsafe fn put(&mut self, key: &[u8], slot: S) {
         let head = head(key, usize::from(self.prefix));
-        // SAFETY: inside the allocation by the assertion; not shared with anyone yet.
+        // SAFETY: inside the allocation by the contract; not shared with anyone yet.
         unsafe {
             heads::write(self.heads(), self.width, self.filled, head);
             self.slots().add(self.filled).write(slot);
@@ -145,20 +176,29 @@ impl<S: Slot> Builder<S> {
 
     /// Appends the slots of another run from one number to another.
     pub(super) fn copy(&mut self, other: &RunRef<'_, S>, from: usize, to: usize) {
+        let slots = &other.slots()[from..to];
         if other.get().prefix != self.prefix || other.get().width() != self.width {
-            for &slot in &other.slots()[from..to] {
+            for &slot in slots {
                 // SAFETY: the slots are those of a run that is alive.
                 self.push(unsafe { slot.key() }, slot);
             }
             return;
         }
-        let slots = &other.slots()[from..to];
         assert!(self.filled + slots.len() <= self.len);
+        // SAFETY: there is room by the assertion, and the heads are of the same width.
+        unsafe { self.append(other, from, slots) }
+    }
+
+    /// Appends `slots`, those of another run from a number on, with their heads.
+    ///
+    /// # Safety
+    /// There is room for them, and the heads of both are of the same width.
+    #[inline(always)]
+    unsafe fn append(&mut self, other: &RunRef<'_, S>, from: usize, slots: &[S]) {
         let bytes = self.width.bytes();
-        // SAFETY: inside the allocations by the assertion and the slice before, for both have heads of the same width; ours is not
-        // shared with anyone yet, so they cannot overlap.
+        // SAFETY: inside the allocations by the contract; ours is not shared with anyone yet, so they cannot overlap.
         unsafe {
-            let heads = other.as_ptr().add(1).cast::<u8>().add(from * bytes);
+            let heads = other.heads_start().add(from * bytes);
             let to = self.heads().add(self.filled * bytes);
             ptr::copy_nonoverlapping(heads, to, slots.len() * bytes);
             ptr::copy_nonoverlapping(slots.as_ptr(), self.slots().add(self.filled), slots.len());
@@ -166,19 +206,32 @@ impl<S: Slot> Builder<S> {
         self.filled += slots.len();
     }
 
-    pub(super) fn finish(mut self) -> NewRun<S> {
+    /// The run, all of whose slots were appended.
+    #[inline(always)]
+    pub(super) fn finish(self) -> NewRun<S> {
         assert!(self.filled == self.len);
         // SAFETY: initialised in `allocate`, not shared with anyone yet.
-        if unsafe { self.run.as_ref() }.range.is_open() {
+        let is_open = unsafe { self.run.as_ref() }.range.is_open();
+        // A run that only grows is looked at each time that it has doubled.
+        let counts_alike = self.len >= ALIKE && (self.new_keys || self.len.is_power_of_two());
+        let run = match is_open || counts_alike {
+            true => self.fitted(is_open, counts_alike),
+            false => self.run,
+        };
+        // SAFETY: initialised in `allocate`, not shared with anyone yet.
+        unsafe { run.as_ref() }.check.wrote();
+        NewRun(run)
+    }
+
+    /// With heads that fit the keys.
+    fn fitted(mut self, is_open: bool, counts_alike: bool) -> NonNull<Run<S>> {
+        if is_open {
             self.leave_out_own_prefix();
         }
-        // A run that only grows is looked at each time that it has doubled.
-        if self.len >= ALIKE && (self.new_keys || self.len.is_power_of_two()) {
+        if counts_alike {
             self = self.widened();
         }
-        // SAFETY: initialised in `allocate`, not shared with anyone yet.
-        unsafe { self.run.as_ref() }.check.wrote();
-        NewRun(self.run)
+        self.run
     }
 }
 

@@ -16,36 +16,24 @@ impl<S: Slot> RunRef<'_, S> {
             true => (2 * len).min(capacity),
             false => len,
         };
-        let mut run = Builder::like(self, len, room);
-        run.copy(self, 0, at);
-        run.push(key, slot);
-        run.copy(self, at, self.len());
-        run.finish()
+        Builder::edited(self, at..at, Some((key, slot)), room).finish()
     }
 
     /// A copy with `slot`, of the same key, at `at`.
     pub(crate) fn replaced(&self, at: usize, slot: S) -> NewRun<S> {
-        let mut run = Builder::like(self, self.len(), self.len());
-        run.copy(self, 0, at);
         // SAFETY: the slot is the caller's, and what it leads to outlives the call.
-        run.push(unsafe { slot.key() }, slot);
-        run.copy(self, at + 1, self.len());
-        run.finish()
+        let key = unsafe { slot.key() };
+        Builder::edited(self, at..at + 1, Some((key, slot)), 0).finish()
     }
 
     /// A copy without the slot at `at`.
     pub(crate) fn removed(&self, at: usize) -> NewRun<S> {
-        let mut run = Builder::like(self, self.len() - 1, self.len() - 1);
-        run.copy(self, 0, at);
-        run.copy(self, at + 1, self.len());
-        run.finish()
+        Builder::edited(self, at..at + 1, None, 0).finish()
     }
 
     /// A copy that is final.
     pub(crate) fn dying(&self) -> NewRun<S> {
-        let mut run = Builder::like(self, self.len(), self.len()).dead();
-        run.copy(self, 0, self.len());
-        run.finish()
+        Builder::edited(self, 0..0, None, 0).dead().finish()
     }
 
     /// A run of both contents, where `right` follows this one.

@@ -66,11 +66,21 @@ pub(crate) fn head(key: &[u8], prefix: usize) -> u64 {
     let rest = key.get(prefix..).unwrap_or_default();
     match rest.first_chunk::<8>() {
         Some(bytes) => u64::from_be_bytes(*bytes),
-        None => rest
-            .iter()
-            .rev()
-            .fold(0, |head, &byte| head >> 8 | u64::from(byte) << 56),
+        None => padded(key, rest.len()),
     }
+}
+
+/// The last bytes of `key`, so many and fewer than 8, with zeros behind.
+#[inline(never)]
+fn padded(key: &[u8], len: usize) -> u64 {
+    let last = match key.last_chunk() {
+        Some(bytes) => u64::from_be_bytes(*bytes),
+        None => key
+            .iter()
+            .fold(0, |last, &byte| last << 8 | u64::from(byte)),
+    };
+    // Shifts out what comes before; all of it, if nothing is left.
+    last.unbounded_shl(64 - 8 * len as u32)
 }
 
 /// The narrow head of which `head` is the wide one.
@@ -174,6 +184,8 @@ mod tests {
             assert!(head(pair[0], 0) <= head(pair[1], 0));
         }
         assert_eq!(head(b"abcdefghi", 1), u64::from_be_bytes(*b"bcdefghi"));
+        assert_eq!(head(b"abcdefgh", 3), u64::from_be_bytes(*b"defgh\0\0\0"));
+        assert_eq!(head(b"abcdefgh", 8), 0);
         assert_eq!(head(b"abc", 5), 0);
         assert_eq!(narrow(head(b"abcdefgh", 2)), u32::from_be_bytes(*b"cdef"));
     }

@@ -45,6 +45,12 @@ pub(crate) enum Appended {
 }
 
 impl<S: Slot> RunRef<'_, S> {
+    /// Whether slots may come.
+    #[inline]
+    pub(crate) fn grows(&self) -> bool {
+        self.get().kind == Kind::Growing
+    }
+
     /// How many slots count now.
     #[inline]
     pub(super) fn grown(&self) -> usize {
@@ -64,11 +70,11 @@ impl<S: Slot> RunRef<'_, S> {
         (follows && (!run.has_own_prefix() || alike())).then_some(heads.len())
     }
 
-    /// Puts `slot` under `key` at `at`, where [`RunRef::search`] said it would have to be, if that is behind all others and there is
-    /// room.
+    /// Puts `slot` under `key` at `at`, where [`RunRef::end_for`] said it has to be, if there is room.
+    #[inline(always)]
     pub(crate) fn append(&self, at: usize, key: &[u8], slot: S) -> Appended {
         let run = self.get();
-        if at >= usize::from(run.room) || self.end_for(key) != Some(at) {
+        if at >= usize::from(run.room) {
             return Appended::Refused;
         }
         let open = at as u16;

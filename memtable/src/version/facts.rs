@@ -36,6 +36,20 @@ pub(crate) struct Delta {
     pub(crate) plus: Place,
 }
 
+impl Delta {
+    /// Keys and bytes, if all of it is booked in the segment of the version itself.
+    #[inline]
+    pub(crate) fn here(&self) -> Option<(i64, i64)> {
+        let keys = |place| match place {
+            Place::Nowhere => Some(0),
+            Place::Here => Some(1),
+            Place::Always | Place::Segment(_) => None,
+        };
+        let keys = keys(self.plus)? - keys(self.minus)?;
+        Some((keys, self.value + keys * i64::from(self.key_len)))
+    }
+}
+
 /// What never changes of a version, beside its bytes, in one word:
 ///
 /// | bits | |

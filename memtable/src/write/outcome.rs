@@ -14,6 +14,7 @@ use crate::visible::Current;
 use std::borrow::Cow;
 
 /// What the key is to hold after `change`; `None` if it stays as it is.
+#[inline]
 pub(crate) fn contents<'v>(
     change: Change<'v>,
     old: Option<(State, &'v [u8])>,
