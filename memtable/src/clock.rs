@@ -60,9 +60,12 @@ pub(crate) struct View {
     pub(crate) frozen: bool,
 }
 
-/// The first view of every table. Segment 0 is for what no rollback takes back.
+/// Where every table begins. Segment 0 is for what no rollback takes back.
+pub(crate) const FIRST_SEGMENT: u64 = 1;
+
+/// The first view of every table.
 const BEGINNING: View = View {
-    segment: 1,
+    segment: FIRST_SEGMENT,
     turns: 0,
     marks: Marks::NONE,
     instants: Instants::NONE,
@@ -357,6 +360,7 @@ impl Clock {
     }
 
     /// As [`Clock::settle`], for the writer right after the CAS that published the version, which spares the fence.
+    #[inline]
     pub(crate) fn settle_own(&self, version: VersionRef<'_>, guard: &Guard) -> Stamp {
         if !planted("stamp-without-fence") {
             sync::fence_after_rmw();

@@ -11,7 +11,7 @@
 
 use super::announced::Announced;
 use super::tally::{OlderSum, Parts, Sum, Tally, destroy_sum};
-use crate::clock::View;
+use crate::clock::{FIRST_SEGMENT, View};
 use crate::holes::Hole;
 use crate::mutant::planted;
 use crate::reclaim::Guard;
@@ -37,8 +37,8 @@ impl Slot {
         const fn new() -> Slot {
             Slot {
                 announced: AtomicPtr::new(ptr::null_mut()),
-                first: AtomicU64::new(0),
-                last: AtomicU64::new(0),
+                first: AtomicU64::new(FIRST_SEGMENT),
+                last: AtomicU64::new(FIRST_SEGMENT),
                 len: AtomicU64::new(0),
                 size: AtomicU64::new(0),
                 older: AtomicPtr::new(ptr::null_mut()),

@@ -155,7 +155,7 @@ impl<S> Drop for Retired<S> {
         let incoming = sync::exclusive(&mut self.incoming);
         let queue = self.queue.get_mut();
         queue.accept(incoming);
-        for grave in queue.waiting.drain(..) {
+        while let Some(grave) = queue.waiting.pop_front() {
             // SAFETY: the table is being dropped: nobody else can reach the cell, and its dead run is its own.
             unsafe { run::destroy_with_fence::<S>((*grave.cell).0.load(Ordering::Relaxed)) };
         }
