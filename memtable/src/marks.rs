@@ -7,6 +7,10 @@
 //! a rollback would bring it back. A savepoint is told from all others by its *anchor*, not by its mark: after a rollback to it
 //! another mark, with a younger `first` and a list of its own, stands in its place (M1).
 //!
+//! When the last handle of a savepoint is dropped its mark has *lapsed*: nobody returns to it any more, and what lies below is not kept for it. But
+//! somebody may have returned to it before, and who holds the view of before that still takes for hidden what came back. So a mark that was
+//! returned to never lapses (M2): it says so before the rollback is over, and the handle by which it was done is dropped afterwards.
+//!
 //! Writes behind marks are numbered, so that those of a stage can be shown in their [`Order`]. The numbers begin anew with the first mark of
 //! an empty stack; what was written before that has none that counts.
 //!
@@ -54,7 +58,11 @@ impl Orders {
 
 enum Kind {
     Stage,
-    Savepoint(Arc<Anchor>),
+    Savepoint {
+        anchor: Arc<Anchor>,
+        /// The table has returned to it: another mark stands in its place.
+        returned_to: AtomicBool,
+    },
 }
 
 /// What the handles of a savepoint and its mark have in common.
@@ -84,7 +92,11 @@ impl Mark {
 
     /// A savepoint that begins inside of `outside`.
     pub(crate) fn savepoint(first: u64, outside: &Marks, anchor: &Arc<Anchor>) -> Arc<Mark> {
-        Mark::new(first, outside, Kind::Savepoint(anchor.clone()))
+        let kind = Kind::Savepoint {
+            anchor: anchor.clone(),
+            returned_to: AtomicBool::new(false),
+        };
+        Mark::new(first, outside, kind)
     }
 
     fn new(first: u64, outside: &Marks, kind: Kind) -> Arc<Mark> {
@@ -114,15 +126,29 @@ impl Mark {
     }
 
     pub(crate) fn is_anchored_by(&self, anchor: &Arc<Anchor>) -> bool {
-        matches!(&self.kind, Kind::Savepoint(own) if Arc::ptr_eq(own, anchor))
+        matches!(&self.kind, Kind::Savepoint { anchor: own, .. } if Arc::ptr_eq(own, anchor))
     }
 
-    /// Whether nobody can return to it any more. Once true, for ever.
+    /// The table has returned to it. By a handle of the savepoint, so before that is let go.
+    pub(crate) fn note_return(&self) {
+        if let Kind::Savepoint { returned_to, .. } = &self.kind {
+            // Relaxed: it is made visible by letting go.
+            returned_to.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether nobody has returned to it, and nobody can any more. Once true, for ever.
     pub(crate) fn has_lapsed(&self) -> bool {
         match &self.kind {
             Kind::Stage => false,
-            Kind::Savepoint(anchor) => {
-                anchor.let_go.load(Ordering::Acquire) || planted("savepoint-not-kept")
+            Kind::Savepoint {
+                anchor,
+                returned_to,
+            } => {
+                let let_go = anchor.let_go.load(Ordering::Acquire);
+                let returned_to =
+                    returned_to.load(Ordering::Relaxed) && !planted("return-forgotten");
+                let_go && !returned_to || planted("savepoint-not-kept")
             }
         }
     }

@@ -142,6 +142,7 @@ fn roll_back(
             false => outside.with(Mark::savepoint(first, &outside, anchor)),
         };
         if cut(view, mark, anew, &hole, clock, debts, guard) {
+            mark.note_return();
             return Ok(());
         }
         sync::spin();

@@ -122,7 +122,7 @@ impl Table {
             let group = &group[..keys.len()];
             let leads = self.leaves().leads(group, guard);
             leads.into_iter().zip(keys).map(move |(lead, key)| {
-                let slot = lead.follow(key.as_ref()).slot()?;
+                let slot = lead?.follow(key.as_ref()).slot()?;
                 // SAFETY: from a run that was loaded under the guard (I4).
                 let entry = unsafe { slot.under(guard) };
                 let version = visible::newest(entry, &self.clock, guard)?;

@@ -6,6 +6,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use std::borrow::Cow;
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use untorn_memtable::{BatchWrite, Error, Kind, MAX_KEY_LEN, Memtable, Stats, Update, WriteBatch};
@@ -188,6 +189,32 @@ fn a_large_batch_in_any_order_is_there_as_a_whole() {
 
 const GROUPS: u64 = 3;
 const MEMBERS: u64 = 6;
+
+/// It meets keys that have come since it looked for their places, in leaves that have split since.
+#[test]
+fn a_batch_comes_to_an_end_beside_inserts_of_the_same_keys() {
+    const KEYS: u32 = 400;
+    let keys = (0..KEYS).map(u32::to_be_bytes);
+    let mut batch = WriteBatch::new();
+    keys.clone().for_each(|key| {
+        batch.put(key, "batch");
+    });
+    for _ in 0..2000 {
+        let table = Memtable::new();
+        let start = Barrier::new(2);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                start.wait();
+                for key in keys.clone() {
+                    table.insert(key, "single").unwrap();
+                }
+            });
+            start.wait();
+            table.apply(&batch).unwrap();
+        });
+        assert_eq!(table.len(), KEYS as usize);
+    }
+}
 
 fn member(group: u64, member: u64) -> Vec<u8> {
     [member.to_be_bytes(), group.to_be_bytes()].concat()

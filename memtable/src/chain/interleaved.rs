@@ -39,24 +39,19 @@ impl<'t, S: Slot> Level<'t, S> {
         &self,
         keys: &[&[u8]],
         guard: &'g Guard,
-    ) -> [Lead<'t, 'g, S>; IN_FLIGHT] {
+    ) -> [Option<Lead<'t, 'g, S>>; IN_FLIGHT] {
         let mut places = [Place::START; IN_FLIGHT];
         let places = &mut places[..keys.len()];
         self.lanes.descend_interleaved(keys, places, guard);
         prefetch_runs(self.first, places, guard);
-        let nowhere = Lead {
-            leaf: (self.first, None),
-            at: Err(0),
-        };
-        let mut leads = [nowhere; IN_FLIGHT];
+        let mut leads = [None; IN_FLIGHT];
         for ((lead, place), key) in leads.iter_mut().zip(&*places).zip(keys) {
-            lead.leaf = self.find_from(self.hint(*place), key, Side::At, guard);
-            if let (_, Some(run)) = lead.leaf {
-                lead.at = run.candidate(key);
-                if let Ok(at) = lead.at {
-                    run.slots()[at].prefetch();
-                }
+            let leaf = self.find_from(self.hint(*place), key, Side::At, guard);
+            let at = leaf.1.map_or(Err(0), |run| run.candidate(key));
+            if let (Some(run), Ok(at)) = (leaf.1, at) {
+                run.slots()[at].prefetch();
             }
+            *lead = Some(Lead { leaf, at });
         }
         leads
     }

@@ -175,3 +175,25 @@ fn s10_savepoint_over_one_that_lapses() {
         assert_exact(&table, &AFTER);
     });
 }
+
+/// S10. A savepoint is returned to and let go, while who writes behind it still has the view of before: what came back is not taken
+/// for hidden.
+#[test]
+fn s10_returned_to_and_let_go_under_a_write() {
+    model("s10_returned_to_and_let_go_under_a_write", 4, 16000, || {
+        let table = std::sync::Arc::new(Memtable::new());
+        table.insert("a", "0").unwrap();
+        let savepoint = Savepoint::new(table.clone());
+        let there = table.clone();
+        let writer = spawn(move || {
+            there.insert("a", "1").unwrap();
+        });
+        savepoint.roll_back().unwrap();
+        drop(savepoint);
+        writer.join().unwrap();
+        let a = table.get("a").expect("it was there before");
+        let a = std::str::from_utf8(&a).unwrap();
+        assert!(a == "0" || a == "1", "{a}");
+        assert_exact(&table, &[("a", a)]);
+    });
+}
