@@ -121,7 +121,9 @@ impl Core {
         for key in &keys[..granted] {
             answers.push(self.locked(&open, key, terms, at, seen, Duration::ZERO));
         }
-        answers.extend(denied);
+        if let Some(denied) = denied {
+            answers.push(denied);
+        }
         Answer::ready(Ok(answers))
     }
 
