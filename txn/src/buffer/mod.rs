@@ -143,6 +143,7 @@ pub use builder::Builder;
 pub use entry::Entry;
 pub use hook::MEMORY_BLOCK;
 pub use inspect::{History, Version};
+pub(crate) use layer::{End, Layer};
 pub use limits::{Limits, MAX_KEY_LEN};
 pub use pipelined::{FlushTarget, Generation, PipelinedBuffer};
 pub use range::{Range, RangeWithFlags};

@@ -328,7 +328,9 @@ fn all_owned<K: AsRef<[u8]>>(keys: impl IntoIterator<Item = K>) -> Keys {
     if keys.size_hint().1 == Some(1) {
         // A short key lies beside the count of its sharers.
         let beside = |key: K| Bytes::from_owner(SmallVec::<[u8; 32]>::from_slice(key.as_ref()));
-        return keys.next().map_or_else(Keys::new, |key| Keys::from_buf([beside(key)]));
+        return keys
+            .next()
+            .map_or_else(Keys::new, |key| Keys::from_buf([beside(key)]));
     }
     let mut block = BytesMut::new();
     let mut ends = Vec::with_capacity(keys.size_hint().0);
