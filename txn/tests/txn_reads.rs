@@ -256,6 +256,22 @@ fn a_range_of_a_snapshot_goes_on_over_many_batches_and_does_not_see_later_commit
 }
 
 #[test]
+fn a_snapshot_reads_keys_in_one_request_and_does_not_see_later_commits() {
+    let store = Arc::new(HeldStore::default());
+    let db = Db::new(Arc::clone(&store) as _);
+    fill(&db, &[("a", "1"), ("b", "2")]);
+    let snapshot = db.blocking().snapshot().unwrap();
+    fill(&db, &[("a", "later"), ("c", "later")]);
+    let expected = [Some("2".into()), None, Some("1".into()), Some("2".into())];
+    let keys = ["b", "c", "a", "b"];
+    assert_eq!(snapshot.blocking().batch_get(keys).unwrap(), expected);
+    assert_eq!(block_on(snapshot.batch_get(keys)).unwrap(), expected);
+    assert_eq!(store.batches(), [4, 4]);
+    let none = snapshot.blocking().batch_get([""; 0]).unwrap();
+    assert!(none.is_empty());
+}
+
+#[test]
 fn a_range_of_a_closed_transaction_ends_with_an_error() {
     let db = Db::in_memory();
     fill(&db, &[("a", "1"), ("b", "1")]);

@@ -320,10 +320,10 @@ fn owned(key: impl AsRef<[u8]>) -> Bytes {
 }
 
 /// The keys of one call.
-type Keys = SmallVec<[Bytes; 1]>;
+pub(crate) type Keys = SmallVec<[Bytes; 1]>;
 
 /// Copies of the keys of one call, in one block of memory: each will be shared by all who note it.
-fn all_owned<K: AsRef<[u8]>>(keys: impl IntoIterator<Item = K>) -> Keys {
+pub(crate) fn all_owned<K: AsRef<[u8]>>(keys: impl IntoIterator<Item = K>) -> Keys {
     let mut keys = keys.into_iter();
     if keys.size_hint().1 == Some(1) {
         // A short key lies beside the count of its sharers.
