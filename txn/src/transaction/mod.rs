@@ -110,7 +110,7 @@ pub(crate) struct Core {
     life: Life,
     pulse: Pulse,
     /// Room in the buffer for the locks that are pending in fair mode.
-    pending_room: Mutex<HashMap<Bytes, Reservation>>,
+    pending_room: Mutex<HashMap<Bytes, Reservation<'static>>>,
     /// Serialises `put`, `insert` and `delete` of keys that fall together: an insert looks before it writes.
     stripes: [Mutex<()>; 16],
 }

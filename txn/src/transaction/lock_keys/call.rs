@@ -35,7 +35,7 @@ pub(super) struct Call<'a> {
     pub(super) keys: &'a [Bytes],
     pub(super) claimed: Claimed,
     pub(super) round: Option<u64>,
-    pub(super) room: Option<Reservation>,
+    pub(super) room: Option<Reservation<'a>>,
     pub(super) found: SmallVec<[Found; 1]>,
 }
 
@@ -45,7 +45,7 @@ impl<'a> Call<'a> {
         core: &'a Arc<Core>,
         keys: &'a [Bytes],
         mode: LockMode,
-        room: Reservation,
+        room: Reservation<'a>,
     ) -> Result<Self, Error> {
         let (claimed, round) = core.register.claim(keys, mode)?;
         Ok(Self {
@@ -83,7 +83,9 @@ impl<'a> Call<'a> {
         if self.round.take().is_some()
             && let Some(key) = self.keys.first().filter(|_| is_locked(0))
         {
-            core.pending_room.lock().insert(key.clone(), room);
+            core.pending_room
+                .lock()
+                .insert(key.clone(), room.into_owned());
         }
         let unlocked = || (0..claimed.len()).filter(|&at| !is_locked(at));
         if unlocked().next().is_some() {

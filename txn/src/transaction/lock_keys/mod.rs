@@ -150,7 +150,7 @@ impl Core {
         self: &Arc<Self>,
         keys: &[Bytes],
         options: &LockOptions,
-        room: Reservation,
+        room: Reservation<'_>,
     ) -> Result<Vec<LockOutcome>, Error> {
         if keys.len() > 1 && self.register.is_fair() {
             self.fair_done()?;
