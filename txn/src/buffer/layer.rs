@@ -36,7 +36,7 @@ pub type Between<'b> = (Bound<&'b [u8]>, Bound<&'b [u8]>);
 /// Something ordered that can be gone through within bounds.
 pub trait Layer: Clone {
     /// Shows the live keys of `between` one after another, from `end` on, until `visit` has found what it looks for. Each is as
-    /// it is when it is shown, flags-only keys too. What is found is pinned no longer.
+    /// it is when it is shown, flags-only keys too. The layer is pinned meanwhile.
     fn walk<T>(
         &self,
         between: Between<'_>,

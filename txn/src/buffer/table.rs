@@ -7,7 +7,7 @@ use untorn_memtable::Memtable;
 
 /// The table of one buffer.
 pub(super) enum Table {
-    /// Of a buffer that cannot be reset: read for nothing.
+    /// Of a buffer that cannot be reset: finding it costs nothing.
     Fixed(Arc<Memtable>),
     /// A reset puts a fresh one here, with the gate shut.
     Replaceable(ArcSwap<Memtable>),

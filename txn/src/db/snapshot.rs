@@ -49,7 +49,8 @@ impl DbSnapshot {
         self.view.reads.at()
     }
 
-    /// What is kept of what [`get`](Self::get) and [`batch_get`](Self::batch_get) have read, as by [`Transaction::read_cache`](crate::Transaction::read_cache).
+    /// What is kept of what [`get`](Self::get) and [`batch_get`](Self::batch_get) have read, as by
+    /// [`Transaction::read_cache`](crate::Transaction::read_cache).
     pub fn read_cache(&self) -> ReadCacheStats {
         self.view.reads.stats()
     }

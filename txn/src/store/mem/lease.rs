@@ -19,8 +19,9 @@ pub(super) struct Lease(AtomicU64);
 impl Core {
     /// Has the transaction live for `ttl` from now on.
     pub(super) fn renew(&self, open: &Open, ttl: Duration) {
+        // The part of a millisecond that is cut off is not taken from it.
         let end = millis(self.made.elapsed().saturating_add(ttl)) + 1;
-        // Most requests come within a millisecond of another one.
+        // Most requests come within a millisecond of another one, and need no exchange.
         if open.lease.0.load(Ordering::Relaxed) < end {
             open.lease.0.fetch_max(end, Ordering::Relaxed);
         }
