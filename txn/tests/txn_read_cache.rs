@@ -187,6 +187,11 @@ fn a_snapshot_keeps_what_it_has_read_for_all_its_clones() {
     assert_eq!(view.clone().blocking().get("a").unwrap().unwrap(), "1");
     assert_eq!(store.read("a"), 1);
     assert_eq!(figures(view.read_cache()), (1, 1, 1));
+    for _ in 0..2 {
+        let values = view.blocking().batch_get(["absent", "a"]).unwrap();
+        assert_eq!(values, [None, Some("1".into())]);
+    }
+    assert_eq!(store.batches(), [1]);
     let later = db.blocking().snapshot().unwrap();
     assert_eq!(later.blocking().get("a").unwrap().unwrap(), "2");
 }

@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use txn_held_store::HeldStore;
-use untorn_txn::transaction::Range;
+use untorn_txn::transaction::{BlockingRange, Range};
 use untorn_txn::{BeginOptions, CommitInfo, Db, Entry, Error, LockOptions, Transaction, TxnState};
 
 fn begin(db: &Db) -> Transaction {
@@ -169,6 +169,45 @@ fn a_range_goes_on_over_many_batches() {
     assert!(numbers(true).into_iter().rev().eq(expected));
 }
 
+/// Batches of which nothing is left, keys deleted that the store has not, keys that are only locked, in a row.
+#[test]
+fn a_range_passes_whole_batches_that_were_deleted_here() {
+    let db = Db::in_memory();
+    let txn = begin(&db);
+    for n in (0..2_000_u32).step_by(2) {
+        txn.put(n.to_be_bytes(), "stored").unwrap();
+    }
+    txn.blocking().commit().unwrap();
+    let txn = begin(&db);
+    let stays = [0, 700, 1_000, 1_002, 1_998];
+    for n in (0..2_000_u32).filter(|n| !stays.contains(n)) {
+        txn.delete(n.to_be_bytes()).unwrap();
+    }
+    let locked = [1_000, 5_000, 5_002].map(u32::to_be_bytes);
+    txn.blocking()
+        .lock_keys(locked, Default::default())
+        .unwrap();
+    txn.put(701_u32.to_be_bytes(), "own").unwrap();
+    txn.put(1_002_u32.to_be_bytes(), "own").unwrap();
+    let expected = [0, 700, 701, 1_000, 1_002, 1_998].map(|n: u32| {
+        let value = if [701, 1_002].contains(&n) {
+            "own"
+        } else {
+            "stored"
+        };
+        (Bytes::copy_from_slice(&n.to_be_bytes()), value.into())
+    });
+    let all = |range: BlockingRange| range.collect::<Result<Vec<_>, _>>().unwrap();
+    assert_eq!(all(txn.blocking().range::<&[u8]>(..)), expected);
+    let mut reversed = expected.clone();
+    reversed.reverse();
+    assert_eq!(all(txn.blocking().range::<&[u8]>(..).rev()), reversed);
+    let view = txn.statement_view().unwrap();
+    txn.delete(700_u32.to_be_bytes()).unwrap();
+    assert_eq!(all(view.blocking().range::<&[u8]>(..)), expected);
+    assert_eq!(all(view.blocking().range::<&[u8]>(..).rev()), reversed);
+}
+
 /// Who takes a row or two does not pay for many.
 #[test]
 fn a_range_asks_a_store_that_is_asked_cheaply_for_few_keys_first() {
@@ -214,6 +253,22 @@ fn a_range_of_a_snapshot_goes_on_over_many_batches_and_does_not_see_later_commit
     let values = range.map(|row| row.unwrap().1);
     assert!(values.eq(expected(0..1_000).rev()));
     assert!(snapshot.blocking().range("b".."a").next().is_none());
+}
+
+#[test]
+fn a_snapshot_reads_keys_in_one_request_and_does_not_see_later_commits() {
+    let store = Arc::new(HeldStore::default());
+    let db = Db::new(Arc::clone(&store) as _);
+    fill(&db, &[("a", "1"), ("b", "2")]);
+    let snapshot = db.blocking().snapshot().unwrap();
+    fill(&db, &[("a", "later"), ("c", "later")]);
+    let expected = [Some("2".into()), None, Some("1".into()), Some("2".into())];
+    let keys = ["b", "c", "a", "b"];
+    assert_eq!(snapshot.blocking().batch_get(keys).unwrap(), expected);
+    assert_eq!(block_on(snapshot.batch_get(keys)).unwrap(), expected);
+    assert_eq!(store.batches(), [4, 4]);
+    let none = snapshot.blocking().batch_get([""; 0]).unwrap();
+    assert!(none.is_empty());
 }
 
 #[test]

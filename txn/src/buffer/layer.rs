@@ -10,7 +10,7 @@ use super::{BufferSnapshot, Entry, MemBuffer};
 use crate::flags::KeyFlags;
 use bytes::Bytes;
 use std::ops::{Bound, RangeBounds};
-use untorn_memtable::Kind;
+use untorn_memtable::{Item, Kind};
 
 /// Which end of the bounds a step takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,49 +33,63 @@ pub struct Step {
 /// Bounds that borrow.
 pub type Between<'b> = (Bound<&'b [u8]>, Bound<&'b [u8]>);
 
-/// Something ordered that can be asked for its first or last key within bounds.
+/// Something ordered that can be gone through within bounds.
 pub trait Layer: Clone {
+    /// Shows the live keys of `between` one after another, from `end` on, until `visit` has found what it looks for. Each is as
+    /// it is when it is shown, flags-only keys too. The layer is pinned meanwhile.
+    fn walk<T>(
+        &self,
+        between: Between<'_>,
+        end: End,
+        visit: impl FnMut(Item<'_>) -> Option<T>,
+    ) -> Option<T>;
+
     /// The first live key at `end` of `between`, as it is now; flags-only keys only if asked for.
-    fn step(&self, between: Between<'_>, end: End, flags_only: bool) -> Option<Step>;
+    fn step(&self, between: Between<'_>, end: End, flags_only: bool) -> Option<Step> {
+        self.walk(between, end, |item| {
+            let is_shown = item.kind != Kind::TagOnly || flags_only;
+            is_shown.then(|| Step {
+                key: Bytes::copy_from_slice(item.key),
+                entry: Entry::of(item.kind, Bytes::copy_from_slice(item.value)),
+                flags: Tag(item.tag).flags(),
+            })
+        })
+    }
 }
 
 impl Layer for MemBuffer {
-    fn step(&self, between: Between<'_>, end: End, flags_only: bool) -> Option<Step> {
+    fn walk<T>(
+        &self,
+        between: Between<'_>,
+        end: End,
+        visit: impl FnMut(Item<'_>) -> Option<T>,
+    ) -> Option<T> {
         let table = self.made()?.table.load();
         let pinned = table.pin();
-        let mut items = pinned.range_all::<&[u8]>(between);
-        loop {
-            let item = match end {
-                End::Front => items.next(),
-                End::Back => items.next_back(),
-            }?;
-            if item.kind != Kind::TagOnly || flags_only {
-                return Some(Step {
-                    key: Bytes::copy_from_slice(item.key),
-                    entry: Entry::of(item.kind, Bytes::copy_from_slice(item.value)),
-                    flags: Tag(item.tag).flags(),
-                });
-            }
-        }
+        find(pinned.range_all::<&[u8]>(between), end, visit)
     }
 }
 
 impl Layer for BufferSnapshot {
-    fn step(&self, between: Between<'_>, end: End, flags_only: bool) -> Option<Step> {
-        let mut entries = self.view()?.range::<&[u8]>(between);
-        loop {
-            let entry = match end {
-                End::Front => entries.next(),
-                End::Back => entries.next_back(),
-            }?;
-            if entry.kind != Kind::TagOnly || flags_only {
-                return Some(Step {
-                    flags: Tag(entry.tag).flags(),
-                    key: entry.key,
-                    entry: Entry::of(entry.kind, entry.value),
-                });
-            }
-        }
+    fn walk<T>(
+        &self,
+        between: Between<'_>,
+        end: End,
+        visit: impl FnMut(Item<'_>) -> Option<T>,
+    ) -> Option<T> {
+        let pinned = self.view()?.pin();
+        find(pinned.range_all::<&[u8]>(between), end, visit)
+    }
+}
+
+fn find<'g, T>(
+    mut items: impl DoubleEndedIterator<Item = Item<'g>>,
+    end: End,
+    visit: impl FnMut(Item<'g>) -> Option<T>,
+) -> Option<T> {
+    match end {
+        End::Front => items.find_map(visit),
+        End::Back => items.rev().find_map(visit),
     }
 }
 

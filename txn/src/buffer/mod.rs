@@ -135,6 +135,7 @@ mod savepoint;
 mod seam;
 mod snapshot;
 mod stage;
+mod table;
 mod tag;
 mod union;
 mod write;
@@ -143,6 +144,7 @@ pub use builder::Builder;
 pub use entry::Entry;
 pub use hook::MEMORY_BLOCK;
 pub use inspect::{History, Version};
+pub(crate) use layer::{End, Layer};
 pub use limits::{Limits, MAX_KEY_LEN};
 pub use pipelined::{FlushTarget, Generation, PipelinedBuffer};
 pub use range::{Range, RangeWithFlags};
@@ -155,7 +157,6 @@ pub use untorn_memtable::{Memory, Stats};
 
 use crate::error::{Error, TxnState};
 use crate::sync::{AtomicBool, Ordering};
-use arc_swap::ArcSwap;
 use builder::Options;
 use gate::Gate;
 use hook::HookSlot;
@@ -164,6 +165,7 @@ use rules::Rules;
 use seam::{Moment, Seam};
 use stage::Stages;
 use std::sync::{Arc, OnceLock};
+use table::Table;
 use tag::Tag;
 use untorn_memtable::Memtable;
 
@@ -189,8 +191,7 @@ impl Clone for MemBuffer {
 }
 
 struct Inner {
-    /// The content; `reset` puts a fresh one here. Changed with the gate shut.
-    table: ArcSwap<Memtable>,
+    table: Table,
     gate: Gate<Rules, Stages>,
     room: Room,
     seam: Seam,
@@ -288,7 +289,7 @@ impl MemBuffer {
             if inner.hook.is_set() {
                 table.count_held_bytes();
             }
-            let replaced = inner.table.swap(Arc::new(table));
+            let replaced = inner.table.replace(table);
             inner.dirty.store(false, Ordering::SeqCst);
             inner.recount(&shut);
             replaced
@@ -331,7 +332,7 @@ impl std::fmt::Debug for MemBuffer {
 impl Inner {
     fn new(options: Options) -> Inner {
         Inner {
-            table: ArcSwap::from_pointee(empty_table()),
+            table: Table::new(empty_table(), options.keep),
             gate: Gate::new(Rules::new(options.limits), Stages::default()),
             room: Room::default(),
             seam: Seam::default(),

@@ -8,12 +8,13 @@ use super::write::Content;
 use super::{Inner, MemBuffer};
 use crate::error::Error;
 use crate::flags::FlagOp;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Room held in a buffer; what is left of it goes back on drop.
 #[must_use = "the room goes back on drop"]
-pub(crate) struct Reservation {
-    buffer: Arc<Inner>,
+pub(crate) struct Reservation<'b> {
+    buffer: Cow<'b, Arc<Inner>>,
     bytes: usize,
 }
 
@@ -24,7 +25,7 @@ impl MemBuffer {
     /// # Errors
     /// [`Error::TransactionClosed`], [`Error::KeyTooLarge`], [`Error::TxnTooLarge`]; nothing is
     /// reserved then.
-    pub(crate) fn reserve<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Reservation, Error> {
+    pub(crate) fn reserve<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Reservation<'_>, Error> {
         let inner = self.inner();
         let attempt = |rules: &super::Rules| {
             if let Some(state) = rules.closed() {
@@ -58,14 +59,22 @@ impl MemBuffer {
             other => other?,
         };
         Ok(Reservation {
-            buffer: Arc::clone(inner),
+            buffer: Cow::Borrowed(inner),
             bytes,
         })
     }
 }
 
 #[allow(dead_code)] // for `lock_keys`
-impl Reservation {
+impl Reservation<'_> {
+    /// One that does not borrow the buffer.
+    pub(crate) fn into_owned(mut self) -> Reservation<'static> {
+        Reservation {
+            buffer: Cow::Owned(Arc::clone(&self.buffer)),
+            bytes: std::mem::take(&mut self.bytes),
+        }
+    }
+
     /// [`MemBuffer::update_flags`] for one of the keys, once for each; no limit refuses it.
     ///
     /// # Errors
@@ -111,7 +120,7 @@ impl Reservation {
     }
 }
 
-impl Drop for Reservation {
+impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         if self.bytes != 0 {
             let inner = &self.buffer;

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::store::{ReadCache, ReadCacheStats, Scan, Store, Timestamp, owned_bounds};
-use crate::transaction::{BlockingRange, Rows, block_on};
+use crate::transaction::{BlockingRange, Rows, all_owned, block_on};
 use bytes::Bytes;
 use std::fmt;
 use std::ops::RangeBounds;
@@ -49,7 +49,8 @@ impl DbSnapshot {
         self.view.reads.at()
     }
 
-    /// What is kept of what [`get`](Self::get) has read, as by [`Transaction::read_cache`](crate::Transaction::read_cache).
+    /// What is kept of what [`get`](Self::get) and [`batch_get`](Self::batch_get) have read, as by
+    /// [`Transaction::read_cache`](crate::Transaction::read_cache).
     pub fn read_cache(&self) -> ReadCacheStats {
         self.view.reads.stats()
     }
@@ -62,6 +63,34 @@ impl DbSnapshot {
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>, Error> {
         let view = &*self.view;
         view.reads.get(&*view.store, key.as_ref()).await
+    }
+
+    /// The values of keys, in the order given. The store is asked once, for all that are not kept.
+    ///
+    /// ```
+    /// use untorn_txn::{BeginOptions, Db};
+    ///
+    /// let db = Db::in_memory();
+    /// let txn = db.blocking().begin(BeginOptions::default())?;
+    /// txn.put("a", "1")?;
+    /// txn.put("b", "2")?;
+    /// txn.blocking().commit()?;
+    /// let snapshot = db.blocking().snapshot()?;
+    /// let values = snapshot.blocking().batch_get(["b", "absent", "a"])?;
+    /// assert_eq!(values, [Some("2".into()), None, Some("1".into())]);
+    /// # Ok::<(), untorn_txn::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`get`](Self::get).
+    pub async fn batch_get<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Vec<Option<Bytes>>, Error> {
+        let keys = all_owned(keys);
+        let view = &*self.view;
+        view.reads.batch_get(&*view.store, &keys).await
     }
 
     /// The keys within `bounds` with their values, in order, which come from the store in batches. Nothing is read before the
@@ -156,6 +185,18 @@ impl BlockingSnapshot<'_> {
     /// As there.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>, Error> {
         block_on(self.snapshot.get(key))
+    }
+
+    /// As [`DbSnapshot::batch_get`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn batch_get<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Vec<Option<Bytes>>, Error> {
+        block_on(self.snapshot.batch_get(keys))
     }
 
     /// As [`DbSnapshot::range`], as an iterator.

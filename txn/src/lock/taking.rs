@@ -33,20 +33,20 @@ impl<'t> Taking<'t> {
         }
     }
 
-    /// Grants the key or refuses it, an upgrade always.
-    pub(crate) fn take(&mut self, key: &Bytes, attempt: u64) -> Result<(), Refused> {
+    /// Grants the key or refuses it, an upgrade always. Says whether the owner held it before.
+    pub(crate) fn take(&mut self, key: &Bytes, attempt: u64) -> Result<bool, Refused> {
         let (owner, mode) = (self.owner, self.mode);
         let taken = self.core.keys.change(key.clone(), |queue| {
             if mode == LockMode::Exclusive && queue.mode_of(owner) == Some(LockMode::Shared) {
                 return Err(Refused::Upgrade);
             }
             match queue.ask(owner, mode, attempt) {
-                Some(_) => Ok(()),
+                Some(granted) => Ok(granted.already_held),
                 None => Err(Refused::HeldBy(queue.blockers(owner, mode))),
             }
         });
         match taken {
-            Ok(()) => self.granted += 1,
+            Ok(_) => self.granted += 1,
             Err(_) => self.core.counters.refused(Refusal::NotAvailable),
         }
         taken

@@ -15,7 +15,7 @@ use crate::sync::{AtomicBool, Ordering, Parker, Unparker};
 use bytes::Bytes;
 use std::future::Future;
 use std::ops::RangeBounds;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -40,15 +40,19 @@ impl Wake for Parked {
 }
 
 /// Runs a future to its end on this thread, parked in between.
+#[inline(always)] // so that the future is made where it is run
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     // Most answers are there at the first poll, and need no waker.
-    if let Poll::Ready(value) = future
-        .as_mut()
-        .poll(&mut Context::from_waker(Waker::noop()))
-    {
-        return value;
+    let mut context = Context::from_waker(Waker::noop());
+    match future.as_mut().poll(&mut context) {
+        Poll::Ready(value) => value,
+        Poll::Pending => run_parked(future),
     }
+}
+
+#[cold]
+fn run_parked<T>(mut future: Pin<&mut impl Future<Output = T>>) -> T {
     let parker = Parker::new();
     let parked = Arc::new(Parked {
         thread: parker.unparker(),

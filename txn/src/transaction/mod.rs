@@ -110,7 +110,7 @@ pub(crate) struct Core {
     life: Life,
     pulse: Pulse,
     /// Room in the buffer for the locks that are pending in fair mode.
-    pending_room: Mutex<HashMap<Bytes, Reservation>>,
+    pending_room: Mutex<HashMap<Bytes, Reservation<'static>>>,
     /// Serialises `put`, `insert` and `delete` of keys that fall together: an insert looks before it writes.
     stripes: [Mutex<()>; 16],
 }
@@ -320,15 +320,17 @@ fn owned(key: impl AsRef<[u8]>) -> Bytes {
 }
 
 /// The keys of one call.
-type Keys = SmallVec<[Bytes; 1]>;
+pub(crate) type Keys = SmallVec<[Bytes; 1]>;
 
 /// Copies of the keys of one call, in one block of memory: each will be shared by all who note it.
-fn all_owned<K: AsRef<[u8]>>(keys: impl IntoIterator<Item = K>) -> Keys {
+pub(crate) fn all_owned<K: AsRef<[u8]>>(keys: impl IntoIterator<Item = K>) -> Keys {
     let mut keys = keys.into_iter();
     if keys.size_hint().1 == Some(1) {
         // A short key lies beside the count of its sharers.
         let beside = |key: K| Bytes::from_owner(SmallVec::<[u8; 32]>::from_slice(key.as_ref()));
-        return keys.next().map(beside).into_iter().collect();
+        return keys
+            .next()
+            .map_or_else(Keys::new, |key| Keys::from_buf([beside(key)]));
     }
     let mut block = BytesMut::new();
     let mut ends = Vec::with_capacity(keys.size_hint().0);

@@ -2,17 +2,20 @@
 //!
 //! The store's part is as of the start timestamp and comes in batches; the buffer is asked anew for each item,
 //! for its first write behind the last key yielded and up to the store's next one. That write is next if there is one,
-//! in place of the store's where both are the same key, and a tombstone hides; else the store's is. So an item is never an old value that was overwritten or deleted here
-//! before its `next` began, order is strict, and what is written behind the cursor is not seen.
+//! in place of the store's where both are the same key; else the store's is. Tombstones hide, and one walk passes all that lie
+//! before the next item, as far as the store's batch goes. So an item is never an old value that was overwritten or deleted
+//! here before its `next` began, order is strict, and what is written behind the cursor is not seen.
 
 use super::Transaction;
 use super::blocking::Rows;
-use crate::buffer::{BufferSnapshot, Entry};
+use crate::buffer::{BufferSnapshot, End, Layer};
 use crate::error::Error;
 use crate::store::{Bounds, Scan, owned_bounds, pass};
 use bytes::Bytes;
+use std::cmp::Ordering;
 use std::fmt;
 use std::ops::{Bound, RangeBounds};
+use untorn_memtable::{Item, Kind};
 
 /// Keys and values in order; made by [`Transaction::range`]. Holds the transaction.
 pub struct Range {
@@ -94,20 +97,10 @@ impl Range {
             core.life.check_open()?;
             let filled = self.stored.fill(core.store()).await;
             filled.map_err(|error| core.as_of_now(error))?;
-            // Up to the store's key and no further: keys that are only locked lie in the buffer too, and what lies
-            // behind that key is looked at again in a later step.
-            let own = self.own();
-            let is_over_stored = own
-                .as_ref()
-                .is_some_and(|(own, _)| Some(own) == self.stored.peek());
-            let (key, value) = match own {
-                Some((key, entry)) => {
-                    if is_over_stored {
-                        self.stored.take();
-                    }
-                    (key, entry.into_value())
-                }
-                None => match self.stored.take() {
+            let (key, value) = match self.own() {
+                Some(Ahead::Own(key, value)) => (key, Some(value)),
+                Some(Ahead::NextBatch(key)) => (key, None),
+                Some(Ahead::Stored) | None => match self.stored.take() {
                     Some((key, value)) => (key, Some(value)),
                     None => return Ok(None),
                 },
@@ -119,25 +112,56 @@ impl Range {
         }
     }
 
-    /// The first of the buffer's own writes ahead, up to the store's next key where there is one.
-    fn own(&self) -> Option<(Bytes, Entry)> {
-        let reverse = self.stored.is_reverse();
-        let mut bounds = self.bounds.clone();
-        if let Some(last) = self.stored.peek() {
-            let last = Bound::Included(last.clone());
-            *(if reverse {
-                &mut bounds.0
-            } else {
-                &mut bounds.1
-            }) = last;
-        }
-        match (&self.own, reverse) {
-            (Own::Live, false) => self.txn.core.buffer.range(bounds).next(),
-            (Own::Live, true) => self.txn.core.buffer.range(bounds).next_back(),
-            (Own::Fixed(view), false) => view.range(bounds).next(),
-            (Own::Fixed(view), true) => view.range(bounds).next_back(),
+    /// What the buffer has of the next item; takes what it hides out of the store's batch.
+    ///
+    /// It is walked up to the store's next key and no further: keys that are only locked lie in it too, and what lies behind
+    /// that key is looked at again in a later step.
+    fn own(&mut self) -> Option<Ahead> {
+        let stored = &mut self.stored;
+        let end = if stored.is_reverse() {
+            End::Back
+        } else {
+            End::Front
+        };
+        let visit = |own: Item<'_>| {
+            let place = stored.peek().map_or(Ordering::Less, |key| match end {
+                End::Front => own.key.cmp(key),
+                End::Back => own.key.cmp(key).reverse(),
+            });
+            let is_over_stored = place.is_eq();
+            match own.kind {
+                _ if place.is_gt() => return Some(Ahead::Stored),
+                Kind::TagOnly => return is_over_stored.then_some(Ahead::Stored),
+                Kind::Value | Kind::Tombstone if is_over_stored => drop(stored.take()),
+                Kind::Value | Kind::Tombstone => {}
+            }
+            let key = || Bytes::copy_from_slice(own.key);
+            if own.kind == Kind::Value {
+                return Some(Ahead::Own(key(), Bytes::copy_from_slice(own.value)));
+            }
+            let is_used_up = is_over_stored && stored.peek().is_none();
+            is_used_up.then(|| Ahead::NextBatch(key()))
+        };
+        let between = (as_slice(&self.bounds.0), as_slice(&self.bounds.1));
+        match &self.own {
+            Own::Live => self.txn.core.buffer.walk(between, end, visit),
+            Own::Fixed(view) => view.walk(between, end, visit),
         }
     }
+}
+
+/// What a walk through the buffer ends with.
+enum Ahead {
+    /// An own write is next.
+    Own(Bytes, Bytes),
+    /// The store's key is next.
+    Stored,
+    /// All of the store's batch is hidden, up to this key.
+    NextBatch(Bytes),
+}
+
+fn as_slice(bound: &Bound<Bytes>) -> Bound<&[u8]> {
+    bound.as_ref().map(|key| &key[..])
 }
 
 impl Rows for Range {

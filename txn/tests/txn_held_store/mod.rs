@@ -32,6 +32,7 @@ struct Told {
     given_back: HashMap<Bytes, usize>,
     gates: HashMap<Bytes, Arc<Gate>>,
     requests: Vec<Vec<Bytes>>,
+    batches: Vec<usize>,
     scans: Vec<usize>,
     timestamps: usize,
 }
@@ -136,6 +137,11 @@ impl HeldStore {
         std::mem::take(&mut self.told.lock().unwrap().requests)
     }
 
+    /// For how many keys `batch_get` was asked since this was asked last, in the order in which that was sent.
+    pub fn batches(&self) -> Vec<usize> {
+        std::mem::take(&mut self.told.lock().unwrap().batches)
+    }
+
     /// How many keys the scans since this was asked last were for, in the order in which they were sent.
     pub fn scans(&self) -> Vec<usize> {
         std::mem::take(&mut self.told.lock().unwrap().scans)
@@ -180,6 +186,16 @@ impl Store for HeldStore {
         Answer::waiting(async move {
             let value = self.inner.get(key, at).await?;
             Ok(value.map(|value| self.in_a_block(value)))
+        })
+    }
+    fn batch_get<'a>(&'a self, keys: &'a [Bytes], at: Timestamp) -> Answer<'a, Vec<Option<Bytes>>> {
+        self.told.lock().unwrap().batches.push(keys.len());
+        Answer::waiting(async move {
+            let mut values = Vec::with_capacity(keys.len());
+            for key in keys {
+                values.push(self.get(key, at).await?);
+            }
+            Ok(values)
         })
     }
     fn read_cache(&self) -> usize {

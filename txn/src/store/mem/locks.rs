@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 
 /// The attempt number of locks taken by a prewrite; transactions count theirs from 1.
 const PREWRITE: u64 = u64::MAX;
-/// Keys that a transaction may have noted before it is looked which of them it still holds.
-const FIRST_REVIEW: usize = 1024;
+/// Notes of a transaction that may be in vain before it is looked which of its keys it still holds.
+const REVIEW: usize = 1024;
 
 /// The keys for which a transaction has asked.
 #[derive(Debug, Default)]
@@ -34,9 +34,18 @@ pub(super) struct Asked {
 struct AskedKeys {
     closed: bool,
     keys: Vec<Bytes>,
-    review_at: usize,
+    /// Notes of locks that were let go, or waited for, since the last review.
+    in_vain: usize,
     /// Attempts that were given back: a request that comes after that is refused.
     given_back: HashSet<u64>,
+}
+
+#[cfg(test)]
+impl Asked {
+    /// How many keys are noted.
+    pub(super) fn noted(&self) -> usize {
+        lock(&self.keys).keys.len()
+    }
 }
 
 /// Why a lock was not taken at once.
@@ -100,7 +109,7 @@ impl Core {
                         return Err(End::RolledBack.closed());
                     }
                     let seen = self.seen_at(at);
-                    let locked = self.locked(start, key, terms, at, seen, granted?.waited);
+                    let locked = self.locked(&open, key, terms, at, seen, granted?.waited);
                     Ok(LockAnswers::from_iter([locked]))
                 });
             }
@@ -110,9 +119,11 @@ impl Core {
         let seen = self.seen_at(at);
         let mut answers = LockAnswers::with_capacity(granted + usize::from(denied.is_some()));
         for key in &keys[..granted] {
-            answers.push(self.locked(start, key, terms, at, seen, Duration::ZERO));
+            answers.push(self.locked(&open, key, terms, at, seen, Duration::ZERO));
         }
-        answers.extend(denied);
+        if let Some(denied) = denied {
+            answers.push(denied);
+        }
         Answer::ready(Ok(answers))
     }
 
@@ -142,7 +153,7 @@ impl Core {
             if asked.given_back.contains(&key.attempt) {
                 return Stop::Denied(Error::Cancelled);
             }
-            if asked.keys.len() >= asked.review_at.max(FIRST_REVIEW) {
+            if asked.in_vain >= REVIEW.max(asked.keys.len() / 2) {
                 self.review(open, &mut asked);
             }
             let request = LockRequest {
@@ -178,7 +189,7 @@ impl Core {
         asked
             .keys
             .retain(|key| self.locks.mode_of(owner, key).is_some() || is_waiting(key));
-        asked.review_at = asked.keys.len() * 2;
+        asked.in_vain = 0;
     }
 
     /// A place in the lock's queue; the key is noted with it.
@@ -191,6 +202,7 @@ impl Core {
         asked: &mut AskedKeys,
     ) -> Acquire {
         asked.keys.push(key.clone());
+        asked.in_vain += 1;
         self.locks.acquire(open.held.at, key, mode, terms)
     }
 
@@ -216,7 +228,7 @@ impl Core {
     /// The answer to a lock that was granted; one that is not to stay is given back.
     fn locked(
         &self,
-        start: Timestamp,
+        open: &Open,
         asked: &LockKey,
         terms: &LockTerms,
         at: Option<Timestamp>,
@@ -236,7 +248,9 @@ impl Core {
             return Ok(answer);
         }
         let seen = self.seen(&asked.key, terms.value);
+        let start = open.held.at;
         let release = || {
+            lock(&open.asked.keys).in_vain += 1;
             self.locks.release(start, &asked.key, asked.attempt);
         };
         // A shared lock only needs the value to stay: that somebody locked the key does not concern it.
@@ -401,7 +415,10 @@ impl Core {
     pub(super) fn give_back(&self, start: Timestamp, locks: &[(Bytes, u64)]) {
         let Ok(open) = self.open(start) else { return };
         let attempts = locks.iter().map(|(_, attempt)| *attempt);
-        lock(&open.asked.keys).given_back.extend(attempts);
+        let mut asked = lock(&open.asked.keys);
+        asked.given_back.extend(attempts);
+        asked.in_vain += locks.len();
+        drop(asked);
         for (key, attempt) in locks {
             self.locks.release(start, key, *attempt);
         }
@@ -433,8 +450,11 @@ fn take(
 ) -> Result<(), NotTaken> {
     let holders = loop {
         match taking.take(key, terms.attempt) {
-            Ok(()) => {
-                asked.keys.push(key.clone());
+            Ok(already_held) => {
+                // One that is held is noted.
+                if !already_held {
+                    asked.keys.push(key.clone());
+                }
                 return Ok(());
             }
             Err(Refused::Upgrade) => return Err(NotTaken::Denied(UPGRADE)),

@@ -128,6 +128,31 @@ fn commits_and_rollbacks_of_one_transaction_at_once_agree() {
     assert_eq!(store.stats().open, 0);
 }
 
+/// A transaction notes what it has asked for, and forgets what it does not hold any more.
+#[test]
+fn notes_of_locks_that_went_back_do_not_pile_up_and_a_lock_that_is_held_has_one() {
+    let store = MemStore::new();
+    let start = block_on(store.begin(Begin::default())).unwrap();
+    let terms = LockTerms::new("held".into());
+    let ask = |key: &'static str, attempt| {
+        let keys = [LockKey::new(key.into(), attempt)];
+        let answers = block_on(store.lock(start, &keys, &terms)).unwrap();
+        assert!(matches!(&answers[..], [Ok(locked)] if locked.locked));
+    };
+    let open = store.core.open(start).unwrap();
+    for attempt in 1..=3_000 {
+        ask("held", attempt);
+    }
+    assert_eq!(open.asked.noted(), 1);
+    for attempt in 3_001..=8_000 {
+        ask("given back", attempt);
+        block_on(store.unlock(start, vec![("given back".into(), attempt)])).unwrap();
+    }
+    assert!(open.asked.noted() < 2_000, "{}", open.asked.noted());
+    block_on(store.rollback(start)).unwrap();
+    assert!(store.locks().is_empty());
+}
+
 /// Rule 52: what a view needs is held from the draw of its timestamp on, also while it changes its stripe.
 #[test]
 fn the_safe_point_never_passes_a_view() {

@@ -35,7 +35,7 @@ pub(super) struct Call<'a> {
     pub(super) keys: &'a [Bytes],
     pub(super) claimed: Claimed,
     pub(super) round: Option<u64>,
-    pub(super) room: Option<Reservation>,
+    pub(super) room: Option<Reservation<'a>>,
     pub(super) found: SmallVec<[Found; 1]>,
 }
 
@@ -45,7 +45,7 @@ impl<'a> Call<'a> {
         core: &'a Arc<Core>,
         keys: &'a [Bytes],
         mode: LockMode,
-        room: Reservation,
+        room: Reservation<'a>,
     ) -> Result<Self, Error> {
         let (claimed, round) = core.register.claim(keys, mode)?;
         Ok(Self {
@@ -83,11 +83,13 @@ impl<'a> Call<'a> {
         if self.round.take().is_some()
             && let Some(key) = self.keys.first().filter(|_| is_locked(0))
         {
-            core.pending_room.lock().insert(key.clone(), room);
+            core.pending_room
+                .lock()
+                .insert(key.clone(), room.into_owned());
         }
-        let unlocked = (0..claimed.len()).filter(|&at| !is_locked(at));
-        let unlocked: Vec<Slot> = unlocked.map(|at| claimed[at]).collect();
-        if !unlocked.is_empty() {
+        let unlocked = || (0..claimed.len()).filter(|&at| !is_locked(at));
+        if unlocked().next().is_some() {
+            let unlocked: Vec<Slot> = unlocked().map(|at| claimed[at]).collect();
             core.give_back(core.register.withdraw(&unlocked, None));
         }
         Ok(())
@@ -100,20 +102,18 @@ impl<'a> Call<'a> {
                 .filter(|_| asking.force)
                 .filter(|&ts| matches!(asking.for_update, ForUpdate::At(at) if at < ts))
         };
-        let outcome = |found: Found| LockOutcome {
+        let outcome = |found: &mut Found| LockOutcome {
             locked: found.hold.is_some(),
             already_locked: found.already,
             exists: match &found.hold {
                 Some(hold) => hold.known.exists(),
                 None => found.exists,
             },
-            value: found.value,
+            value: found.value.take(),
             for_update_ts: found.for_update_ts,
             locked_with_conflict_ts: found.hold.as_ref().and_then(conflict),
         };
-        let mut outcomes = Vec::with_capacity(self.found.len());
-        outcomes.extend(self.found.drain(..).map(outcome));
-        outcomes
+        self.found.iter_mut().map(outcome).collect()
     }
 
     /// Withdraws the claims; the second time there are none.
@@ -136,8 +136,10 @@ impl<'a> Call<'a> {
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        let withdrawn = self.withdraw();
-        self.core.give_back(withdrawn);
+        if !self.claimed.is_empty() {
+            let withdrawn = self.withdraw();
+            self.core.give_back(withdrawn);
+        }
     }
 }
 

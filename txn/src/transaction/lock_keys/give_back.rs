@@ -4,6 +4,7 @@ use super::super::Core;
 use super::super::register::Withdrawn;
 use crate::error::Error;
 use crate::store::Answer;
+use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,11 +13,14 @@ const SEND_AGAIN: Duration = Duration::from_millis(20);
 
 impl Core {
     /// Gives locks back: at once where the store answers at once, else in the background.
+    #[inline]
     pub(in crate::transaction) fn give_back(self: &Arc<Self>, withdrawn: Withdrawn) {
-        let locks = withdrawn.locks;
-        if locks.is_empty() {
-            return;
+        if !withdrawn.locks.is_empty() {
+            self.give_back_locks(withdrawn.locks);
         }
+    }
+
+    fn give_back_locks(self: &Arc<Self>, locks: Vec<(Bytes, u64)>) {
         let answer = self.store().unlock(self.start_ts, locks.clone());
         if let Answer::Ready(Some(Ok(()))) = answer {
             return self.register.returned(&locks);

@@ -150,7 +150,7 @@ impl Core {
         self: &Arc<Self>,
         keys: &[Bytes],
         options: &LockOptions,
-        room: Reservation,
+        room: Reservation<'_>,
     ) -> Result<Vec<LockOutcome>, Error> {
         if keys.len() > 1 && self.register.is_fair() {
             self.fair_done()?;
@@ -317,6 +317,9 @@ impl Core {
 
     /// Finds out what is asked of keys that were locked before, as far as their locks do not know it.
     async fn look(&self, call: &mut Call<'_>, options: &LockOptions) -> Result<(), Error> {
+        if !call.found.iter().any(|found| found.already) {
+            return Ok(());
+        }
         let mut asked = Vec::new();
         for (at, key) in call.keys.iter().enumerate() {
             let found = &mut call.found[at];

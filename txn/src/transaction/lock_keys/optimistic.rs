@@ -13,7 +13,7 @@ impl Core {
         &self,
         keys: &[Bytes],
         options: &LockOptions,
-        mut room: Reservation,
+        mut room: Reservation<'_>,
     ) -> Result<Vec<LockOutcome>, Error> {
         let values = if options.return_values || options.check_existence {
             let values = self.store().batch_get(keys, self.start_ts).await?;

@@ -133,11 +133,15 @@ impl<'a> Request<'a> {
             }
         }
         self.stage = Stage::Noted;
-        free.extend((count..self.keys.len()).map(|at| self.numbered(at)));
-        core.register.not_granted(&free);
+        if granted.len() < self.keys.len() {
+            free.extend((count..self.keys.len()).map(|at| self.numbered(at)));
+            core.register.not_granted(&free);
+        }
         let (surplus, starts_to_beat) = core.register.granted(&granted, &self.terms.primary);
         core.give_back(Withdrawn::of(surplus));
-        self.give_back(unknown);
+        if !unknown.is_empty() {
+            self.give_back(unknown);
+        }
         if starts_to_beat {
             core.start_to_beat();
         }
@@ -150,9 +154,6 @@ impl<'a> Request<'a> {
 
     /// Gives keys back of which nobody knows what became of them.
     fn give_back(&self, unknown: Vec<usize>) {
-        if unknown.is_empty() {
-            return;
-        }
         let numbered: Vec<_> = unknown.iter().map(|&at| self.numbered(at)).collect();
         self.core.register.unanswered(&numbered);
         let locks = unknown.iter().map(|&at| &self.keys[at]);
