@@ -45,7 +45,7 @@ impl Memtable {
     /// ```
     ///
     /// # Errors
-    /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`], [`Error::Frozen`]; in a table with persistent bits
+    /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`], [`Error::OutOfMemory`], [`Error::Frozen`]; in a table with persistent bits
     /// [`Error::PersistentTag`] if the answer is `None`. Nothing is changed then.
     pub fn compute(
         &self,
@@ -71,7 +71,7 @@ impl Memtable {
     /// ```
     ///
     /// # Errors
-    /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`], [`Error::Frozen`]; nothing is changed then.
+    /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`], [`Error::OutOfMemory`], [`Error::Frozen`]; nothing is changed then.
     pub fn get_or_insert_with<V: AsRef<[u8]>>(
         &self,
         key: impl AsRef<[u8]>,
@@ -109,7 +109,7 @@ impl Memtable {
     /// ```
     ///
     /// # Errors
-    /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`], [`Error::Frozen`]; in a table with persistent bits
+    /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`], [`Error::OutOfMemory`], [`Error::Frozen`]; in a table with persistent bits
     /// [`Error::PersistentTag`] if `new` is `None`. Nothing is changed then.
     pub fn compare_and_set(
         &self,

@@ -16,7 +16,8 @@ use std::ops::{Bound, Deref};
 /// removed meanwhile, and the cursor may be sent to another thread. Every live key is shown, tombstones and those with a tag
 /// alone too; see [`Entry::kind`].
 ///
-/// Over a table each step reads the table as it is at that moment, O(log n). Over a [`Snapshot`] all is of one instant,
+/// Over a table each step reads the table as it is at that moment, O(log n) and a step for each key that it passes since it is removed or
+/// rolled back and not cleared away yet. Over a [`Snapshot`] all is of one instant,
 /// and steps in one direction read up to 64 entries ahead, so that one costs O(1) on average.
 ///
 /// ```

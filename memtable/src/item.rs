@@ -102,14 +102,14 @@ pub enum Update<'v> {
         /// The whole new tag.
         tag: u32,
     },
-    /// The key keeps its content and gets this tag; one that was absent becomes [`Kind::TagOnly`].
+    /// The key keeps its content and gets this tag; one that was absent becomes [`Kind::TagOnly`]. Copies the value.
     Tag(u32),
 }
 
 /// What a write did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
-    /// Whether anything was written: false only if an update chose [`Update::Keep`].
+    /// Whether anything was written, were it the same again: false only if an update chose [`Update::Keep`], or a batch is empty.
     pub changed: bool,
     /// Whether the write lies in a stage, which can still take it back.
     pub staged: bool,

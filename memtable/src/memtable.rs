@@ -108,7 +108,33 @@ impl Memtable {
     /// # Errors
     /// [`Error::PersistentTag`] in a table with persistent bits, [`Error::KeyTooLarge`], [`Error::Frozen`]; nothing is changed then.
     pub fn remove(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>, Error> {
-        self.table.remove(key.as_ref())
+        self.table.remove(key.as_ref(), |_| true)
+    }
+
+    /// As [`remove`](Memtable::remove), if the key still holds what `goes` says may go: for who decided by an earlier look at it.
+    ///
+    /// Linearizable. `goes` may be called again after a lost race, so it should do nothing but look.
+    ///
+    /// ```
+    /// # use untorn_memtable::{Memtable, Update};
+    /// let table = Memtable::new();
+    /// let expire_at = |tag| table.update("session", |_| Update::Put { value: b"v".into(), tag });
+    /// expire_at(10)?;
+    /// expire_at(20)?; // somebody refreshed it
+    /// assert_eq!(table.remove_if("session", |item| item.tag <= 15)?, None);
+    /// assert!(table.contains("session"));
+    /// assert!(table.remove_if("session", |item| item.tag <= 25)?.is_some());
+    /// # Ok::<(), untorn_memtable::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`remove`](Memtable::remove).
+    pub fn remove_if(
+        &self,
+        key: impl AsRef<[u8]>,
+        goes: impl FnMut(Item<'_>) -> bool,
+    ) -> Result<Option<Entry>, Error> {
+        self.table.remove(key.as_ref(), goes)
     }
 
     /// Atomic read-modify-write of one key: `change` sees what it holds (`None`: absent) and says what becomes of it.

@@ -89,17 +89,19 @@ impl<'t> Pinned<'t> {
     /// that is written meanwhile is seen or not. For all keys at one instant use [`Memtable::snapshot`]. An empty or
     /// inverted range yields nothing.
     ///
-    /// O(log n) to start, O(1) a step; a step after one from the other end costs O(log n).
+    /// O(log n) to start, O(1) a step; a step after one from the other end costs O(log n). Keys that are not shown are passed one by one:
+    /// tombstones, tags, and what was removed or rolled back and is not cleared away yet, since a snapshot or a stage needs it or
+    /// [few writes](Memtable::compact) came since.
     pub fn range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> Range<'_> {
         Range(self.range_all(bounds))
     }
 
-    /// The first key with a value, and that. Tombstones and tags are passed over.
+    /// The first key with a value, and that. Tombstones and tags are passed over; the cost is that of [`Pinned::range`].
     pub fn first(&self) -> Option<(&[u8], &[u8])> {
         self.range::<&[u8]>(..).next()
     }
 
-    /// The last key with a value, and that. Tombstones and tags are passed over.
+    /// The last key with a value, and that. Tombstones and tags are passed over; the cost is that of [`Pinned::range`].
     pub fn last(&self) -> Option<(&[u8], &[u8])> {
         self.range::<&[u8]>(..).next_back()
     }

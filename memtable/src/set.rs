@@ -88,6 +88,8 @@ pub use snapshot::{SetRange, SetSnapshot};
 /// more writes, all of its writes have returned from the set, and every table up to the highest of their numbers is flushed: once
 /// [`MemtableSet::oldest_table`] is above that. An engine that is opened again begins with the number after its newest file's
 /// ([`MemtableSet::starting_at`]) and writes to the set what it finds in the log: the old segments then wait for the tables that take it.
+/// Two writes of one key have to stand in the log in the order in which the set takes them: hold one lock over both, or number the writes.
+/// A log may be larger than the limits, so flushes go on while it is replayed.
 ///
 /// ```
 /// use untorn_memtable::{Limits, MemtableSet};
@@ -293,7 +295,7 @@ impl MemtableSet {
         }
     }
 
-    /// Number of frozen tables that are not flushed yet.
+    /// Number of frozen tables that are not flushed yet, or wait for an older one that is not.
     pub fn frozen_tables(&self) -> usize {
         self.shared.tables.load().frozen.len()
     }

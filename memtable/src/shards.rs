@@ -23,7 +23,7 @@ pub struct Shard {
 const SAMPLES: usize = 8;
 
 impl Memtable {
-    /// At most `at_most` stretches that together are all of the table, each with about as many entries as the next: for scans and
+    /// At most `at_most` stretches, but one at least, that together are all of the table, each with about as many entries as the next: for scans and
     /// flushes by several threads, each of which takes some of them.
     ///
     /// The bounds do not depend on what is written meanwhile, so the stretches stay disjoint and complete; `entries` is of

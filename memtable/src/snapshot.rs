@@ -94,7 +94,8 @@ impl<T: Deref<Target = Memtable>> Snapshot<T> {
         Snapshot { held }
     }
 
-    /// The value that the key held; `None` if it was absent, deleted or had a tag alone.
+    /// The value that the key held; `None` if it was absent, deleted or had a tag alone. O(log n), and a step for each version of the
+    /// key that is newer.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Bytes> {
         self.entry(key)?.into_value()
     }
@@ -122,7 +123,7 @@ impl<T: Deref<Target = Memtable>> Snapshot<T> {
         }
     }
 
-    /// The first live key.
+    /// The first live key, a tombstone too.
     pub fn first(&self) -> Option<Entry> {
         self.range::<&[u8]>(..).next()
     }

@@ -261,14 +261,18 @@ impl Table {
         })
     }
 
-    /// Takes the key out; answers what it held.
-    pub(crate) fn remove(&self, key: &[u8]) -> Result<Option<Entry>, Error> {
+    /// Takes the key out, if what it holds is to go; answers what it held.
+    pub(crate) fn remove(
+        &self,
+        key: &[u8],
+        mut goes: impl FnMut(Item<'_>) -> bool,
+    ) -> Result<Option<Entry>, Error> {
         if self.persistent_mask != 0 {
             return Err(Error::PersistentTag);
         }
         let mut removed = None;
         let written = self.write(key, |item| {
-            removed = item.map(|item| item.to_entry());
+            removed = item.filter(|&item| goes(item)).map(|item| item.to_entry());
             match removed {
                 Some(_) => Change::Remove,
                 None => Change::Update(Update::Keep),

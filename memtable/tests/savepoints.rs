@@ -42,19 +42,19 @@ fn return_once(table: &Memtable) {
 
 #[test]
 fn a_key_that_was_there_before_is_there_after_a_rollback_and_the_drop() {
-    beside_overwrites(&[[0]], 4_000, return_once);
+    beside_overwrites(&[[0]], 1_500, return_once);
 }
 
 #[test]
 fn so_it_is_with_many_keys() {
     let keys: Vec<_> = (0..50).map(|key| [key]).collect();
-    beside_overwrites(&keys, 1_000, return_once);
+    beside_overwrites(&keys, 500, return_once);
 }
 
 #[test]
 fn so_it_is_with_savepoints_inside_of_others() {
     let keys: Vec<_> = (0..5).map(|key| [key]).collect();
-    beside_overwrites(&keys, 2_000, |table| {
+    beside_overwrites(&keys, 700, |table| {
         let outer = table.savepoint();
         thread::yield_now();
         let inner = table.savepoint();

@@ -1,0 +1,55 @@
+//! Removing by what the key holds.
+
+#![allow(clippy::unwrap_used)]
+
+use std::thread;
+use untorn_memtable::{Kind, Memtable, Update};
+
+#[test]
+fn only_what_may_go_is_taken_out() {
+    let table = Memtable::new();
+    assert_eq!(table.remove_if("absent", |_| true).unwrap(), None);
+    table.insert("k", "kept").unwrap();
+    assert_eq!(
+        table.remove_if("k", |item| item.value == b"other").unwrap(),
+        None
+    );
+    assert_eq!(table.get("k").as_deref(), Some(&b"kept"[..]));
+    table.delete("k").unwrap();
+    let gone = table
+        .remove_if("k", |item| item.kind == Kind::Tombstone)
+        .unwrap();
+    assert_eq!(gone.map(|entry| entry.kind), Some(Kind::Tombstone));
+    assert_eq!(table.len(), 0);
+}
+
+/// Whoever is first, the refreshed key is there: a sweeper that looked before takes nothing out that came since.
+#[test]
+fn a_sweeper_takes_out_nothing_that_was_refreshed() {
+    const EXPIRED: u32 = 1;
+    const FRESH: u32 = 2;
+    let table = Memtable::new();
+    let put = |tag| {
+        table.update("k", |_| Update::Put {
+            value: b"session".into(),
+            tag,
+        })
+    };
+    let (mut swept, mut spared) = (0, 0);
+    for _ in 0..2_000 {
+        put(EXPIRED).unwrap();
+        thread::scope(|scope| {
+            let sweeper = scope.spawn(|| table.remove_if("k", |item| item.tag == EXPIRED).unwrap());
+            put(FRESH).unwrap();
+            match sweeper.join().unwrap() {
+                Some(entry) => {
+                    assert_eq!(entry.tag, EXPIRED);
+                    swept += 1;
+                }
+                None => spared += 1,
+            }
+        });
+        assert_eq!(table.entry("k").map(|entry| entry.tag), Some(FRESH));
+    }
+    assert_eq!(swept + spared, 2_000);
+}
