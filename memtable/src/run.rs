@@ -19,6 +19,7 @@ mod blocks;
 mod builder;
 mod copies;
 mod heads;
+mod memory;
 mod tail;
 
 use crate::cells::Cell;
@@ -32,10 +33,11 @@ use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
 pub(crate) use blocks::free_kept;
-pub(crate) use builder::{MAX_LEN, NewRun, allocation, destroy, destroy_with_fence};
+pub(crate) use builder::{MAX_LEN, NewRun};
 pub(crate) use copies::Split;
 pub(crate) use heads::head;
 use heads::{Heads, Width};
+pub(crate) use memory::{allocation, destroy, destroy_with_fence};
 pub(crate) use tail::Appended;
 
 /// What a run leads to under a key: an entry in a leaf, a cell below in a lane.

@@ -1,13 +1,14 @@
-//! Making runs, and freeing them.
+//! Making runs.
 
 use super::heads::{self, Heads, Width, head};
+use super::memory::{destroy, layout};
 use super::{
     Kind, OWN_PREFIX, Range, Run, RunRef, Slot, WIDE, blocks, prefix_of, slots_start, tail,
 };
 use crate::fence::{Fence, common_prefix};
 use crate::sync::Checked;
 use crate::sync::atomic::AtomicU16;
-use std::alloc::{Layout, handle_alloc_error};
+use std::alloc::handle_alloc_error;
 use std::mem::ManuallyDrop;
 use std::ops;
 use std::ptr::{self, NonNull};
@@ -318,48 +319,6 @@ impl<S: Slot> Builder<S> {
             let low = Fence::key(low);
             common_prefix(low, key).min(low.len().saturating_sub(1))
         }
-    }
-}
-
-fn layout<S>(width: Width, room: usize) -> Layout {
-    const { assert!(align_of::<S>() <= align_of::<u64>()) }
-    const { assert!(align_of::<Run<S>>() <= align_of::<S>()) }
-    let size = room * size_of::<S>() + size_of::<Run<S>>() + room * width.bytes();
-    blocks::layout(size)
-}
-
-/// Size of the run's allocation.
-pub(crate) fn allocation<S: Slot>(run: RunRef<'_, S>) -> usize {
-    layout::<S>(run.get().width(), usize::from(run.get().room)).size()
-}
-
-/// Frees a run and the fence where it begins, not what it leads to.
-///
-/// # Safety
-/// As for [`destroy`]; nobody can reach the fence any more, and this was the last run of its cell.
-pub(crate) unsafe fn destroy_with_fence<S>(run: *mut Run<S>) {
-    // SAFETY: by the contract both are alive and ours.
-    unsafe {
-        let low = (*run).range.low;
-        destroy::<S>(run.cast());
-        if !low.is_null() {
-            Fence::free(low);
-        }
-    }
-}
-
-/// Frees a run, not what it leads to.
-///
-/// # Safety
-/// `object` is a `Run<S>` that nobody can reach any more, and it was not freed before.
-pub(crate) unsafe fn destroy<S>(object: *mut u8) {
-    let run = object.cast::<Run<S>>();
-    // SAFETY: by the contract it is alive and ours.
-    unsafe {
-        let room = usize::from((*run).room);
-        let layout = layout::<S>((*run).width(), room);
-        ptr::drop_in_place(run);
-        blocks::free(slots_start(run, room).cast(), layout);
     }
 }
 
