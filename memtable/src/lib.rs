@@ -197,3 +197,8 @@ pub use shards::Shard;
 pub use snapshot::{PinnedSnapshot, PinnedSnapshotRange, Snapshot, SnapshotRange};
 pub use stage::{Released, StageId};
 pub use teardown::Teardown;
+
+/// The README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
