@@ -13,8 +13,10 @@ use crate::walk::{Direction, Edge, Walk};
 use bytes::Bytes;
 use std::ops::Bound;
 
-/// So many versions are passed one by one. That takes about as long as a jump, so no more than twice the shorter way is spent.
-const PATIENCE: usize = 64;
+/// So many versions are passed one by one. That takes about as long as a jump, so no more than twice the shorter way is spent; a step
+/// backward takes twice as long as one forward.
+const PATIENCE_FORWARD: usize = 64;
+const PATIENCE_BACKWARD: usize = 32;
 
 pub(super) type Live<'g> = (EntryRef<'g>, VersionRef<'g>);
 
@@ -142,7 +144,11 @@ impl<'g> Seen<'g> {
     /// Counts a version that was passed; answers whether to jump.
     fn pass(&mut self) -> bool {
         self.passed += 1;
-        self.passed == PATIENCE
+        self.passed
+            == match self.direction {
+                Direction::Forward => PATIENCE_FORWARD,
+                Direction::Backward => PATIENCE_BACKWARD,
+            }
     }
 
     fn jump(&mut self, to: Bound<Bytes>) {
