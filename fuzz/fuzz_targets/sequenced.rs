@@ -121,6 +121,12 @@ fn run(input: Input) {
                         .filter(|(key, _)| low.0.as_slice() <= **key && **key < high.0.as_slice());
                     let held = held.map(|(key, (number, _))| (*key, *number));
                     let found = found.unwrap();
+                    let pinned = table.pin();
+                    let lent = pinned.range_at(number.get(), &low.0[..]..&high.0[..]);
+                    assert!(
+                        lent.map(|item| item.unwrap().to_version())
+                            .eq(found.iter().cloned())
+                    );
                     let found = found.iter();
                     assert!(
                         found

@@ -36,7 +36,7 @@
 //! There are many ways to read: [`Memtable::get`] and [`get_many`](Memtable::get_many), which asks for many keys side by side; ranges
 //! from both ends without copying ([`Pinned::range`]); [`scan`](Memtable::scan), which lets garbage go as it goes; a [`Cursor`] that
 //! is moved at will and sent anywhere; [`shards`](Memtable::shards) for parallel scans; [`Snapshot::pin`] and [`SetSnapshot::pin`] for ranges of one instant, also without
-//! copying. And to change what one read:
+//! copying; [`SequencedMemtable::pin`] at a number. And to change what one read:
 //! [`compute`](Memtable::compute), [`get_or_insert_with`](Memtable::get_or_insert_with),
 //! [`compare_and_set`](Memtable::compare_and_set).
 //!
@@ -191,7 +191,10 @@ pub use memory::Memory;
 pub use memtable::Memtable;
 pub use pinned::{Pinned, Range, RangeAll};
 pub use savepoint::{RollbackError, Savepoint};
-pub use sequenced::{MAX_SEQUENCED_KEY_LEN, Pruner, SequencedMemtable, SequencedRange, Version};
+pub use sequenced::{
+    MAX_SEQUENCED_KEY_LEN, PinnedSequenced, PinnedSequencedRange, PinnedVersions, Pruner,
+    SequencedMemtable, SequencedRange, Version, VersionItem,
+};
 #[cfg(not(untorn_loom))]
 pub use set::{
     Flush, Limits, MemtableSet, PinnedSet, PinnedSetRange, Room, SetRange, SetSnapshot, SetWritten,
@@ -200,3 +203,8 @@ pub use shards::Shard;
 pub use snapshot::{PinnedSnapshot, PinnedSnapshotRange, Snapshot, SnapshotRange};
 pub use stage::{Released, StageId};
 pub use teardown::Teardown;
+
+/// The README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -11,15 +11,17 @@
 //!   be read sees it, whatever went; if it is older, none does, and the next pruner takes it away.
 
 mod encoding;
+mod pinned;
 mod prune;
 mod range;
 mod seen;
+mod version;
 
 use crate::account::Stats;
 use crate::batch::WriteBatch;
 use crate::error::Error;
 use crate::frozen::{Freeze, Frozen};
-use crate::item::{Entry, Item, Update, Written};
+use crate::item::{Item, Update, Written};
 use crate::memory::Memory;
 use crate::memtable::Memtable;
 use crate::mutant::planted;
@@ -29,17 +31,10 @@ use encoding::encode_checked;
 use std::ops::RangeBounds;
 
 pub use encoding::MAX_SEQUENCED_KEY_LEN;
+pub use pinned::{PinnedSequenced, PinnedSequencedRange, PinnedVersions};
 pub use prune::Pruner;
 pub use range::SequencedRange;
-
-/// One write of a key, under its sequence number.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Version {
-    /// The number that the engine gave it.
-    pub sequence: u64,
-    /// The key and what was written to it.
-    pub entry: Entry,
-}
+pub use version::{Version, VersionItem};
 
 /// A table in which the engine numbers the writes: every version stays until it is pruned, and reads are at a number.
 ///
@@ -152,13 +147,18 @@ impl SequencedMemtable {
         allowed
     }
 
+    /// The table for reads without copying, which is cheaper for a scan or a flush. Cheap; see [`PinnedSequenced`].
+    pub fn pin(&self) -> PinnedSequenced<'_> {
+        PinnedSequenced::new(self)
+    }
+
     /// The value that the number sees; `None` if there is none or it was deleted.
     ///
     /// # Errors
     /// [`Error::Pruned`] if the number is below what was pruned.
     pub fn get_at(&self, sequence: u64, key: impl AsRef<[u8]>) -> Result<Option<Bytes>, Error> {
-        let version = self.version_at(sequence, key)?;
-        Ok(version.and_then(|version| version.entry.into_value()))
+        let pinned = self.pin();
+        Ok(pinned.get_at(sequence, key)?.map(Bytes::copy_from_slice))
     }
 
     /// The version that the number sees, a tombstone too; `None` if there is none, so that what lies below decides.
@@ -170,8 +170,9 @@ impl SequencedMemtable {
         sequence: u64,
         key: impl AsRef<[u8]>,
     ) -> Result<Option<Version>, Error> {
-        let key = key.as_ref();
-        self.range_at(sequence, key..=key).next().transpose()
+        let pinned = self.pin();
+        let version = pinned.version_at(sequence, key)?;
+        Ok(version.map(|version| version.to_version()))
     }
 
     /// What the number sees in the bounds, tombstones included, in order, from either end. It is owned and pins nothing
@@ -231,7 +232,7 @@ impl SequencedMemtable {
     }
 
     /// Ends the table's writes, prunes included; see [`Frozen`], whose [`Frozen::new`] takes a table that is held by an `Arc`. What a file
-    /// of it needs comes from [`versions`](SequencedMemtable::versions), in the order of the file.
+    /// of it needs comes from [`PinnedSequenced::versions`], in the order of the file.
     ///
     /// ```
     /// use untorn_memtable::{Error, SequencedMemtable};
@@ -241,9 +242,9 @@ impl SequencedMemtable {
     /// table.delete_at(3, "b")?;
     /// let frozen = table.freeze();
     /// assert_eq!(table.insert_at(4, "a", "late"), Err(Error::Frozen)); // it goes to the next table
-    /// let rows: Result<Vec<_>, _> = frozen.versions::<&str>(..).collect();
-    /// let rows: Vec<_> = rows?.into_iter().map(|row| (row.entry.key, row.sequence)).collect();
-    /// assert_eq!(rows, [("a".into(), 2), ("a".into(), 1), ("b".into(), 3)]);
+    /// let pinned = frozen.pin();
+    /// let rows: Vec<_> = pinned.versions::<&str>(..).map(|row| (row.key, row.sequence)).collect();
+    /// assert_eq!(rows, [(b"a".into(), 2), (b"a".into(), 1), (b"b".into(), 3)]);
     /// # Ok::<(), Error>(())
     /// ```
     pub fn freeze(&self) -> Frozen<&SequencedMemtable> {

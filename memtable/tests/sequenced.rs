@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -11,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use untorn_memtable::{
     Error, Frozen, Kind, MAX_SEQUENCED_KEY_LEN, Memtable, Pruner, SequencedMemtable, Version,
-    WriteBatch,
+    VersionItem, WriteBatch,
 };
 
 /// Versions by key and from the newest to the oldest; no value is a tombstone.
@@ -56,6 +57,11 @@ fn row(version: Version) -> Row {
     let entry = version.entry;
     let value = (entry.kind == Kind::Value).then(|| entry.value.to_vec());
     (entry.key.to_vec(), version.sequence, value)
+}
+
+/// The same of what is lent.
+fn lent(item: VersionItem<'_>) -> Row {
+    row(item.to_version())
 }
 
 /// What the number sees.
@@ -140,12 +146,17 @@ proptest! {
                 Op::Range(at, lower, upper, ends) => {
                     let mut left = seen(&map, at);
                     left.retain(|(key, ..)| is_within(key, &lower, &upper));
+                    let pinned = table.pin();
+                    let mut lending = pinned.range_at(at, (lower.clone(), upper.clone()));
                     let mut range = table.range_at(at, (lower, upper));
                     for front in ends {
                         let shown = if front { range.next() } else { range.next_back() };
+                        let shown_lent = if front { lending.next() } else { lending.next_back() };
                         if at < oldest {
                             prop_assert_eq!(shown, Some(Err(Error::Pruned { oldest })));
                             prop_assert_eq!(range.next(), None);
+                            prop_assert_eq!(shown_lent, Some(Err(Error::Pruned { oldest })));
+                            prop_assert_eq!(lending.next(), None);
                             break;
                         }
                         let expected = match front {
@@ -153,6 +164,7 @@ proptest! {
                             true => Some(left.remove(0)),
                             false => left.pop(),
                         };
+                        prop_assert_eq!(shown_lent.map(|item| lent(item.unwrap())), expected.clone());
                         prop_assert_eq!(shown.map(|version| row(version.unwrap())), expected);
                     }
                 }
@@ -163,6 +175,11 @@ proptest! {
         prop_assert_eq!(table.versions::<&[u8]>(..).map(|version| row(version.unwrap())).collect::<Vec<_>>(), all.clone());
         let mut back: Vec<_> = table.versions::<&[u8]>(..).rev().map(|version| row(version.unwrap())).collect();
         back.reverse();
+        prop_assert_eq!(back, all.clone());
+        let pinned = table.pin();
+        prop_assert_eq!(pinned.versions::<&[u8]>(..).map(lent).collect::<Vec<_>>(), all.clone());
+        let mut back: Vec<_> = pinned.versions::<&[u8]>(..).rev().map(lent).collect();
+        back.reverse();
         prop_assert_eq!(back, all);
         prop_assert_eq!(table.stats().len, map.len());
         for at in oldest..13 {
@@ -170,7 +187,8 @@ proptest! {
             for (key, _) in map.keys() {
                 let row = rows.iter().find(|(seen, ..)| seen == key);
                 let value = row.and_then(|(_, _, value)| value.clone());
-                prop_assert_eq!(table.get_at(at, key).unwrap().map(|value| value.to_vec()), value);
+                prop_assert_eq!(table.get_at(at, key).unwrap().map(|value| value.to_vec()), value.clone());
+                prop_assert_eq!(pinned.get_at(at, key).unwrap(), value.as_deref());
             }
         }
     }
@@ -208,17 +226,50 @@ proptest! {
             let at = at.max(oldest);
             let mut left = seen(&map, at);
             left.retain(|(key, ..)| is_within(key, &lower, &upper));
+            let pinned = table.pin();
+            let mut lending = pinned.range_at(at, (lower.clone(), upper.clone()));
             let mut range = table.range_at(at, (lower, upper));
             for front in ends {
-                let (shown, expected) = match front {
-                    _ if left.is_empty() => (range.next(), None),
-                    true => (range.next(), Some(left.remove(0))),
-                    false => (range.next_back(), left.pop()),
+                let (shown, shown_lent, expected) = match front {
+                    _ if left.is_empty() => (range.next(), lending.next(), None),
+                    true => (range.next(), lending.next(), Some(left.remove(0))),
+                    false => (range.next_back(), lending.next_back(), left.pop()),
                 };
+                prop_assert_eq!(shown_lent.map(|item| lent(item.unwrap())), expected.clone());
                 prop_assert_eq!(shown.map(|version| row(version.unwrap())), expected);
             }
         }
     }
+}
+
+#[test]
+fn a_pinned_table_lends_keys_and_values_and_copies_a_key_with_a_zero_byte() {
+    let table = SequencedMemtable::new();
+    table.insert_at(1, "plain", "v").unwrap();
+    table.insert_at(1, [0, 1], "w").unwrap();
+    table.delete_at(2, "plain").unwrap();
+    let pinned = table.pin();
+    let value = pinned.get_at(1, "plain").unwrap();
+    let rows: Vec<_> = pinned.versions::<&[u8]>(..).collect();
+    table.prune(2).unwrap();
+    // What was lent stays, what is read from now on is refused.
+    assert_eq!(value, Some(&b"v"[..]));
+    assert_eq!(pinned.get_at(1, "plain"), Err(Error::Pruned { oldest: 2 }));
+    assert_eq!(pinned.get_at(2, "plain"), Ok(None));
+    let kinds = rows
+        .iter()
+        .map(|row| (&row.key[..], row.sequence, row.kind));
+    assert!(kinds.eq([
+        (&[0, 1][..], 1, Kind::Value),
+        (b"plain", 2, Kind::Tombstone),
+        (b"plain", 1, Kind::Value),
+    ]));
+    let is_lent = rows.iter().map(|row| matches!(row.key, Cow::Borrowed(_)));
+    assert!(is_lent.eq([false, true, true]));
+    assert_eq!(
+        format!("{:?}", rows[2]),
+        r#"VersionItem { sequence: 1, key: "plain", kind: Value, value_len: 1 }"#
+    );
 }
 
 /// Writers that finish their numbers in order, pruning behind them, and readers at numbers that are done: each reads the

@@ -5,6 +5,8 @@
 
 use crate::error::Error;
 use bytes::Bytes;
+use std::borrow::Cow;
+use std::ops::{Bound, RangeBounds};
 
 /// Longest key of a [`SequencedMemtable`](crate::SequencedMemtable), in bytes.
 pub const MAX_SEQUENCED_KEY_LEN: usize = 65_535;
@@ -41,6 +43,26 @@ pub(super) fn encode_checked(key: &[u8], sequence: u64) -> Result<Vec<u8>, Error
     }
 }
 
+/// The bounds, of stored keys, of what a number sees of a range of keys; of `None`, of all their versions.
+pub(super) fn stored<K: AsRef<[u8]>>(
+    at: Option<u64>,
+    bounds: impl RangeBounds<K>,
+) -> (Bound<Bytes>, Bound<Bytes>) {
+    let stored = |key: &K, sequence| Bytes::from(encode(key.as_ref(), sequence));
+    let lower = match bounds.start_bound() {
+        // The number sees no newer one of this key.
+        Bound::Included(key) => Bound::Included(stored(key, at.unwrap_or(NEWEST))),
+        Bound::Excluded(key) => Bound::Excluded(stored(key, OLDEST)),
+        Bound::Unbounded => Bound::Unbounded,
+    };
+    let upper = match bounds.end_bound() {
+        Bound::Included(key) => Bound::Included(stored(key, OLDEST)),
+        Bound::Excluded(key) => Bound::Excluded(stored(key, NEWEST)),
+        Bound::Unbounded => Bound::Unbounded,
+    };
+    (lower, upper)
+}
+
 /// The part that all versions of a key have in common, and the number.
 pub(super) fn split(encoded: &[u8]) -> (&[u8], u64) {
     match encoded.split_last_chunk() {
@@ -55,10 +77,13 @@ pub(super) fn sibling(encoded: &[u8], sequence: u64) -> Bytes {
     [key, &(!sequence).to_be_bytes()].concat().into()
 }
 
-/// The key itself.
-pub(super) fn decode(encoded: &[u8]) -> Vec<u8> {
+/// The key itself; a copy only if it has a zero byte.
+pub(super) fn decode(encoded: &[u8]) -> Cow<'_, [u8]> {
     let (key, _) = split(encoded);
     let key = key.strip_suffix(&END).unwrap_or(key);
+    if !key.contains(&0) {
+        return Cow::Borrowed(key);
+    }
     let mut decoded = Vec::with_capacity(key.len());
     let mut after_zero = false;
     for &byte in key {
@@ -68,7 +93,7 @@ pub(super) fn decode(encoded: &[u8]) -> Vec<u8> {
         }
         after_zero = !after_zero && byte == 0;
     }
-    decoded
+    Cow::Owned(decoded)
 }
 
 #[cfg(all(test, not(untorn_loom)))]
@@ -90,8 +115,9 @@ mod tests {
             (b, n) in (key(), 0..3u64),
         ) {
             let expected = a.cmp(&b).then(n.cmp(&m));
-            prop_assert_eq!(encode(&a, m).cmp(&encode(&b, n)), expected);
-            prop_assert_eq!(decode(&encode(&a, m)), a);
+            let stored = encode(&a, m);
+            prop_assert_eq!(stored.cmp(&encode(&b, n)), expected);
+            prop_assert_eq!(&decode(&stored)[..], &a[..]);
             prop_assert_eq!(split(&encode(&b, n)).1, n);
             prop_assert_eq!(&sibling(&encode(&b, n), m)[..], &encode(&b, m)[..]);
         }

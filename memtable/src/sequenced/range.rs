@@ -1,11 +1,11 @@
 //! Reading the versions of a range of keys.
 
-use super::encoding::{NEWEST, OLDEST, decode, encode, sibling, split};
+use super::encoding::{NEWEST, OLDEST, sibling, stored};
 use super::seen::{Live, Seen};
+use super::version::VersionItem;
 use super::{SequencedMemtable, Version};
 use crate::error::Error;
 use crate::reclaim;
-use crate::table::item;
 use crate::visible::newest;
 use crate::walk::{Direction, Edge, Walk};
 use bytes::Bytes;
@@ -35,21 +35,12 @@ impl<'t> SequencedRange<'t> {
         at: Option<u64>,
         bounds: impl RangeBounds<K>,
     ) -> SequencedRange<'t> {
-        let stored = |key: &K, sequence| Bytes::from(encode(key.as_ref(), sequence));
+        let (lower, upper) = stored(at, bounds);
         SequencedRange {
             table,
             at,
-            lower: match bounds.start_bound() {
-                // The number sees no newer one of this key.
-                Bound::Included(key) => Bound::Included(stored(key, at.unwrap_or(NEWEST))),
-                Bound::Excluded(key) => Bound::Excluded(stored(key, OLDEST)),
-                Bound::Unbounded => Bound::Unbounded,
-            },
-            upper: match bounds.end_bound() {
-                Bound::Included(key) => Bound::Included(stored(key, OLDEST)),
-                Bound::Excluded(key) => Bound::Excluded(stored(key, NEWEST)),
-                Bound::Unbounded => Bound::Unbounded,
-            },
+            lower,
+            upper,
             front: VecDeque::new(),
             back: VecDeque::new(),
             fetch: 1,
@@ -67,9 +58,11 @@ impl<'t> SequencedRange<'t> {
                 .filter_map(|entry| Some((entry, newest(entry, &core.clock, &guard)?)))
                 .take(self.fetch)
                 .collect(),
-            Some(at) => Seen::new(core, walk, direction, at, &guard)
-                .take(self.fetch)
-                .collect(),
+            Some(at) => {
+                let mut seen = Seen::new(core, walk, at, &guard);
+                let seen = std::iter::from_fn(|| seen.step(direction));
+                seen.take(self.fetch).collect()
+            }
         };
         self.exhausted = read.len() < self.fetch;
         self.fetch = (self.fetch * 2).min(MAX_FETCH);
@@ -94,15 +87,9 @@ impl<'t> SequencedRange<'t> {
                 }
             }
         }
-        let shown = read.into_iter().map(|(entry, version)| {
-            let mut shown = item(entry, Some(version), 0).to_entry();
-            shown.key = decode(entry.key()).into();
-            let (_, sequence) = split(entry.key());
-            Version {
-                sequence,
-                entry: shown,
-            }
-        });
+        let shown = read
+            .into_iter()
+            .map(|live| VersionItem::new(live).to_version());
         match direction {
             Direction::Forward => self.front.extend(shown),
             Direction::Backward => self.back.extend(shown),

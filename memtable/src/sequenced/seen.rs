@@ -1,4 +1,4 @@
-//! What a number sees of a range of keys: of each key one version, found in O(log n) steps however many it has.
+//! What a number sees of a range of keys, from either end: of each key one version, found in O(log n) steps however many it has.
 //!
 //! The versions of a key lie side by side, from the newest to the oldest. Those that the number does not see are passed one by one
 //! while they are few; then the walk jumps, to the number or over the key.
@@ -13,55 +13,84 @@ use crate::walk::{Direction, Edge, Walk};
 use bytes::Bytes;
 use std::ops::Bound;
 
-/// So many versions are passed one by one. That takes about as long as a jump, so no more than twice the shorter way is spent.
-const PATIENCE: usize = 64;
+/// So many versions are passed one by one. That takes about as long as a jump, so no more than twice the shorter way is spent; a step
+/// backward takes twice as long as one forward.
+const PATIENCE_FORWARD: usize = 64;
+const PATIENCE_BACKWARD: usize = 32;
 
 pub(super) type Live<'g> = (EntryRef<'g>, VersionRef<'g>);
 
-/// An iterator over what a number sees between two stored keys, in one direction.
+/// A walk over what a number sees between two stored keys.
 pub(super) struct Seen<'g> {
     table: &'g Table,
     guard: &'g Guard,
     walk: Walk<'g>,
-    direction: Direction,
     at: u64,
-    /// So many versions were passed since the last one that was seen, or since the last jump.
+    /// The direction of the last step.
+    direction: Direction,
+    /// What it came to.
+    last: Option<EntryRef<'g>>,
+    /// So many versions were passed since then, or since the last jump.
     passed: usize,
-    /// Forward: the key that is done with.
-    done: Option<&'g [u8]>,
     /// Backward: of the key that was met last the newest version so far that the number sees.
     candidate: Option<Live<'g>>,
 }
 
 impl<'g> Seen<'g> {
     /// `walk` was not moved yet.
-    pub(super) fn new(
-        table: &'g Table,
-        walk: Walk<'g>,
-        direction: Direction,
-        at: u64,
-        guard: &'g Guard,
-    ) -> Seen<'g> {
+    pub(super) fn new(table: &'g Table, walk: Walk<'g>, at: u64, guard: &'g Guard) -> Seen<'g> {
         Seen {
             table,
             guard,
             walk,
-            direction,
             at,
+            direction: Direction::Forward,
+            last: None,
             passed: 0,
-            done: None,
             candidate: None,
         }
     }
 
+    pub(super) fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// What the number sees of the next key from that end.
+    #[inline]
+    pub(super) fn step(&mut self, direction: Direction) -> Option<Live<'g>> {
+        if self.direction != direction {
+            self.turn(direction);
+        }
+        self.passed = 0;
+        let found = match direction {
+            Direction::Forward => self.forward(),
+            Direction::Backward => self.backward(),
+        };
+        self.last = found.as_ref().map(|(entry, _)| *entry);
+        found
+    }
+
+    /// Leaves its place, which becomes a bound: the other versions of the key that it came to last are done with.
+    fn turn(&mut self, direction: Direction) {
+        if let Some(last) = self.last.take() {
+            let end = match self.direction {
+                Direction::Forward => OLDEST,
+                Direction::Backward => NEWEST,
+            };
+            self.jump(Bound::Excluded(sibling(last.key(), end)));
+        }
+        self.candidate = None;
+        self.direction = direction;
+    }
+
     /// Of each key the first version, from the newest on, that the number sees.
     fn forward(&mut self) -> Option<Live<'g>> {
+        let done = self.last.map(|last| split(last.key()).0);
         while let Some(entry) = self.walk.next() {
             let (key, sequence) = split(entry.key());
-            let is_done = self.done == Some(key);
+            let is_done = done == Some(key);
             if !is_done && sequence <= self.at {
                 if let Some(version) = newest(entry, &self.table.clock, self.guard) {
-                    self.done = Some(key);
                     return Some((entry, version));
                 }
             } else if self.pass() {
@@ -115,23 +144,15 @@ impl<'g> Seen<'g> {
     /// Counts a version that was passed; answers whether to jump.
     fn pass(&mut self) -> bool {
         self.passed += 1;
-        self.passed == PATIENCE
+        self.passed
+            == match self.direction {
+                Direction::Forward => PATIENCE_FORWARD,
+                Direction::Backward => PATIENCE_BACKWARD,
+            }
     }
 
     fn jump(&mut self, to: Bound<Bytes>) {
         self.passed = 0;
         self.walk.jump(self.direction, to.map(Edge::Shared));
-    }
-}
-
-impl<'g> Iterator for Seen<'g> {
-    type Item = Live<'g>;
-
-    fn next(&mut self) -> Option<Live<'g>> {
-        self.passed = 0;
-        match self.direction {
-            Direction::Forward => self.forward(),
-            Direction::Backward => self.backward(),
-        }
     }
 }

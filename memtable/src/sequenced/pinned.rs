@@ -1,0 +1,195 @@
+//! Reads at a number without copying.
+
+use super::SequencedMemtable;
+use super::encoding::stored;
+use super::seen::Seen;
+use super::version::VersionItem;
+use crate::error::Error;
+use crate::item::Kind;
+use crate::reclaim::{self, Guard};
+use crate::visible::newest;
+use crate::walk::{Direction, Edge, Walk};
+use std::iter::FusedIterator;
+use std::ops::RangeBounds;
+
+/// A [`SequencedMemtable`] under an epoch guard: what it lends is not copied, and stays valid for as long as the handle lives.
+///
+/// Made by [`SequencedMemtable::pin`]. As [`Pinned`](crate::Pinned) it is cheap to make, bound to its thread, and to be held for a lookup or a
+/// scan: nothing that is removed or overwritten anywhere can be freed meanwhile. It does not hold pruning back.
+///
+/// ```
+/// let table = untorn_memtable::SequencedMemtable::new();
+/// table.insert_at(1, "k", "old")?;
+/// table.insert_at(2, "k", "new")?;
+/// let pinned = table.pin();
+/// assert_eq!(pinned.get_at(1, "k")?, Some(&b"old"[..]));
+/// let rows: Vec<(u64, &[u8])> = pinned.versions::<&str>(..).map(|version| (version.sequence, version.value)).collect();
+/// assert_eq!(rows, [(2, &b"new"[..]), (1, b"old")]);
+/// # Ok::<(), untorn_memtable::Error>(())
+/// ```
+pub struct PinnedSequenced<'t> {
+    table: &'t SequencedMemtable,
+    guard: Guard,
+}
+
+impl<'t> PinnedSequenced<'t> {
+    pub(super) fn new(table: &'t SequencedMemtable) -> PinnedSequenced<'t> {
+        PinnedSequenced {
+            table,
+            guard: reclaim::pin(),
+        }
+    }
+
+    /// The value that the number sees; `None` if there is none or it was deleted.
+    ///
+    /// # Errors
+    /// [`Error::Pruned`] if the number is below what was pruned.
+    pub fn get_at(&self, sequence: u64, key: impl AsRef<[u8]>) -> Result<Option<&[u8]>, Error> {
+        let version = self.version_at(sequence, key)?;
+        let value = version.filter(|version| version.kind == Kind::Value);
+        Ok(value.map(|version| version.value))
+    }
+
+    /// The version that the number sees, a tombstone too; `None` if there is none, so that what lies below decides.
+    ///
+    /// # Errors
+    /// [`Error::Pruned`] if the number is below what was pruned.
+    pub fn version_at(
+        &self,
+        sequence: u64,
+        key: impl AsRef<[u8]>,
+    ) -> Result<Option<VersionItem<'_>>, Error> {
+        let key = key.as_ref();
+        self.range_at(sequence, key..=key).next().transpose()
+    }
+
+    /// What the number sees in the bounds, tombstones included, in order, from either end; it ends with [`Error::Pruned`] if the number falls
+    /// below what is pruned.
+    ///
+    /// O(log n) to start; each key costs what it does in [`SequencedMemtable::range_at`], but for the copy.
+    pub fn range_at<K: AsRef<[u8]>>(
+        &self,
+        sequence: u64,
+        bounds: impl RangeBounds<K>,
+    ) -> PinnedSequencedRange<'_> {
+        let walk = self.walk(Some(sequence), bounds);
+        let core = self.table.table.table();
+        PinnedSequencedRange {
+            pinned: self,
+            seen: Some(Seen::new(core, walk, sequence, &self.guard)),
+        }
+    }
+
+    /// All versions in the bounds that are not pruned, by key and of each key from the newest to the oldest; from either end.
+    ///
+    /// O(log n) to start, O(1) a step; a step after one from the other end costs O(log n).
+    pub fn versions<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> PinnedVersions<'_> {
+        PinnedVersions {
+            pinned: self,
+            walk: self.walk(None, bounds),
+        }
+    }
+
+    fn walk<K: AsRef<[u8]>>(&self, at: Option<u64>, bounds: impl RangeBounds<K>) -> Walk<'_> {
+        let (lower, upper) = stored(at, bounds);
+        let (lower, upper) = (lower.map(Edge::Shared), upper.map(Edge::Shared));
+        Walk::new(self.table.table.table(), lower, upper, &self.guard)
+    }
+}
+
+impl std::fmt::Debug for PinnedSequenced<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PinnedSequenced").finish_non_exhaustive()
+    }
+}
+
+/// What a number sees of a range, lent, from [`PinnedSequenced::range_at`].
+pub struct PinnedSequencedRange<'g> {
+    pinned: &'g PinnedSequenced<'g>,
+    /// `None`: it has ended.
+    seen: Option<Seen<'g>>,
+}
+
+impl<'g> PinnedSequencedRange<'g> {
+    #[inline]
+    fn step(&mut self, direction: Direction) -> Option<Result<VersionItem<'g>, Error>> {
+        let seen = self.seen.as_mut()?;
+        let found = seen.step(direction);
+        // After it was read (Q1).
+        let allowed = self.pinned.table.check(seen.at());
+        if found.is_none() || allowed.is_err() {
+            self.seen = None;
+        }
+        match allowed {
+            Ok(()) => found.map(VersionItem::new).map(Ok),
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+impl<'g> Iterator for PinnedSequencedRange<'g> {
+    type Item = Result<VersionItem<'g>, Error>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step(Direction::Forward)
+    }
+}
+
+impl DoubleEndedIterator for PinnedSequencedRange<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.step(Direction::Backward)
+    }
+}
+
+impl FusedIterator for PinnedSequencedRange<'_> {}
+
+impl std::fmt::Debug for PinnedSequencedRange<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PinnedSequencedRange")
+            .finish_non_exhaustive()
+    }
+}
+
+/// All versions of a range, lent, from [`PinnedSequenced::versions`].
+pub struct PinnedVersions<'g> {
+    pinned: &'g PinnedSequenced<'g>,
+    walk: Walk<'g>,
+}
+
+impl<'g> PinnedVersions<'g> {
+    #[inline]
+    fn step(&mut self, direction: Direction) -> Option<VersionItem<'g>> {
+        let PinnedSequenced { table, guard } = self.pinned;
+        let clock = &table.table.table().clock;
+        loop {
+            let entry = self.walk.step(direction)?;
+            if let Some(version) = newest(entry, clock, guard) {
+                return Some(VersionItem::new((entry, version)));
+            }
+        }
+    }
+}
+
+impl<'g> Iterator for PinnedVersions<'g> {
+    type Item = VersionItem<'g>;
+
+    #[inline]
+    fn next(&mut self) -> Option<VersionItem<'g>> {
+        self.step(Direction::Forward)
+    }
+}
+
+impl DoubleEndedIterator for PinnedVersions<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.step(Direction::Backward)
+    }
+}
+
+impl FusedIterator for PinnedVersions<'_> {}
+
+impl std::fmt::Debug for PinnedVersions<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PinnedVersions").finish_non_exhaustive()
+    }
+}
