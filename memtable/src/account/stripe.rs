@@ -30,6 +30,8 @@ struct Slot {
     size: AtomicU64,
     older: AtomicPtr<OlderSum>,
     moved: AtomicU64,
+    always_len: AtomicU64,
+    always_size: AtomicU64,
 }
 
 impl Slot {
@@ -43,6 +45,8 @@ impl Slot {
                 size: AtomicU64::new(0),
                 older: AtomicPtr::new(ptr::null_mut()),
                 moved: AtomicU64::new(0),
+                always_len: AtomicU64::new(0),
+                always_size: AtomicU64::new(0),
             }
         }
     }
@@ -58,6 +62,10 @@ impl Slot {
             },
             older: self.older.load(Ordering::Relaxed),
             moved: self.moved.load(Ordering::Relaxed),
+            always: (
+                self.always_len.load(Ordering::Relaxed).cast_signed(),
+                self.always_size.load(Ordering::Relaxed).cast_signed(),
+            ),
         }
     }
 
@@ -71,6 +79,10 @@ impl Slot {
             .store(tally.newest.size.cast_unsigned(), Ordering::Relaxed);
         self.older.store(tally.older, Ordering::Relaxed);
         self.moved.store(tally.moved, Ordering::Relaxed);
+        self.always_len
+            .store(tally.always.0.cast_unsigned(), Ordering::Relaxed);
+        self.always_size
+            .store(tally.always.1.cast_unsigned(), Ordering::Relaxed);
     }
 }
 
@@ -252,12 +264,13 @@ impl Claim<'_> {
             let parts = Parts::of(delta, segment);
             tally.add(parts.here, view, &mut replaced);
             for part in parts.elsewhere.into_iter().flatten() {
-                tally.moved = tally.moved.max(segment);
-                tally.add(part, view, &mut replaced);
+                tally.add_moved(part, segment, view, &mut replaced);
             }
         }
         self.settle(&tally);
-        retire(replaced, guard);
+        if !replaced.is_empty() {
+            retire(replaced, guard);
+        }
     }
 
     /// Takes the sums of a hole out.

@@ -8,6 +8,9 @@ use std::ptr;
 /// Older sums beyond this many are looked through for neighbours to merge.
 const SUMS: usize = 8;
 
+/// Stands for a segment before all others. No rollback reaches it, so what lies there is not kept among the sums.
+const ALWAYS: u64 = 0;
+
 /// The sums of one stretch of segments.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Sum {
@@ -32,6 +35,8 @@ pub(super) struct Tally {
     pub(super) older: *mut OlderSum,
     /// The newest segment in which something was booked that counts in an older one.
     pub(super) moved: u64,
+    /// Length and size of what no rollback takes away.
+    pub(super) always: (i64, i64),
 }
 
 impl Sum {
@@ -91,7 +96,7 @@ impl Parts {
                         parts.here.size += sign * weight;
                         continue;
                     }
-                    Place::Always => 0,
+                    Place::Always => ALWAYS,
                     Place::Segment(segment) => segment,
                 };
                 parts.elsewhere[elsewhere] = Some(Sum::at(segment, sign, sign * weight));
@@ -119,6 +124,24 @@ impl Tally {
                 true
             }
             _ => false,
+        }
+    }
+
+    /// Adds what a version of `segment` adds to an older one.
+    pub(super) fn add_moved(
+        &mut self,
+        part: Sum,
+        segment: u64,
+        view: &View,
+        replaced: &mut Vec<*mut OlderSum>,
+    ) {
+        self.moved = self.moved.max(segment);
+        match part.first {
+            ALWAYS => {
+                self.always.0 += part.len;
+                self.always.1 += part.size;
+            }
+            _ => self.add(part, view, replaced),
         }
     }
 
@@ -248,7 +271,8 @@ impl Tally {
         if self.moved > upto {
             return None;
         }
-        let mut total = self.newest.counted(view, upto)?;
+        let newest = self.newest.counted(view, upto)?;
+        let mut total = (self.always.0 + newest.0, self.always.1 + newest.1);
         // What lies below all holes counts as a whole.
         let settled = view.holes.oldest().unwrap_or(u64::MAX);
         for node in self.sums() {
@@ -324,6 +348,7 @@ mod tests {
             newest: Sum::at(6, 1, 10),
             older: cons(merged, ptr::null_mut()),
             moved: 0,
+            always: (0, 0),
         };
         let view = View {
             segment: 7,
