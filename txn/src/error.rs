@@ -107,8 +107,9 @@ pub enum Error {
     },
     /// The call would have waited for itself: it was the youngest of a circle of waiting transactions.
     ///
-    /// A lock call that fails so has given back what it took, and leaves the transaction [open](TxnState::Open): its statement may
-    /// run again there, once what the others wait for is given up. A commit that fails so has rolled back.
+    /// A lock call that fails so has given back what it took, but for a [primary that a sibling named](crate::Transaction::lock_keys), and leaves
+    /// the transaction [open](TxnState::Open): its statement may run again there, once what the others wait for is given up. A commit that
+    /// fails so has rolled back.
     #[error("deadlock of {} transactions: {}", .cycle.len(), Cycle(.cycle))]
     Deadlock {
         /// The circle, this transaction's edge first.
@@ -161,8 +162,8 @@ pub enum Error {
         /// The last that was heard of the store.
         source: Arc<dyn std::error::Error + Send + Sync>,
     },
-    /// The store takes no commits any more, because its [log](crate::store::mem::log) has failed. This one was rolled
-    /// back; reads go on.
+    /// The store takes no commits any more, because its [log](crate::store::mem::log) has failed, be it for want of room on the disk. This
+    /// one was rolled back; reads go on. The way on is to open the store again, which needs some room, too.
     #[error("nothing can be committed: {source}")]
     LogFailed {
         /// How it failed.
@@ -226,7 +227,9 @@ impl Error {
         }
     }
 
-    /// Whether a new transaction that does the same may succeed.
+    /// Whether a new transaction that does the same may succeed: after `WriteConflict`, `Deadlock`, `LockWaitTimeout`, `LockLost`,
+    /// `SnapshotTooOld` and what is transient of `Store`. Not after `LockNotAvailable`, `Cancelled` or `DeadlineExceeded`, which the caller
+    /// asked for, nor `Undetermined`, which may have been committed.
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,

@@ -4,7 +4,8 @@ use super::{MemBuffer, Memory};
 
 impl MemBuffer {
     /// Bytes held, by kind; nothing for a buffer never written. What was taken back and is not
-    /// cleared away yet counts as [`superseded`](Memory::superseded).
+    /// cleared away yet counts as [`superseded`](Memory::superseded). Of a transaction's locks it has the flags alone, not what the
+    /// transaction and its store note of each.
     ///
     /// Costs nothing until it is asked for, and then a walk over the buffer. Beside writers it is a
     /// sum of what was there at different moments of the call. A [hook](Self::set_memory_hook) is

@@ -22,6 +22,8 @@ impl Db {
     /// rollbacks under way and work in the background are waited for until the deadline, and the thread of the
     /// database is joined. A second call finds nothing to do.
     ///
+    /// Snapshots may still be taken and read; calls of its transactions are [`TransactionClosed`](crate::Error::TransactionClosed).
+    ///
     /// The store is [settled](crate::Store::settle) by then, too: on a cluster the second phases of commits that were answered
     /// long ago, so that a process which ends leaves no locks that others have to resolve. A store that another database uses as
     /// well may have its work to do besides.

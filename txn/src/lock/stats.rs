@@ -17,7 +17,8 @@ pub struct LockStats {
     pub waits: u64,
     /// Calls that ended by their wait budget or deadline.
     pub timeouts: u64,
-    /// Calls that were not granted at once and did not want to wait.
+    /// Calls that were not granted at once and did not want to wait. Under a [`MemStore`](crate::MemStore) also the first look at a key that was
+    /// then waited for.
     pub not_available: u64,
     /// Calls that were chosen as the victim of a deadlock.
     pub deadlocks: u64,

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 /// When a transaction finds out about conflicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
-    /// It locks before it writes; what it wrote without a lock is checked at commit.
+    /// It locks before it writes; what it wrote without a lock is checked at commit. Where many threads write the same few keys of an embedded
+    /// store, and a failed attempt costs little, [`Optimistic`](Mode::Optimistic) with [`Db::run`](crate::Db::run) is faster.
     #[default]
     Pessimistic,
     /// It checks everything at commit. That locks its keys, so besides [`Error::WriteConflict`](crate::Error::WriteConflict) it may
@@ -178,7 +179,7 @@ pub struct LockOptions {
     /// still being given back, that is the answer to the give-back; if the store gives none, the call fails with
     /// [`LockNotAvailable`](crate::Error::LockNotAvailable), and the holder that it names is this transaction.
     pub wait: Option<Wait>,
-    /// When to give up in any case.
+    /// When to give up in any case. One in the past makes one attempt without waiting.
     pub deadline: Option<Instant>,
     /// Tell the newest committed values.
     pub return_values: bool,
@@ -191,7 +192,7 @@ pub struct LockOptions {
     pub shared: bool,
     /// As of when the keys are seen.
     pub for_update_ts: ForUpdate,
-    /// Ends the call from elsewhere.
+    /// Ends the call from elsewhere. One without keys, or of an optimistic transaction, waits for nothing and is not ended.
     pub cancel: Option<CancelToken>,
 }
 

@@ -51,7 +51,9 @@ impl Transaction {
     /// Locks keys. From any number of threads at once, with keys that overlap: each is locked once. The
     /// outcomes are in the order of the keys, duplicates answered each. No keys: no request.
     ///
-    /// A call that fails gives back exactly the locks that it took; a future that is dropped likewise.
+    /// A call that fails gives back exactly the locks that it took; a future that is dropped likewise. But the transaction's first lock, its
+    /// primary, stays until the transaction ends where a call of a sibling that was under way had named it, also if that fails too: it is
+    /// among [`held_locks`](Self::held_locks) then, and committed as a lock.
     ///
     /// In an optimistic transaction the store is not asked for locks: the keys are marked, and checked at commit
     /// against commits since the start.

@@ -65,7 +65,8 @@
 //! the commit, everything of the key that is older can go. Every commit takes twice as many keys out of
 //! the queue as it put in, as far as they are ripe, so that what is kept is bounded by what open
 //! transactions can see; [`MemStore::collect`] takes all that are. A deleted or touched key is taken out
-//! under its lock.
+//! under its lock. Commits alone do that: after a large deletion, or once a long snapshot is gone, a store that is only read goes on passing
+//! what was deleted until it is told to [collect](MemStore::collect).
 //!
 //! With a [largest age](MemStoreOptions::max_snapshot_age) the safe point does not wait for older ones: their reads
 //! are refused from then on, and so is a commit that would have to look for conflicts since then.

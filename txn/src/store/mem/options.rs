@@ -15,7 +15,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct MemStoreOptions {
-    /// How far an open transaction or snapshot may hold the safe point back. By default without end.
+    /// How far an open transaction or snapshot may hold the safe point back. By default without end. Older ones are
+    /// [refused](crate::Error::SnapshotTooOld) reads, and commits of keys that they did not lock.
     pub max_snapshot_age: Option<Duration>,
 }
 
