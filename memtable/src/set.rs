@@ -22,7 +22,8 @@
 //!   that have left the list and come back when they are freed. Who finds no room and nothing frozen raises a flag, then a fence,
 //!   and freezes the active table if that took its share of what is reserved. Who has written adds what he reserved to what the
 //!   table took, then a fence, and looks at the flag. So one of the two sees the other, and a write that was on its way leaves its
-//!   table frozen. The flag falls whenever those are woken who wait, who raise it again if need be.
+//!   table frozen. Who takes flushed tables off the list wakes those who wait, for nothing may be frozen any more. The flag falls
+//!   whenever those are woken who wait, who raise it again if need be.
 
 mod batch;
 mod budget;
@@ -326,7 +327,7 @@ impl MemtableSet {
         self.shared.budget.wait(deadline, || self.next_flush())
     }
 
-    /// Takes away what is flushed, from the oldest on (T4).
+    /// Takes away what is flushed, from the oldest on (T4), and wakes those who wait: nothing may be frozen any more (T8).
     fn drop_flushed(&self) {
         self.shared.tables.rcu(|tables| {
             let oldest_first = tables.frozen.iter().rev();
@@ -337,6 +338,7 @@ impl MemtableSet {
                 frozen: tables.frozen[..tables.frozen.len() - done].to_vec(),
             }
         });
+        self.shared.budget.notify();
     }
 }
 

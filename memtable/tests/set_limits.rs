@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -213,4 +214,31 @@ fn who_waits_for_a_flush_frees_what_the_last_snapshot_let_go() {
         set.rotate();
         assert!(flusher.join().unwrap());
     });
+}
+
+/// The bytes of the completed table do not come back, since a snapshot holds it: only the active one can be flushed.
+#[test]
+fn who_waits_for_room_offers_the_active_table_once_the_frozen_one_is_flushed() {
+    let far = Instant::now() + Duration::from_secs(60);
+    for _ in 0..500 {
+        let set = MemtableSet::new(NEVER_FULL);
+        set.insert("k", [0; 300]).unwrap();
+        set.rotate();
+        let flush = set.next_flush().unwrap();
+        let snapshot = set.snapshot();
+        set.insert("l", [0; 300]).unwrap();
+        let start = Barrier::new(2);
+        thread::scope(|scope| {
+            let waiter = scope.spawn(|| {
+                start.wait();
+                set.wait_for_room(700, far)
+            });
+            start.wait();
+            thread::yield_now();
+            flush.complete();
+            set.wait_flush(far).expect("the active one").complete();
+            drop(snapshot);
+            assert_eq!(waiter.join().unwrap(), Ok(()));
+        });
+    }
 }
