@@ -72,7 +72,7 @@ pub(crate) type Leaf<'t, 'g, S> = (&'t Cell<S>, Option<RunRef<'g, S>>);
 
 /// Walks to the right to the leaf that covers `key`. `Err` if the hint leads to a dead one (C5).
 #[inline(always)]
-fn walk<'t, 'g, S: Slot>(
+pub(crate) fn walk<'t, 'g, S: Slot>(
     hint: Hint<'t, S>,
     key: &[u8],
     side: Side,
@@ -182,30 +182,9 @@ impl<'t, S: Slot> Level<'t, S> {
     ) -> Leaf<'t, 'g, S> {
         match walk(hint, key, side, guard) {
             Ok(leaf) => leaf,
-            Err(dead) => self.find_left_of(dead, key, side, guard),
-        }
-    }
-
-    #[cold]
-    fn find_left_of<'g>(
-        &self,
-        dead: RunRef<'g, S>,
-        key: &[u8],
-        side: Side,
-        guard: &'g Guard,
-    ) -> Leaf<'t, 'g, S> {
-        let mut dead = dead;
-        loop {
-            // The first leaf does not die; were it so, the start would be the same one.
-            let low = dead.low().unwrap_or_default();
-            let hint = Hint {
-                bound: ptr::null(),
-                ..self.start(low, Side::Before, guard)
-            };
-            match walk(hint, key, side, guard) {
-                Ok(leaf) => return leaf,
-                Err(further) => dead = further,
-            }
+            Err(dead) => self
+                .lanes
+                .find_left_of(self.above, self.first, dead, key, side, guard),
         }
     }
 
@@ -283,10 +262,38 @@ impl<'t, S: Slot> Level<'t, S> {
 
     #[inline]
     fn hint(&self, place: Place) -> Hint<'t, S> {
-        Hint {
-            // SAFETY: the slots of the lane above lead to cells of this chain (I3).
-            cell: unsafe { place.cell_or(self.first) },
-            bound: place.bound,
+        // SAFETY: the slots of the lane above lead to cells of this chain (I3).
+        unsafe { place.hint(self.first) }
+    }
+}
+
+impl Lanes {
+    /// The leaf that covers `key`, of the chain that begins with `first` and that lane `above` lists, where the way there led to a
+    /// dead one. A function of its own, and not of a [`Level`]: who does not come here need not have one in memory.
+    #[cold]
+    pub(crate) fn find_left_of<'t, 'g, S: Slot>(
+        &self,
+        above: usize,
+        first: &'t Cell<S>,
+        dead: RunRef<'g, S>,
+        key: &[u8],
+        side: Side,
+        guard: &'g Guard,
+    ) -> Leaf<'t, 'g, S> {
+        let mut dead = dead;
+        loop {
+            // The first leaf does not die; were it so, the start would be the same one.
+            let low = dead.low().unwrap_or_default();
+            let place = self.descend_to(above, low, Side::Before, guard);
+            let hint = Hint {
+                bound: ptr::null(),
+                // SAFETY: the slots of that lane lead to cells of this chain (I3).
+                ..unsafe { place.hint(first) }
+            };
+            match walk(hint, key, side, guard) {
+                Ok(leaf) => return leaf,
+                Err(further) => dead = further,
+            }
         }
     }
 }

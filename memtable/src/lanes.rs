@@ -6,7 +6,7 @@
 //! for the one before (C5).
 
 use crate::cells::{Cell, Cells};
-use crate::chain::{self, Hint, Level, Side};
+use crate::chain::{self, Hint, Level, Side, walk};
 use crate::fence::Fence;
 use crate::mutant::planted;
 use crate::prefetch::prefetch;
@@ -60,15 +60,15 @@ impl Slot for LaneSlot {
 /// Where a descent stands: in which cell of a level to start walking.
 #[derive(Clone, Copy)]
 pub(crate) struct Place {
-    /// A cell of that level; `None` for the first one.
-    below: Option<*const ()>,
+    /// A cell of that level; null for the first one.
+    below: *const (),
     /// A fence that the key is below; null if none is known.
     pub(crate) bound: *const Fence,
 }
 
 impl Place {
     pub(crate) const START: Place = Place {
-        below: None,
+        below: ptr::null(),
         bound: ptr::null(),
     };
 
@@ -77,7 +77,20 @@ impl Place {
     #[inline]
     pub(crate) unsafe fn cell_or<'t, S>(&self, first: &'t Cell<S>) -> &'t Cell<S> {
         // SAFETY: by the contract of that type, and cells live as long as the table.
-        self.below.map_or(first, |below| unsafe { &*below.cast() })
+        unsafe { self.below.cast::<Cell<S>>().as_ref() }.unwrap_or(first)
+    }
+
+    /// Where to start walking.
+    ///
+    /// # Safety
+    /// As for [`Place::cell_or`].
+    #[inline]
+    pub(crate) unsafe fn hint<'t, S>(&self, first: &'t Cell<S>) -> Hint<'t, S> {
+        Hint {
+            // SAFETY: by the contract.
+            cell: unsafe { self.cell_or(first) },
+            bound: self.bound,
+        }
     }
 }
 
@@ -133,8 +146,8 @@ impl Lanes {
     #[inline(always)]
     pub(crate) fn descend_to(&self, number: usize, key: &[u8], side: Side, guard: &Guard) -> Place {
         let mut place = Place::START;
-        for number in self.lanes_down_to(number) {
-            place = self.step_down(number, place, key, side, guard);
+        for (number, first) in self.lanes_down_to(number) {
+            place = self.step_down(number, first, place, key, side, guard);
         }
         place
     }
@@ -142,42 +155,44 @@ impl Lanes {
     /// The same for the leaves and many keys side by side: what one of them waits for was asked for before the others.
     pub(crate) fn descend_interleaved(&self, keys: &[&[u8]], places: &mut [Place], guard: &Guard) {
         places.fill(Place::START);
-        for number in self.lanes_down_to(0) {
-            if let Some(lane) = self.above(number) {
-                prefetch_runs(lane.first, places, guard);
-            }
+        for (number, first) in self.lanes_down_to(0) {
+            prefetch_runs(first, places, guard);
             for (place, key) in places.iter_mut().zip(keys) {
-                *place = self.step_down(number, *place, key, Side::At, guard);
+                *place = self.step_down(number, first, *place, key, Side::At, guard);
             }
         }
     }
 
-    /// The lanes in use, down to lane `number`. Relaxed: a height that is behind only makes the walk longer.
+    /// The lanes in use, down to lane `number`, and their first cells. Relaxed: a height that is behind only makes the walk longer.
     #[inline]
-    fn lanes_down_to(&self, number: usize) -> impl Iterator<Item = usize> {
-        (number..self.height.load(Ordering::Relaxed)).rev()
+    fn lanes_down_to(&self, number: usize) -> impl Iterator<Item = (usize, &Cell<LaneSlot>)> {
+        let height = self.height.load(Ordering::Relaxed);
+        let lanes = self.levels.get(number..height).unwrap_or_default();
+        lanes
+            .iter()
+            .enumerate()
+            .rev()
+            .map(move |(above, first)| (number + above, first))
     }
 
     #[inline(always)]
     fn step_down(
         &self,
         number: usize,
+        first: &Cell<LaneSlot>,
         from: Place,
         key: &[u8],
         side: Side,
         guard: &Guard,
     ) -> Place {
-        let Some(lane) = self.above(number) else {
-            return from;
+        // SAFETY: slots above the lowest lane lead to cells of lanes (I3).
+        let leaf = match walk(unsafe { from.hint(first) }, key, side, guard) {
+            Ok(leaf) => leaf,
+            Err(dead) => self.find_left_of(number + 1, first, dead, key, side, guard),
         };
-        let hint = Hint {
-            // SAFETY: slots above the lowest lane lead to cells of lanes (I3).
-            cell: unsafe { from.cell_or(lane.first) },
-            bound: from.bound,
-        };
-        let (_, Some(run)) = lane.find_from(hint, key, side, guard) else {
+        let (_, Some(run)) = leaf else {
             return Place {
-                below: None,
+                below: ptr::null(),
                 ..from
             };
         };
@@ -195,10 +210,36 @@ impl Lanes {
         Place {
             bound: bounds.get(next).map_or(run.range().high, |slot| slot.fence),
             below: match next.checked_sub(1) {
-                Some(at) => Some(slots[at].below),
-                None => lane.last_item_before(run, guard),
+                Some(at) => slots[at].below,
+                None => self.last_item_before(number, run, guard),
             },
         }
+    }
+
+    /// What the last item of a lane to the left of a run leads to; null if there is none. Only if the run's first item was taken out,
+    /// or the run is the first.
+    #[cold]
+    fn last_item_before(
+        &self,
+        number: usize,
+        run: RunRef<'_, LaneSlot>,
+        guard: &Guard,
+    ) -> *const () {
+        let Some(lane) = self.above(number) else {
+            return ptr::null();
+        };
+        let mut run = run;
+        while let Some(low) = run.low() {
+            let (_, Some(left)) = lane.find(low, Side::Before, guard) else {
+                break;
+            };
+            let (Ok(at) | Err(at)) = left.search(low);
+            if let Some(at) = at.checked_sub(1) {
+                return left.slots()[at].below;
+            }
+            run = left;
+        }
+        ptr::null()
     }
 }
 
@@ -213,25 +254,6 @@ pub(crate) fn prefetch_runs<S: Slot>(first: &Cell<S>, places: &[Place], guard: &
         if let Some(run) = unsafe { place.cell_or(first) }.load(guard) {
             run.prefetch();
         }
-    }
-}
-
-impl Level<'_, LaneSlot> {
-    /// What the last item to the left of a run leads to. Only if the run's first item was taken out.
-    #[cold]
-    fn last_item_before(&self, run: RunRef<'_, LaneSlot>, guard: &Guard) -> Option<*const ()> {
-        let mut run = run;
-        while let Some(low) = run.low() {
-            let (_, Some(left)) = self.find(low, Side::Before, guard) else {
-                break;
-            };
-            let (Ok(at) | Err(at)) = left.search(low);
-            if let Some(at) = at.checked_sub(1) {
-                return Some(left.slots()[at].below);
-            }
-            run = left;
-        }
-        None
     }
 }
 

@@ -20,6 +20,7 @@ mod builder;
 mod copies;
 mod heads;
 mod memory;
+mod shape;
 mod tail;
 
 use crate::cells::Cell;
@@ -35,9 +36,10 @@ use std::ptr::{self, NonNull};
 pub(crate) use blocks::free_kept;
 pub(crate) use builder::{MAX_LEN, NewRun};
 pub(crate) use copies::Split;
+use heads::Heads;
 pub(crate) use heads::head;
-use heads::{Heads, Width};
 pub(crate) use memory::{allocation, destroy, destroy_with_fence};
+use shape::Shape;
 pub(crate) use tail::Appended;
 
 /// What a run leads to under a key: an entry in a leaf, a cell below in a lane.
@@ -99,17 +101,6 @@ impl<S> Range<S> {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-enum Kind {
-    /// It has as many slots as there is room for.
-    Whole,
-    /// It may get more slots; how many it has says `len`.
-    Growing,
-    /// Whole and final: the leaf is being merged into its left neighbour, and the cell gets no other run.
-    Dead,
-}
-
 #[repr(C)]
 pub(crate) struct Run<S> {
     /// How many slots there is room for.
@@ -118,31 +109,9 @@ pub(crate) struct Run<S> {
     len: AtomicU16,
     /// So many bytes are left out of the heads.
     prefix: u16,
-    kind: Kind,
-    /// Of [`OWN_PREFIX`] and [`WIDE`].
-    flags: u8,
+    shape: Shape,
     range: Range<S>,
     check: Checked,
-}
-
-/// The prefix is that of the run's own keys: others of its range may begin otherwise.
-const OWN_PREFIX: u8 = 1;
-/// The heads are wide.
-const WIDE: u8 = 2;
-
-impl<S> Run<S> {
-    #[inline]
-    fn width(&self) -> Width {
-        match self.flags & WIDE {
-            0 => Width::Narrow,
-            _ => Width::Wide,
-        }
-    }
-
-    #[inline]
-    fn has_own_prefix(&self) -> bool {
-        self.flags & OWN_PREFIX != 0
-    }
 }
 
 /// Where the slots of a run begin that has room for so many; there its allocation does, too.
@@ -211,16 +180,16 @@ impl<'g, S: Slot> RunRef<'g, S> {
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.get().check.read();
-        match self.get().kind {
-            Kind::Growing => self.grown(),
-            _ => usize::from(self.get().room),
+        match self.grows() {
+            true => self.grown(),
+            false => usize::from(self.get().room),
         }
     }
 
     #[inline]
     pub(crate) fn is_dead(&self) -> bool {
         self.get().check.read();
-        self.get().kind == Kind::Dead
+        self.get().shape.has(Shape::DEAD)
     }
 
     #[inline]
@@ -258,7 +227,7 @@ impl<'g, S: Slot> RunRef<'g, S> {
     fn heads_of(&self, len: usize) -> Heads<'g> {
         // SAFETY: the heads follow the header in the same allocation, of the width that it tells, and are initialised; the guard
         // keeps them for `'g`.
-        unsafe { Heads::from_raw_parts(self.heads_start(), self.get().width(), len) }
+        unsafe { Heads::from_raw_parts(self.heads_start(), self.get().shape.width(), len) }
     }
 
     #[inline]
@@ -294,6 +263,20 @@ impl<'g, S: Slot> RunRef<'g, S> {
         self.search_from(slots, at, key)
     }
 
+    /// What `key` leads to.
+    #[inline(always)]
+    pub(crate) fn find(&self, key: &[u8]) -> Option<S> {
+        let slots = self.slots();
+        let at = self.candidate_in(slots.len(), key).ok()?;
+        let slot = slots[at];
+        slot.prefetch();
+        // SAFETY: the slots are this run's, which is alive for `'g`.
+        if is_same(unsafe { slot.key() }, key) {
+            return Some(slot);
+        }
+        self.search_alike(at, key).ok().map(|at| self.slots()[at])
+    }
+
     /// The slot with which a search for `key` begins to look at keys. `Err` if it need not, with where the key would have to be.
     #[inline]
     pub(crate) fn candidate(&self, key: &[u8]) -> Result<usize, usize> {
@@ -302,14 +285,15 @@ impl<'g, S: Slot> RunRef<'g, S> {
 
     #[inline(always)]
     fn candidate_in(&self, len: usize, key: &[u8]) -> Result<usize, usize> {
-        if self.get().has_own_prefix() {
+        if self.get().shape.has(Shape::OWN_PREFIX) {
             match self.compare_prefix(key) {
                 Ordering::Less => return Err(0),
                 Ordering::Equal => {}
                 Ordering::Greater => return Err(len),
             }
         }
-        match self.seek_head(len, key) {
+        let head = head(key, usize::from(self.get().prefix));
+        match self.heads_of(len).seek(head) {
             (at, true) => Ok(at),
             (at, false) => Err(at),
         }
@@ -324,21 +308,13 @@ impl<'g, S: Slot> RunRef<'g, S> {
         key: &[u8],
     ) -> Result<usize, usize> {
         // SAFETY: the slots are this run's, which is alive for `'g`.
-        match unsafe { slots[at].key() }.cmp(key) {
-            Ordering::Equal => Ok(at),
-            Ordering::Less => self.search_alike(at, key),
-            Ordering::Greater => Err(at),
+        match is_same(unsafe { slots[at].key() }, key) {
+            true => Ok(at),
+            false => self.search_alike(at, key),
         }
     }
 
-    /// Index of the first head that is not below that of `key`, and whether it is the same.
-    #[inline(always)]
-    fn seek_head(&self, len: usize, key: &[u8]) -> (usize, bool) {
-        let head = head(key, usize::from(self.get().prefix));
-        self.heads_of(len).seek(head)
-    }
-
-    /// Where a key is among those that have the head at `from`, the first one of which is below.
+    /// Where a key is among those that have the head at `from`.
     #[cold]
     fn search_alike(&self, from: usize, key: &[u8]) -> Result<usize, usize> {
         let to = self.heads().end_of_alike(from);
@@ -367,5 +343,19 @@ impl<'g, S: Slot> RunRef<'g, S> {
             return Err(self.len());
         }
         self.search(key)
+    }
+}
+
+/// Whether two keys are the same; without a call for those of 8 to 16 bytes.
+#[inline(always)]
+fn is_same(left: &[u8], right: &[u8]) -> bool {
+    if left.len() != right.len() {
+        return false;
+    }
+    match (left.first_chunk::<8>(), left.last_chunk::<8>()) {
+        (Some(first), Some(last)) if left.len() <= 16 => {
+            right.first_chunk() == Some(first) && right.last_chunk() == Some(last)
+        }
+        _ => left == right,
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::account::{Account, Stats};
 use crate::cells::{Cell, Cells};
-use crate::chain::{self, IN_FLIGHT, Level, Spot};
+use crate::chain::{self, IN_FLIGHT, Level, Side};
 use crate::clock::Clock;
 use crate::debt::Debts;
 use crate::entry::{self, EntryRef, EntrySlot};
@@ -72,15 +72,10 @@ impl Table {
         }
     }
 
-    #[inline]
-    pub(crate) fn seek<'t, 'g>(&'t self, key: &[u8], guard: &'g Guard) -> Spot<'t, 'g, EntrySlot> {
-        self.leaves().seek(key, guard)
-    }
-
     /// The key's entry, if its leaf has one.
     #[inline]
     pub(crate) fn find<'g>(&self, key: &[u8], guard: &'g Guard) -> Option<EntryRef<'g>> {
-        let slot = self.seek(key, guard).slot()?;
+        let slot = self.leaves().find(key, Side::At, guard).1?.find(key)?;
         // SAFETY: from a run that was loaded under the guard (I4).
         Some(unsafe { slot.under(guard) })
     }

@@ -116,8 +116,22 @@ pub(crate) fn newest<'g>(
     let Head::Live(head) = entry.head() else {
         return None;
     };
+    let newest = match head.stamp() {
+        Stamp::At(segment) if !clock.now(guard).discards(segment) => Some(head),
+        _ => newest_below(head, clock, guard),
+    };
+    newest.filter(|version| version.state() != State::Gone)
+}
+
+/// The newest version in effect of a chain whose head is not plainly that.
+#[cold]
+fn newest_below<'g>(
+    head: VersionRef<'g>,
+    clock: &Clock,
+    guard: &'g Guard,
+) -> Option<VersionRef<'g>> {
     let decided = clock.decided(head, guard)?;
-    in_effect(decided, &clock.now(guard)).filter(|version| version.state() != State::Gone)
+    in_effect(decided, &clock.now(guard))
 }
 
 /// The version of a key that a registered snapshot sees.

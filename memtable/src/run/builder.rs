@@ -2,9 +2,8 @@
 
 use super::heads::{self, Heads, Width, head};
 use super::memory::{destroy, layout};
-use super::{
-    Kind, OWN_PREFIX, Range, Run, RunRef, Slot, WIDE, blocks, prefix_of, slots_start, tail,
-};
+use super::shape::Shape;
+use super::{Range, Run, RunRef, Slot, blocks, prefix_of, slots_start, tail};
 use crate::fence::{Fence, common_prefix};
 use crate::sync::Checked;
 use crate::sync::atomic::AtomicU16;
@@ -83,7 +82,7 @@ impl<S: Slot> Builder<S> {
         let slots = run.slots();
         let (before, behind) = (&slots[..gap.start], &slots[gap.end..]);
         let len = before.len() + usize::from(new.is_some()) + behind.len();
-        let mut edited = Builder::allocate(range, prefix, run.get().width(), len, room);
+        let mut edited = Builder::allocate(range, prefix, run.get().shape.width(), len, room);
         // SAFETY: made for so many, with heads of the same width.
         unsafe {
             edited.append(run, 0, before);
@@ -112,14 +111,7 @@ impl<S: Slot> Builder<S> {
                 room: room as u16,
                 len: AtomicU16::new(len as u16),
                 prefix,
-                kind: match room > len {
-                    true => Kind::Growing,
-                    false => Kind::Whole,
-                },
-                flags: match width {
-                    Width::Narrow => 0,
-                    Width::Wide => WIDE,
-                },
+                shape: Shape::of(width, room > len),
                 range,
                 check: Checked::new(),
             });
@@ -139,7 +131,8 @@ impl<S: Slot> Builder<S> {
     /// Makes the run final.
     pub(super) fn dead(mut self) -> Builder<S> {
         // SAFETY: initialised in `allocate`, not shared with anyone yet.
-        unsafe { self.run.as_mut() }.kind = Kind::Dead;
+        let run = unsafe { self.run.as_mut() };
+        run.shape = run.shape.without(Shape::GROWING).with(Shape::DEAD);
         self
     }
 
@@ -178,7 +171,7 @@ impl<S: Slot> Builder<S> {
     /// Appends the slots of another run from one number to another.
     pub(super) fn copy(&mut self, other: &RunRef<'_, S>, from: usize, to: usize) {
         let slots = &other.slots()[from..to];
-        if other.get().prefix != self.prefix || other.get().width() != self.width {
+        if other.get().prefix != self.prefix || other.get().shape.width() != self.width {
             for &slot in slots {
                 // SAFETY: the slots are those of a run that is alive.
                 self.push(unsafe { slot.key() }, slot);
@@ -254,13 +247,10 @@ impl<S: Slot> Builder<S> {
             return self;
         }
         // SAFETY: initialised in `allocate`, not shared with anyone yet.
-        let &Run {
-            range, kind, flags, ..
-        } = unsafe { self.run.as_ref() };
+        let &Run { range, shape, .. } = unsafe { self.run.as_ref() };
         let mut wide = Builder::allocate(range, self.prefix, Width::Wide, self.len, self.room);
         // SAFETY: as above.
-        let run = unsafe { wide.run.as_mut() };
-        (run.kind, run.flags) = (kind, flags | WIDE);
+        unsafe { wide.run.as_mut() }.shape = shape.with(Shape::WIDE);
         for &slot in slots {
             // SAFETY: the slots are those of a run that is alive, or the caller's own.
             wide.push(unsafe { slot.key() }, slot);
@@ -303,7 +293,7 @@ impl<S: Slot> Builder<S> {
         let run = unsafe { self.run.as_mut() };
         run.prefix = prefix;
         if prefix > 0 {
-            run.flags |= OWN_PREFIX;
+            run.shape = run.shape.with(Shape::OWN_PREFIX);
         }
     }
 
@@ -357,7 +347,7 @@ mod tests {
             assert_eq!(run.search(key), Ok(at));
         }
         assert_eq!(run.slots(), keys);
-        run.get().width()
+        run.get().shape.width()
     }
 
     const APART: [&[u8]; 8] = [

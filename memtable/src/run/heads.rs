@@ -61,26 +61,25 @@ pub(super) unsafe fn write(start: *mut u8, width: Width, at: usize, head: u64) {
 }
 
 /// The wide head of `key` behind `prefix` bytes.
-#[inline]
+#[inline(always)]
 pub(crate) fn head(key: &[u8], prefix: usize) -> u64 {
-    let rest = key.get(prefix..).unwrap_or_default();
-    match rest.first_chunk::<8>() {
-        Some(bytes) => u64::from_be_bytes(*bytes),
-        None => padded(key, rest.len()),
+    let Some((before, last)) = key.split_last_chunk::<8>() else {
+        return short(key).unbounded_shl(8 * prefix as u32);
+    };
+    match before.len().checked_sub(prefix) {
+        // SAFETY: eight bytes lie behind the first `before.len()`, and so they do behind fewer.
+        Some(_) => u64::from_be(unsafe { key.as_ptr().add(prefix).cast::<u64>().read_unaligned() }),
+        // Shifts out what comes before; all of it, if nothing is left.
+        None => u64::from_be_bytes(*last).unbounded_shl(8 * (prefix - before.len()) as u32),
     }
 }
 
-/// The last bytes of `key`, so many and fewer than 8, with zeros behind.
-#[inline(never)]
-fn padded(key: &[u8], len: usize) -> u64 {
-    let last = match key.last_chunk() {
-        Some(bytes) => u64::from_be_bytes(*bytes),
-        None => key
-            .iter()
-            .fold(0, |last, &byte| last << 8 | u64::from(byte)),
-    };
-    // Shifts out what comes before; all of it, if nothing is left.
-    last.unbounded_shl(64 - 8 * len as u32)
+/// The head of a key shorter than a head.
+#[cold]
+fn short(key: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    bytes[..key.len()].copy_from_slice(key);
+    u64::from_be_bytes(bytes)
 }
 
 /// The narrow head of which `head` is the wide one.
@@ -154,22 +153,26 @@ fn seek<H: Copy + Ord>(heads: &[H], head: H) -> (usize, bool) {
 }
 
 /// Index of the first head that is not below `head`. Without branches: which way a step goes is a coin's throw.
-#[inline]
+///
+/// Each step goes on with one of two parts that are a power of two of heads long; in the first step they overlap.
+#[inline(always)]
 fn lower_bound<H: Copy + Ord>(heads: &[H], head: H) -> usize {
-    let mut base = heads.as_ptr();
-    let mut len = heads.len();
-    if len == 0 {
+    let Some(floor) = heads.len().checked_ilog2() else {
         return 0;
-    }
-    // SAFETY: `base` and the `len` elements from it on stay inside of `heads`: each step goes on with one of its halves.
+    };
+    let size = 1usize << floor;
+    let start = heads.as_ptr();
+    // SAFETY: `base` and twice `half` heads from it on, before the loop `size`, stay inside of `heads`.
     unsafe {
-        while len > 1 {
-            let half = len / 2;
+        let overlapping = start.add(heads.len() - size);
+        let mut base = select_unpredictable(*start.add(size - 1) < head, overlapping, start);
+        let mut half = size / 2;
+        while half != 0 {
             let middle = base.add(half);
             base = select_unpredictable(*middle.sub(1) < head, middle, base);
-            len -= half;
+            half /= 2;
         }
-        base.offset_from_unsigned(heads.as_ptr()) + usize::from(*base < head)
+        base.offset_from_unsigned(start) + usize::from(*base < head)
     }
 }
 

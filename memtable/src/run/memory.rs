@@ -16,7 +16,7 @@ pub(super) fn layout<S>(width: Width, room: usize) -> Layout {
 
 /// Size of the run's allocation.
 pub(crate) fn allocation<S: Slot>(run: RunRef<'_, S>) -> usize {
-    layout::<S>(run.get().width(), usize::from(run.get().room)).size()
+    layout::<S>(run.get().shape.width(), usize::from(run.get().room)).size()
 }
 
 /// Frees a run and the fence where it begins, not what it leads to.
@@ -43,7 +43,7 @@ pub(crate) unsafe fn destroy<S>(object: *mut u8) {
     // SAFETY: by the contract it is alive and ours.
     unsafe {
         let room = usize::from((*run).room);
-        let layout = layout::<S>((*run).width(), room);
+        let layout = layout::<S>((*run).shape.width(), room);
         ptr::drop_in_place(run);
         blocks::free(slots_start(run, room).cast(), layout);
     }

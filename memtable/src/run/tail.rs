@@ -22,7 +22,8 @@
 //!   read in a picture from before the search.
 
 use super::heads::{self, head};
-use super::{Kind, RunRef, Slot};
+use super::shape::Shape;
+use super::{RunRef, Slot};
 use crate::mutant::planted;
 use crate::sync;
 use crate::sync::atomic::Ordering;
@@ -48,7 +49,7 @@ impl<S: Slot> RunRef<'_, S> {
     /// Whether slots may come.
     #[inline]
     pub(crate) fn grows(&self) -> bool {
-        self.get().kind == Kind::Growing
+        self.get().shape.has(Shape::GROWING)
     }
 
     /// How many slots count now.
@@ -61,13 +62,13 @@ impl<S: Slot> RunRef<'_, S> {
     #[inline]
     pub(crate) fn end_for(&self, key: &[u8]) -> Option<usize> {
         let run = self.get();
-        if run.kind != Kind::Growing {
+        if !self.grows() {
             return None;
         }
         let heads = self.heads();
         let follows = heads.are_below(head(key, usize::from(run.prefix)));
         let alike = || self.compare_prefix(key) == cmp::Ordering::Equal;
-        (follows && (!run.has_own_prefix() || alike())).then_some(heads.len())
+        (follows && (!run.shape.has(Shape::OWN_PREFIX) || alike())).then_some(heads.len())
     }
 
     /// Puts `slot` under `key` at `at`, where [`RunRef::end_for`] said it has to be, if there is room.
@@ -98,7 +99,7 @@ impl<S: Slot> RunRef<'_, S> {
             // SAFETY: there is room, and nobody else writes there or reads it (E1).
             unsafe {
                 let head = head(key, usize::from(run.prefix));
-                heads::write(self.heads_start(), run.width(), at, head);
+                heads::write(self.heads_start(), run.shape.width(), at, head);
                 self.slots_start().add(at).write(slot);
             }
             // Release publishes the slot and what it leads to; Acquire is for the fence that follows.
@@ -114,7 +115,7 @@ impl<S: Slot> RunRef<'_, S> {
     /// Makes the contents final (E2). Answers whether they may have grown since anything was read of them.
     pub(crate) fn seal(&self) -> bool {
         let run = self.get();
-        if run.kind != Kind::Growing || planted("tail-not-sealed") {
+        if !self.grows() || planted("tail-not-sealed") {
             return false;
         }
         let mut len = run.len.load(Ordering::Relaxed);
