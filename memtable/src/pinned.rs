@@ -1,11 +1,12 @@
 //! Reads without copying: a table under an epoch guard.
 
+use crate::entry::EntryRef;
 use crate::item::Item;
 use crate::memtable::Memtable;
 use crate::reclaim::{self, Guard};
 use crate::table::item;
-use crate::version::State;
-use crate::visible::{Current, newest};
+use crate::version::{State, VersionRef};
+use crate::visible::{Current, newest, plainly_newest};
 use crate::walk::{Walk, owned};
 use std::ops::RangeBounds;
 
@@ -140,7 +141,7 @@ pub struct RangeAll<'g> {
 
 impl<'g> RangeAll<'g> {
     #[inline]
-    fn show(&self, entry: crate::entry::EntryRef<'g>) -> Option<Item<'g>> {
+    fn show(&self, entry: EntryRef<'g>) -> Option<Item<'g>> {
         let table = self.pinned.table.table();
         let mask = table.persistent_mask;
         let current = Current::read(entry, &table.clock, mask, &self.pinned.guard)?;
@@ -186,11 +187,31 @@ pub struct Range<'g>(RangeAll<'g>);
 
 impl<'g> Range<'g> {
     #[inline]
-    fn show(&self, entry: crate::entry::EntryRef<'g>) -> Option<(&'g [u8], &'g [u8])> {
+    fn show(&self, entry: EntryRef<'g>) -> Option<(&'g [u8], &'g [u8])> {
         let pinned = self.0.pinned;
         let version = newest(entry, &pinned.table.table().clock, &pinned.guard)?;
-        (version.state() == State::Value).then(|| (entry.key(), version.value()))
+        shown(entry, version)
     }
+
+    /// Where the next entry is not at hand, or not plainly to be shown: `at`, if there is one, was taken from the walk.
+    #[cold]
+    fn next_beyond(&mut self, at: Option<EntryRef<'g>>) -> Option<(&'g [u8], &'g [u8])> {
+        let mut at = at;
+        loop {
+            let entry = match at.take() {
+                Some(entry) => entry,
+                None => self.0.walk.next()?,
+            };
+            if let Some(shown) = self.show(entry) {
+                return Some(shown);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn shown<'g>(entry: EntryRef<'g>, version: VersionRef<'g>) -> Option<(&'g [u8], &'g [u8])> {
+    (version.state() == State::Value).then(|| (entry.key(), version.value()))
 }
 
 impl<'g> Iterator for Range<'g> {
@@ -198,12 +219,15 @@ impl<'g> Iterator for Range<'g> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let entry = self.0.walk.next()?;
-            if let Some(shown) = self.show(entry) {
+        let at = self.0.walk.next_at_hand();
+        if let Some(entry) = at {
+            let pinned = self.0.pinned;
+            let plain = plainly_newest(entry, &pinned.table.table().clock, &pinned.guard);
+            if let Some(shown) = plain.and_then(|version| shown(entry, version)) {
                 return Some(shown);
             }
         }
+        self.next_beyond(at)
     }
 }
 

@@ -29,7 +29,6 @@ use crate::prefetch::prefetch;
 use crate::reclaim::Guard;
 use crate::sync::Checked;
 use crate::sync::atomic::AtomicU16;
-use std::cmp::Ordering;
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
@@ -137,6 +136,12 @@ impl<S> Clone for RunRef<'_, S> {
 }
 
 impl<S> Copy for RunRef<'_, S> {}
+
+impl<S> PartialEq for RunRef<'_, S> {
+    fn eq(&self, other: &Self) -> bool {
+        self.run == other.run
+    }
+}
 
 /// How much of a common part of this length heads leave out.
 fn prefix_of(common: usize) -> u16 {
@@ -285,12 +290,8 @@ impl<'g, S: Slot> RunRef<'g, S> {
 
     #[inline(always)]
     fn candidate_in(&self, len: usize, key: &[u8]) -> Result<usize, usize> {
-        if self.get().shape.has(Shape::OWN_PREFIX) {
-            match self.compare_prefix(key) {
-                Ordering::Less => return Err(0),
-                Ordering::Equal => {}
-                Ordering::Greater => return Err(len),
-            }
+        if self.get().shape.has(Shape::OWN_PREFIX) && !self.has_prefix(key) {
+            return Err(self.outside(len, key));
         }
         let head = head(key, usize::from(self.get().prefix));
         match self.heads_of(len).seek(head) {
@@ -325,12 +326,27 @@ impl<'g, S: Slot> RunRef<'g, S> {
             .map_err(|at| from + at)
     }
 
-    /// How `key` compares with the part that all keys of the run begin with.
-    fn compare_prefix(&self, key: &[u8]) -> Ordering {
-        let prefix = usize::from(self.get().prefix);
+    /// Whether `key` begins with the part that all keys of the run begin with.
+    #[inline(always)]
+    fn has_prefix(&self, key: &[u8]) -> bool {
+        let own = self.own_prefix();
+        key.get(..own.len())
+            .is_some_and(|start| is_same(start, own))
+    }
+
+    /// Where a key that does not begin with that part has to be: before or behind all of `len` slots.
+    #[cold]
+    fn outside(&self, len: usize, key: &[u8]) -> usize {
+        match key < self.own_prefix() {
+            true => 0,
+            false => len,
+        }
+    }
+
+    #[inline(always)]
+    fn own_prefix(&self) -> &'g [u8] {
         // SAFETY: the slots are this run's, which is alive for `'g`. A run without any has no prefix of its own.
-        let own = unsafe { self.slots()[0].key() };
-        key[..prefix.min(key.len())].cmp(&own[..prefix])
+        unsafe { &self.slots()[0].key()[..usize::from(self.get().prefix)] }
     }
 
     /// As [`RunRef::search`], for a key that may lie outside of the run's range.

@@ -106,6 +106,22 @@ impl<'g> Current<'g> {
     }
 }
 
+/// The newest version of a key, if that is plainly in effect: stamped, and nothing was rolled back since.
+#[inline(always)]
+pub(crate) fn plainly_newest<'g>(
+    entry: EntryRef<'g>,
+    clock: &Clock,
+    guard: &'g Guard,
+) -> Option<VersionRef<'g>> {
+    match entry.head() {
+        Head::Live(head) => match head.stamp() {
+            Stamp::At(segment) if !clock.now(guard).discards(segment) => Some(head),
+            _ => None,
+        },
+        Head::Dead => None,
+    }
+}
+
 /// The newest live version of a key, for reads that need no tag.
 #[inline]
 pub(crate) fn newest<'g>(
@@ -113,23 +129,21 @@ pub(crate) fn newest<'g>(
     clock: &Clock,
     guard: &'g Guard,
 ) -> Option<VersionRef<'g>> {
-    let Head::Live(head) = entry.head() else {
-        return None;
-    };
-    let newest = match head.stamp() {
-        Stamp::At(segment) if !clock.now(guard).discards(segment) => Some(head),
-        _ => newest_below(head, clock, guard),
-    };
-    newest.filter(|version| version.state() != State::Gone)
+    plainly_newest(entry, clock, guard)
+        .or_else(|| newest_in_effect(entry, clock, guard))
+        .filter(|version| version.state() != State::Gone)
 }
 
-/// The newest version in effect of a chain whose head is not plainly that.
+/// The newest version that is in effect, wherever in the chain.
 #[cold]
-fn newest_below<'g>(
-    head: VersionRef<'g>,
+fn newest_in_effect<'g>(
+    entry: EntryRef<'g>,
     clock: &Clock,
     guard: &'g Guard,
 ) -> Option<VersionRef<'g>> {
+    let Head::Live(head) = entry.head() else {
+        return None;
+    };
     let decided = clock.decided(head, guard)?;
     in_effect(decided, &clock.now(guard))
 }

@@ -57,6 +57,10 @@ pub(crate) struct Walk<'g> {
     /// The run in which the walk stands, and those of its slots that are still to be yielded.
     run: Option<RunRef<'g, EntrySlot>>,
     slots: &'g [EntrySlot],
+    /// The slots to ask for, [`AHEAD`] of those; from [`Walk::beyond`] on when the run has no more.
+    ahead: &'g [EntrySlot],
+    /// The run on the right, as it was when that was asked for.
+    beyond: Option<RunRef<'g, EntrySlot>>,
     /// The slot that was yielded last, if it came from `run`.
     yielded: Option<EntrySlot>,
     /// Nothing is to be yielded beyond `run`.
@@ -84,51 +88,59 @@ impl<'g> Walk<'g> {
             end: End::Front,
             run: None,
             slots: &[],
+            ahead: &[],
+            beyond: None,
             yielded: None,
             last: false,
         }
     }
 
-    /// The next entry from the front, dead and absent ones included.
-    #[inline]
-    pub(crate) fn next(&mut self) -> Option<EntryRef<'g>> {
-        loop {
-            if self.end == End::Front
-                && let Some((&slot, rest)) = self.slots.split_first()
-            {
-                self.slots = rest;
-                self.yielded = Some(slot);
-                match rest.get(AHEAD) {
-                    Some(slot) => slot.prefetch(),
-                    None => self.prefetch_beyond(AHEAD - rest.len()),
-                }
-                // SAFETY: from a run that was loaded under the guard (I4).
-                return Some(unsafe { slot.under(self.guard) });
-            }
-            if !self.advance(End::Front) {
-                return None;
-            }
+    /// As [`Walk::next`], if that is a matter of two slots that are at hand; else the walk stays where it is.
+    #[inline(always)]
+    pub(crate) fn next_at_hand(&mut self) -> Option<EntryRef<'g>> {
+        if self.end != End::Front {
+            return None;
         }
+        let (&slot, slots) = self.slots.split_first()?;
+        let (to_come, ahead) = self.ahead.split_first()?;
+        to_come.prefetch();
+        (self.slots, self.ahead, self.yielded) = (slots, ahead, Some(slot));
+        // SAFETY: from a run that was loaded under the guard (I4).
+        Some(unsafe { slot.under(self.guard) })
+    }
+
+    /// The next entry from the front, dead and absent ones included.
+    pub(crate) fn next(&mut self) -> Option<EntryRef<'g>> {
+        if (self.end != End::Front || self.slots.is_empty()) && !self.advance(End::Front) {
+            return None;
+        }
+        let (&slot, rest) = self.slots.split_first()?;
+        self.slots = rest;
+        self.yielded = Some(slot);
+        if self.ahead.is_empty() {
+            self.look_beyond();
+        }
+        if let Some((slot, rest)) = self.ahead.split_first() {
+            slot.prefetch();
+            self.ahead = rest;
+        }
+        // SAFETY: from a run that was loaded under the guard (I4).
+        Some(unsafe { slot.under(self.guard) })
     }
 
     /// The next entry from the back, dead and absent ones included.
     pub(crate) fn next_back(&mut self) -> Option<EntryRef<'g>> {
-        loop {
-            if self.end == End::Back
-                && let Some((&slot, rest)) = self.slots.split_last()
-            {
-                self.slots = rest;
-                self.yielded = Some(slot);
-                if let Some(slot) = rest.len().checked_sub(AHEAD).map(|at| rest[at]) {
-                    slot.prefetch();
-                }
-                // SAFETY: from a run that was loaded under the guard (I4).
-                return Some(unsafe { slot.under(self.guard) });
-            }
-            if !self.advance(End::Back) {
-                return None;
-            }
+        if (self.end != End::Back || self.slots.is_empty()) && !self.advance(End::Back) {
+            return None;
         }
+        let (&slot, rest) = self.slots.split_last()?;
+        self.slots = rest;
+        self.yielded = Some(slot);
+        if let Some(slot) = rest.len().checked_sub(AHEAD).map(|at| rest[at]) {
+            slot.prefetch();
+        }
+        // SAFETY: from a run that was loaded under the guard (I4).
+        Some(unsafe { slot.under(self.guard) })
     }
 
     pub(crate) fn step(&mut self, direction: Direction) -> Option<EntryRef<'g>> {
@@ -152,55 +164,69 @@ impl<'g> Walk<'g> {
         }
     }
 
-    /// Asks for an entry of the next leaf.
-    fn prefetch_beyond(&self, at: usize) {
-        if let Some(next) = self.next_run()
-            && let Some(slot) = next.slots().get(at)
-        {
-            slot.prefetch();
+    /// Goes on asking in the run on the right; once for each run.
+    #[cold]
+    fn look_beyond(&mut self) {
+        if self.last || self.beyond.is_some() {
+            return;
         }
+        self.beyond = self.next_run();
+        self.ahead = self.beyond.map_or(&[], |run| run.slots());
     }
 
     fn next_run(&self) -> Option<RunRef<'g, EntrySlot>> {
         self.run?.next(self.guard)
     }
 
-    /// Goes on to the next run of that end; false at the end of the walk.
+    /// Goes on to the next slots of that end; false at the end of the walk.
     #[cold]
     fn advance(&mut self, end: End) -> bool {
-        if self.done {
-            return false;
-        }
         if self.end != end {
             self.turn(end);
         }
-        let run = match (end, self.run) {
-            (_, Some(_)) if self.last => None,
-            (End::Front, Some(run)) => {
-                if let Some(high) = run.high() {
-                    self.lower = Bound::Included(Edge::Yielded(high));
-                }
+        while self.slots.is_empty() {
+            if self.done {
+                return false;
+            }
+            let (run, is_first) = match self.run {
+                Some(_) if self.last => (None, false),
+                Some(run) => (self.neighbour(run), false),
+                None => (self.first(), true),
+            };
+            match run {
+                Some(run) => self.enter(run, is_first),
+                None => self.done = true,
+            }
+        }
+        true
+    }
+
+    /// The run where the walk begins, at its end.
+    fn first(&self) -> Option<RunRef<'g, EntrySlot>> {
+        match (self.end, &self.lower, &self.upper) {
+            (End::Front, Bound::Included(key) | Bound::Excluded(key), _) => {
+                self.load(key.as_ref(), Side::At)
+            }
+            (End::Front, Bound::Unbounded, _) => self.load(&[], Side::At),
+            (End::Back, _, Bound::Included(key)) => self.load(key.as_ref(), Side::At),
+            (End::Back, _, Bound::Excluded(key)) => self.load(key.as_ref(), Side::Before),
+            (End::Back, _, Bound::Unbounded) => self.load(&[], Side::Last),
+        }
+    }
+
+    /// The run behind `run`, away from its end.
+    fn neighbour(&mut self, run: RunRef<'g, EntrySlot>) -> Option<RunRef<'g, EntrySlot>> {
+        match self.end {
+            End::Front => {
+                self.lower = Bound::Included(Edge::Yielded(run.high()?));
                 self.next_run()
             }
-            (End::Back, Some(run)) => run.low().and_then(|low| {
+            End::Back => {
+                let low = run.low()?;
                 self.upper = Bound::Excluded(Edge::Yielded(low));
                 self.load(low, Side::Before)
-            }),
-            (End::Front, None) => match &self.lower {
-                Bound::Included(key) | Bound::Excluded(key) => self.load(key.as_ref(), Side::At),
-                Bound::Unbounded => self.load(&[], Side::At),
-            },
-            (End::Back, None) => match &self.upper {
-                Bound::Included(key) => self.load(key.as_ref(), Side::At),
-                Bound::Excluded(key) => self.load(key.as_ref(), Side::Before),
-                Bound::Unbounded => self.load(&[], Side::Last),
-            },
-        };
-        match run {
-            Some(run) => self.enter(run),
-            None => self.done = true,
+            }
         }
-        run.is_some()
     }
 
     /// Leaves its place, which becomes a bound.
@@ -216,13 +242,14 @@ impl<'g> Walk<'g> {
         self.end = end;
         self.run = None;
         self.slots = &[];
+        self.beyond = None;
     }
 
     fn load(&self, key: &[u8], side: Side) -> Option<RunRef<'g, EntrySlot>> {
         self.table.leaves().find(key, side, self.guard).1
     }
 
-    fn enter(&mut self, run: RunRef<'g, EntrySlot>) {
+    fn enter(&mut self, run: RunRef<'g, EntrySlot>, is_first: bool) {
         // Whole runs are the rule, so a bound is looked for in a run only if it lies there.
         let ends_here = match (&self.upper, run.high()) {
             (Bound::Unbounded, _) => false,
@@ -231,48 +258,60 @@ impl<'g> Walk<'g> {
             (Bound::Included(upper), Some(high)) => upper.as_ref() < high,
             (Bound::Excluded(upper), Some(high)) => upper.as_ref() <= high,
         };
-        let begins_here = match (&self.lower, run.low()) {
-            (Bound::Unbounded, _) => false,
-            (_, None) => true,
-            (Bound::Included(lower) | Bound::Excluded(lower), Some(low)) => lower.as_ref() >= low,
+        let to = match ends_here {
+            true => before(&self.upper, run),
+            false => run.len(),
         };
-        let to = if ends_here {
-            before(&self.upper, run)
-        } else {
-            run.len()
-        };
-        let from = if begins_here {
-            after(&self.lower, run)
-        } else {
-            0
+        let (from, last) = match self.end {
+            // The run of the lower bound, or one that begins where the one before ended.
+            End::Front if is_first => (above(&self.lower, |key| run.search(key)), ends_here),
+            End::Front => (0, ends_here),
+            End::Back => self.lower_end(run),
         };
         self.slots = run.slots().get(from..to).unwrap_or_default();
+        let asked_for = self.beyond.take() == Some(run);
         self.run = Some(run);
         self.yielded = None;
-        self.last = match self.end {
-            End::Front => ends_here,
-            End::Back => begins_here,
-        };
+        self.last = last;
         if self.end == End::Front {
             if !self.last
                 && let Some(next) = self.next_run()
             {
                 next.prefetch();
             }
-            self.slots
-                .iter()
-                .take(AHEAD)
-                .for_each(|slot| slot.prefetch());
+            if self.last || !asked_for {
+                let (asked, ahead) = self.slots.split_at(AHEAD.min(self.slots.len()));
+                asked.iter().for_each(|slot| slot.prefetch());
+                self.ahead = ahead;
+            }
+        }
+    }
+
+    /// Where the lower bound leaves off in a run that is entered from its end, and whether it lies there.
+    fn lower_end(&self, run: RunRef<'g, EntrySlot>) -> (usize, bool) {
+        let begins_here = match (&self.lower, run.low()) {
+            (Bound::Unbounded, _) => false,
+            (_, None) => true,
+            (Bound::Included(lower) | Bound::Excluded(lower), Some(low)) => lower.as_ref() >= low,
+        };
+        match begins_here {
+            true => (after(&self.lower, run), true),
+            false => (0, false),
         }
     }
 }
 
-/// Index of the first slot above the lower bound.
+/// Index of the first slot above the lower bound, which may lie outside of the run.
 pub(crate) fn after(lower: &Bound<Edge<'_>>, run: RunRef<'_, EntrySlot>) -> usize {
+    above(lower, |key| run.seek(key))
+}
+
+/// The same, for a search that tells where a key is or would have to be.
+fn above(lower: &Bound<Edge<'_>>, search: impl FnOnce(&[u8]) -> Result<usize, usize>) -> usize {
     match lower {
         Bound::Unbounded => 0,
-        Bound::Included(key) => run.seek(key.as_ref()).unwrap_or_else(|at| at),
-        Bound::Excluded(key) => run.seek(key.as_ref()).map_or_else(|at| at, |at| at + 1),
+        Bound::Included(key) => search(key.as_ref()).unwrap_or_else(|at| at),
+        Bound::Excluded(key) => search(key.as_ref()).map_or_else(|at| at, |at| at + 1),
     }
 }
 

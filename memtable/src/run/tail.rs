@@ -27,7 +27,6 @@ use super::{RunRef, Slot};
 use crate::mutant::planted;
 use crate::sync;
 use crate::sync::atomic::Ordering;
-use std::cmp;
 
 const CLAIMED: u16 = 1 << 15;
 const SEALED: u16 = 1 << 14;
@@ -67,8 +66,8 @@ impl<S: Slot> RunRef<'_, S> {
         }
         let heads = self.heads();
         let follows = heads.are_below(head(key, usize::from(run.prefix)));
-        let alike = || self.compare_prefix(key) == cmp::Ordering::Equal;
-        (follows && (!run.shape.has(Shape::OWN_PREFIX) || alike())).then_some(heads.len())
+        let begins_alike = !run.shape.has(Shape::OWN_PREFIX) || self.has_prefix(key);
+        (follows && begins_alike).then_some(heads.len())
     }
 
     /// Puts `slot` under `key` at `at`, where [`RunRef::end_for`] said it has to be, if there is room.
