@@ -73,7 +73,14 @@ impl Holes {
 
     /// With one that is cut now.
     pub(crate) fn with(&self, hole: Hole) -> Holes {
-        Holes::of(self.iter().cloned().chain([hole]).collect())
+        let mut laid = Vec::with_capacity(self.laid().len() + 1);
+        laid.extend(self.laid().iter().map(|older| Laid {
+            hole: older.hole.clone(),
+            reach: older.reach.min(hole.first),
+        }));
+        let reach = hole.first;
+        laid.push(Laid { hole, reach });
+        Holes(Some(Arc::new(laid)))
     }
 
     /// Without that one.
