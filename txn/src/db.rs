@@ -194,6 +194,9 @@ impl Db {
 
     /// The database as it was at a timestamp, to read from. Any number of snapshots may be taken of one timestamp.
     ///
+    /// What was visible then is kept as long as a snapshot or an open transaction of that time or before holds the
+    /// [safe point](Self::safe_point) back, and no longer: to look back later, keep a [`DbSnapshot`] of the time.
+    ///
     /// # Errors
     ///
     /// [`Error::SnapshotTooOld`] where what was visible then may be gone, [`Error::InvalidTimestamp`] for one in the
