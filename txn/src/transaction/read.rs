@@ -63,7 +63,26 @@ impl Transaction {
         self.core.lock_keys(keys, options).instrument(span).await
     }
 
-    /// Locks a key and reads it: as written here, else the newest committed value.
+    /// Locks a key and reads it: as written here, else the newest committed value. An absent key is locked, too: nobody else makes it.
+    ///
+    /// [`get`](Self::get) answers as of the start timestamp as before, where the key was not written here. This may be asked again, of a key
+    /// that is locked already: the answer is the same.
+    ///
+    /// ```
+    /// use untorn_txn::{BeginOptions, Db};
+    ///
+    /// let db = Db::in_memory();
+    /// let txn = db.blocking().begin(BeginOptions::default())?;
+    /// let other = db.blocking().begin(BeginOptions::default())?;
+    /// other.put("k", "newer")?;
+    /// other.blocking().commit()?;
+    /// let calls = txn.blocking();
+    /// assert_eq!(calls.get_for_update("k")?.as_deref(), Some(&b"newer"[..]));
+    /// assert_eq!(calls.get("k")?, None);
+    /// txn.put("k", "own")?;
+    /// assert_eq!(calls.get("k")?, calls.get_for_update("k")?);
+    /// # Ok::<(), untorn_txn::Error>(())
+    /// ```
     ///
     /// In an optimistic transaction the value is the one at the start timestamp, and commit checks that it is
     /// still the newest.
