@@ -145,6 +145,26 @@ fn updates_alone_keep_the_history_within_what_is_held_back_and_little_more() {
     assert!(stats.bytes < most / 4, "{stats:?} after {most}");
 }
 
+/// Whoever is the last to let go finds the collector at rest, at work or about to end.
+#[test]
+fn of_several_snapshots_that_go_at_once_the_last_has_the_backlog_collected() {
+    const ROWS: usize = STEP + 100;
+    let (store, db) = in_memory();
+    for _ in 0..30 {
+        let held: Vec<_> = (0..3).map(|_| db.blocking().snapshot().unwrap()).collect();
+        write_rows(&db, 0..ROWS, ROWS, Some("x"));
+        write_rows(&db, 0..ROWS, ROWS, Some("y"));
+        thread::scope(|scope| {
+            for snapshot in held {
+                scope.spawn(|| drop(snapshot));
+            }
+        });
+        while store.stats().old_versions > STEP {
+            thread::yield_now();
+        }
+    }
+}
+
 /// What was committed before a snapshot is collected beside it, by commits and by the collector's thread.
 #[test]
 fn a_snapshot_reads_its_values_while_what_is_older_is_collected_beside_it() {

@@ -3,7 +3,7 @@
 //! A commit makes older versions of its keys droppable, and after a while its own deletions and touches. It enters
 //! each such key into a queue, so nothing is ever searched for. The queue is changed by two kinds of threads: whoever
 //! has committed adds to its back, and whoever collects takes from its front what is *ripe*, which is what was
-//! committed at or below the safe point. The word beside it says whether more waits than a commit takes along.
+//! committed at or below the safe point. The word beside it says whether more than a step waits.
 //!
 //! A key is collected outside of the queue's mutex. Old versions are taken out of the history beside readers, who can
 //! only be above the safe point and do not come to them; marks are taken out under the key's lock, which is asked for
@@ -90,6 +90,11 @@ impl Garbage {
             .take_while(|superseded| superseded.time <= safe_point)
             .count();
         let taken = queue.drain(..ripe).collect();
+        // So much at least stays free that what is moved was paid for by what was taken.
+        let left = queue.len().max(STEP);
+        if queue.capacity() > 4 * left {
+            queue.shrink_to(2 * left);
+        }
         self.note_backlog(&queue);
         taken
     }
@@ -192,4 +197,24 @@ impl Core {
 pub(super) fn removed(table: &Memtable, key: &[u8]) -> bool {
     // Only fails in tables with persistent tags and for keys that are too long to be in one.
     matches!(table.remove(key), Ok(Some(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_that_was_long_gives_its_memory_back() {
+        let garbage = Garbage::default();
+        let commit = |time| Superseded {
+            key: Bytes::new(),
+            time,
+            version: true,
+        };
+        garbage.add((1..=100_000).map(commit));
+        assert_eq!(garbage.backlog(), Some(1));
+        while !garbage.take(STEP, 99_999).is_empty() {}
+        assert_eq!((garbage.len(), garbage.backlog()), (1, None));
+        assert!(lock(&garbage.queue).capacity() <= 4 * STEP);
+    }
 }

@@ -10,7 +10,7 @@
 //! when it finds no more, and looks once more then. Both are exchanges: what became ripe before somebody found the thread
 //! there, it sees when it looks again.
 
-use super::collect::STEP;
+use super::collect::{Collected, STEP};
 use super::core::Core;
 use super::live::Held;
 use crate::sync::spawn;
@@ -71,6 +71,10 @@ impl Core {
     /// One step of the thread; whether there is another.
     fn collect_step(&self) -> bool {
         let step = self.collect_some(STEP);
+        self.goes_on_after(step)
+    }
+
+    fn goes_on_after(&self, step: Collected) -> bool {
         if step.taken == STEP && !step.is_stuck() {
             return true;
         }
@@ -82,5 +86,33 @@ impl Core {
     fn is_backlog_ripe(&self) -> bool {
         let since = self.garbage.backlog();
         since.is_some_and(|since| since <= self.live.advance(&self.oracle))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::collect::Superseded;
+    use super::*;
+
+    #[test]
+    fn what_becomes_ripe_while_the_thread_is_about_to_end_is_seen_by_it() {
+        let core = Core::new(&Default::default(), None);
+        let held = core.live.hold_fresh(&core.oracle);
+        let time = core.oracle.next();
+        let superseded = |n: usize| Superseded {
+            key: n.to_string().into(),
+            time,
+            version: true,
+        };
+        assert!(core.collector.enter());
+        core.collect_along((0..=STEP).map(superseded), 1);
+        let step = core.collect_some(STEP);
+        assert_eq!(step.taken, 0);
+        // Finds that the thread is there.
+        core.let_go(held);
+        assert!(core.goes_on_after(step));
+        while core.collect_step() {}
+        assert_eq!(core.garbage.len(), 0);
+        assert!(core.collector.enter());
     }
 }
