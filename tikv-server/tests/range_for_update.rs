@@ -31,6 +31,48 @@ fn rows(txn: &Transaction, page: usize) -> Result<Vec<String>, Error> {
         .collect()
 }
 
+fn no_wait() -> LockOptions {
+    LockOptions {
+        wait: Some(Wait::NoWait),
+        ..LockOptions::default()
+    }
+}
+
+#[test]
+fn only_what_exists_is_locked_also_by_the_first_statement() {
+    let cluster = Cluster::start(2).unwrap();
+    assert!(cluster.split("m"));
+    let options = TikvOptions::default();
+    let store = TikvStore::connect_blocking([cluster.pd_endpoint()], options).unwrap();
+    let db = Db::new(Arc::new(store));
+    apply(&db, &[("a", "1"), ("b", "1"), ("y", "1"), ("z", "1")]);
+
+    let rival = begin(&db);
+    rival.blocking().get_for_update("a").unwrap();
+    rival.delete("a").unwrap();
+    let reader = begin(&db);
+    let options = RangeLockOptions {
+        lock: LockOptions {
+            only_if_exists: true,
+            ..LockOptions::default()
+        },
+        ..RangeLockOptions::default()
+    };
+    thread::scope(|scope| {
+        let read = scope.spawn(|| {
+            let rows = reader.blocking().range_for_update::<&str>(.., options);
+            rows.map(|row| row.unwrap().0).collect::<Vec<_>>()
+        });
+        // The first row is gone when it is read or when it is locked: the next one stands for the transaction.
+        rival.blocking().commit().unwrap();
+        assert_eq!(read.join().unwrap(), ["b", "y", "z"]);
+    });
+    begin(&db).blocking().lock_keys(["a"], no_wait()).unwrap();
+    let denied = begin(&db).blocking().lock_keys(["z"], no_wait());
+    assert!(matches!(denied, Err(Error::LockNotAvailable { .. })));
+    assert_eq!(reader.blocking().commit().unwrap().keys, 3);
+}
+
 #[test]
 fn it_waits_for_a_writer_and_yields_what_he_has_left() {
     let cluster = Cluster::start(2).unwrap();
@@ -60,11 +102,7 @@ fn it_waits_for_a_writer_and_yields_what_he_has_left() {
     // All of it is locked now, and shows the same.
     assert_eq!(rows(&reader, 9).unwrap(), ["a=1", "b=2", "x=own", "y=1"]);
     for key in ["a", "b", "x", "y"] {
-        let no_wait = LockOptions {
-            wait: Some(Wait::NoWait),
-            ..LockOptions::default()
-        };
-        let denied = begin(&db).blocking().lock_keys([key], no_wait);
+        let denied = begin(&db).blocking().lock_keys([key], no_wait());
         assert!(matches!(denied, Err(Error::LockNotAvailable { .. })));
     }
 }

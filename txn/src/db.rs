@@ -54,14 +54,14 @@ pub(crate) struct Shared {
 }
 
 impl Db {
-    /// A database on an empty embedded store.
+    /// A database on an empty embedded store: [`Db::new`] with [`MemStore::new`].
     pub fn in_memory() -> Self {
         Self::new(Arc::new(MemStore::new()))
     }
 
     /// A database on an embedded store whose commits are in a write-ahead log in the directory `path`, with what was
     /// committed there before. Short for [`Db::new`] with [`MemStore::open`], which says what is promised and what an
-    /// opening takes.
+    /// opening takes; to [watch](crate#watching) the store keep a handle of it that way.
     ///
     /// The directory is free again when the database, its transactions and its snapshots are dropped; work in the
     /// background may hold it for a moment longer, unless [`close`](Self::close) has ended that.
@@ -193,6 +193,9 @@ impl Db {
     }
 
     /// The database as it was at a timestamp, to read from. Any number of snapshots may be taken of one timestamp.
+    ///
+    /// What was visible then is kept as long as a snapshot or an open transaction of that time or before holds the
+    /// [safe point](Self::safe_point) back, and no longer: to look back later, keep a [`DbSnapshot`] of the time.
     ///
     /// # Errors
     ///

@@ -116,6 +116,10 @@ pub enum Error {
         cycle: Vec<WaitEdge>,
     },
     /// The wait budget ended before the lock was granted.
+    ///
+    /// The transaction is open and keeps its other locks: the call may be made again in it, or the transaction rolled back, so that
+    /// others go on. [`Db::run`](crate::Db::run) does the latter and tries again, where the lock may be waited for as long as before.
+    /// A commit that fails so has rolled back.
     #[error("no lock on \"{}\" within {waited:?}, held by {holders:?}", DisplayKey(.key))]
     LockWaitTimeout {
         /// The key.
@@ -186,8 +190,13 @@ pub enum Error {
         /// The oldest that is still kept.
         safe_point: Timestamp,
     },
-    /// The timestamp cannot be used: zero, in use, out of range or in the future.
-    #[error("timestamp {given} cannot be used, the newest is {newest}")]
+    /// The timestamp cannot be used. One to read at has to be given out by this store before, as by
+    /// [`Db::timestamp`](crate::Db::timestamp), or of a snapshot of it; a start timestamp besides not that of another transaction; and
+    /// a lock's not below the start of its own. Where none is given a fresh one is drawn.
+    #[error(
+        "timestamp {given} cannot be used here: give one of this store (the newest is {newest}) that names no other \
+         transaction and is not below the start, or none for a fresh one"
+    )]
     InvalidTimestamp {
         /// The timestamp given.
         given: Timestamp,

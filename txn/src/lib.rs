@@ -6,6 +6,7 @@
 //! returned is owned. Below it is a [`Store`]; the embedded one, [`MemStore`], comes with the crate.
 //!
 //! - [Usage](#usage): begin, read, write, lock, commit
+//! - [Insert or update](#insert-or-update): one row that many write
 //! - [Many threads, one transaction](#many-threads-one-transaction)
 //! - [Async and blocking](#async-and-blocking)
 //! - [Larger than memory](#larger-than-memory): writes that are flushed as the transaction goes on
@@ -43,6 +44,46 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Insert or update
+//!
+//! A row that is there is changed, one that is not is made, and rivals do the same (`INSERT .. ON CONFLICT DO UPDATE`). Lock the
+//! key first: an absent key is locked like any other, so what [`get_for_update`](Transaction::get_for_update) answers stays true until the
+//! commit, and rivals wait in its queue instead of failing. From then on `put` serves for both.
+//!
+//! ```
+//! use untorn_txn::{BeginOptions, Db, Error};
+//!
+//! fn visit(db: &Db, page: &str) -> Result<u64, Error> {
+//!     db.blocking().run(BeginOptions::default(), |txn| {
+//!         let visits = match txn.blocking().get_for_update(page)? {
+//!             Some(old) => old.as_ref().try_into().map_or(0, u64::from_be_bytes) + 1,
+//!             None => 1,
+//!         };
+//!         txn.put(page, visits.to_be_bytes())?;
+//!         Ok(visits)
+//!     })
+//! }
+//!
+//! # fn main() -> Result<(), Error> {
+//! let db = Db::in_memory();
+//! std::thread::scope(|scope| {
+//!     for _ in 0..4 {
+//!         scope.spawn(|| (0..25).try_for_each(|_| visit(&db, "/").map(drop)));
+//!     }
+//! });
+//! assert_eq!(visit(&db, "/")?, 101);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Without the lock, by `get` and `put`, one of two rivals fails at commit with [`Error::WriteConflict`] and is run again. To make
+//! a row only where there is none, [`insert`](Transaction::insert) it: who comes second is told [`Error::KeyExists`], at the latest
+//! when he is run again.
+//!
+//! [`get`](Transaction::get) of a key that is locked, but not written here, goes on answering as of the start timestamp, though
+//! the lock has seen a newer value: what a transaction has read without a lock does not change under its feet. So keep what
+//! `get_for_update` has answered, or ask it again, which costs no further lock.
 //!
 //! # Many threads, one transaction
 //!
@@ -166,6 +207,11 @@
 //! transaction, which is what [`Db::run`] tries, and [`Db::run_with`] by a [`RetryPolicy`] of one's own. A call that fails has
 //! changed nothing, but for `commit`, which has rolled back.
 //!
+//! [`Error::LockWaitTimeout`] is retryable, too. Each of the ten attempts of [`Db::run`] may wait out the whole
+//! [`lock_wait`](BeginOptions::lock_wait), which is 50 seconds: minutes in all, behind one lock that is not given back. Where
+//! somebody waits for the answer, make `lock_wait` as short as he has patience and end the attempts by
+//! [`RetryPolicy::deadline`].
+//!
 //! # The parts
 //!
 //! - [`buffer`]: the write buffer with flags and stages, and the [pipelined](buffer::pipelined) one for transactions larger
@@ -182,7 +228,31 @@
 //! `.._committed_total`, `.._commit_failed_total`, `.._rolled_back_total`, `.._retried_total`, `.._keys_locked_total`,
 //! `.._lock_calls_failed_total`, `.._deadlocks_total`, `.._locks_lost_total`, `.._reads_kept_total`, `.._reads_asked_total`,
 //! `.._flushed_total`, `.._flushes_failed_total`, and the histogram
-//! `untorn_txn_lock_wait_seconds`. The lock table and the store have [counters](LockTable::stats) of their own.
+//! `untorn_txn_lock_wait_seconds`.
+//!
+//! The embedded store tells what it [holds](MemStore::stats), [who waits for whom](MemStore::locks), and
+//! [collects](MemStore::collect) at once if it is told to. [`Db::open`] and [`Db::in_memory`] keep the store to themselves: to ask it,
+//! make the store first, and the database on a handle of it.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use untorn_txn::{BeginOptions, Db, MemStore};
+//!
+//! # fn main() -> Result<(), untorn_txn::Error> {
+//! let store = Arc::new(MemStore::new()); // or MemStore::open(directory, ..)
+//! let db = Db::new(store.clone());
+//! let txn = db.blocking().begin(BeginOptions::default())?;
+//! txn.put("k", "v")?;
+//! txn.blocking().get_for_update("k")?;
+//! assert_eq!(store.locks().held()[0].holders[0].owner, txn.start_ts());
+//! txn.blocking().commit()?;
+//! store.collect();
+//! let stats = store.stats();
+//! assert_eq!((stats.keys, stats.old_versions, stats.open), (1, 0, 0));
+//! assert!(store.locks().is_empty());
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # What is not there
 //!

@@ -98,6 +98,7 @@ fn a_closed_transaction_refuses_everything_but_looking_at_its_buffer() {
         assert_eq!(closed_as(txn.blocking().get("k")), state);
         assert_eq!(closed_as(txn.blocking().batch_get(["k"])), state);
         assert_eq!(closed_as(view.blocking().get("k")), state);
+        assert_eq!(closed_as(view.blocking().batch_get(["k"])), state);
         assert_eq!(closed_as(range.next().unwrap()), state);
         assert_eq!(closed_as(txn.savepoint()), state);
         assert_eq!(closed_as(txn.blocking().get_for_update("k")), state);

@@ -1,7 +1,10 @@
 //! What the embedded store keeps and what it lets go (rules 45, 49, 52).
 #![allow(clippy::unwrap_used)]
 
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use untorn_txn::store::{Begin, Mutation, MutationOp, Prewrite};
 use untorn_txn::{
     BeginOptions, Db, Error, LockOptions, MemStore, OnDrop, Store, Transaction, TxnState,
@@ -73,6 +76,167 @@ fn an_open_transaction_holds_back_what_it_can_see_and_no_longer() {
         (stats.keys, stats.old_versions, stats.uncollected),
         (1, 0, 0)
     );
+}
+
+/// No more than this is left to the next commits.
+const STEP: usize = 1024;
+
+fn row(n: usize) -> String {
+    format!("row/{n:06}")
+}
+
+/// Writes the value into each row, or deletes them, so many in a commit.
+fn write_rows(db: &Db, rows: Range<usize>, in_a_commit: usize, value: Option<&str>) {
+    let mut rows = rows.peekable();
+    while rows.peek().is_some() {
+        let txn = begin(db);
+        for n in rows.by_ref().take(in_a_commit) {
+            match value {
+                Some(value) => txn.put(row(n), value).unwrap(),
+                None => txn.delete(row(n)).unwrap(),
+            }
+        }
+        txn.blocking().commit().unwrap();
+    }
+}
+
+#[test]
+fn what_a_snapshot_has_held_back_goes_with_it_though_nobody_commits_any_more() {
+    const ROWS: usize = 30_000;
+    let (store, db) = in_memory();
+    write_rows(&db, 0..ROWS, ROWS / 4, Some("x"));
+    let held = db.blocking().snapshot().unwrap();
+    write_rows(&db, 0..ROWS, ROWS / 4, None);
+    let stats = store.stats();
+    assert_eq!((stats.keys, stats.old_versions), (ROWS, ROWS));
+    drop(held);
+    // What the next range passes over.
+    while store.stats().keys > STEP {
+        thread::yield_now();
+    }
+    let reader = db.blocking().snapshot().unwrap();
+    assert_eq!(reader.blocking().range::<&str>(..).count(), 0);
+}
+
+#[test]
+fn updates_alone_keep_the_history_within_what_is_held_back_and_little_more() {
+    const ROWS: usize = 2_000;
+    let (store, db) = in_memory();
+    write_rows(&db, 0..ROWS, 10, Some("x"));
+    let mut held = db.blocking().snapshot().unwrap();
+    for round in 0..8 {
+        write_rows(&db, 0..ROWS, 10, Some("y"));
+        held = db.blocking().snapshot().unwrap();
+        let stats = store.stats();
+        assert_eq!(stats.keys, ROWS);
+        assert!(stats.old_versions <= ROWS + 20, "{round}: {stats:?}");
+    }
+    for _ in 0..8 {
+        write_rows(&db, 0..ROWS, ROWS, Some("z"));
+    }
+    assert!(store.stats().old_versions >= 8 * ROWS);
+    drop(held);
+    let most = store.stats().bytes;
+    while store.stats().old_versions > STEP {
+        thread::yield_now();
+    }
+    let stats = store.stats();
+    assert_eq!(stats.keys, ROWS);
+    assert!(stats.bytes < most / 4, "{stats:?} after {most}");
+}
+
+/// Whoever is the last to let go finds the collector at rest, at work or about to end.
+#[test]
+fn of_several_snapshots_that_go_at_once_the_last_has_the_backlog_collected() {
+    const ROWS: usize = STEP + 100;
+    let (store, db) = in_memory();
+    for _ in 0..30 {
+        let held: Vec<_> = (0..3).map(|_| db.blocking().snapshot().unwrap()).collect();
+        write_rows(&db, 0..ROWS, ROWS, Some("x"));
+        write_rows(&db, 0..ROWS, ROWS, Some("y"));
+        thread::scope(|scope| {
+            for snapshot in held {
+                scope.spawn(|| drop(snapshot));
+            }
+        });
+        while store.stats().old_versions > STEP {
+            thread::yield_now();
+        }
+    }
+}
+
+/// What was committed before a snapshot is collected beside it, by commits and by the collector's thread.
+#[test]
+fn a_snapshot_reads_its_values_while_what_is_older_is_collected_beside_it() {
+    const ROWS: usize = 2_000;
+    let (store, db) = in_memory();
+    write_rows(&db, 0..ROWS, 100, Some("0"));
+    let mut held = db.blocking().snapshot().unwrap();
+    for round in 0..4 {
+        let (now, next) = (round.to_string(), (round + 1).to_string());
+        let is_done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut n = 0;
+                while !is_done.load(Ordering::Acquire) {
+                    let again = db.blocking().snapshot_at(held.timestamp()).unwrap();
+                    let early = begin_at(&db, held.timestamp()).unwrap();
+                    n = (n + 7) % ROWS;
+                    for found in [again.blocking().get(row(n)), early.blocking().get(row(n))] {
+                        assert_eq!(found.unwrap().unwrap(), now);
+                    }
+                    early.blocking().rollback().unwrap();
+                }
+            });
+            scope.spawn(|| {
+                while !is_done.load(Ordering::Acquire) {
+                    let rows = held.blocking().range::<&str>(..);
+                    let values = rows.map(|row| row.unwrap().1);
+                    assert_eq!(values.filter(|value| *value == now).count(), ROWS);
+                }
+            });
+            let writers = [0..ROWS / 2, ROWS / 2..ROWS].map(|rows| {
+                let (db, next) = (&db, next.as_str());
+                scope.spawn(move || {
+                    write_rows(db, rows.clone(), 100, None);
+                    write_rows(db, rows, 1, Some(next));
+                })
+            });
+            let ended = writers.map(|writer| writer.join());
+            is_done.store(true, Ordering::Release);
+            ended.into_iter().for_each(Result::unwrap);
+        });
+        // Of this round's garbage, which the next round meets while it goes.
+        held = db.blocking().snapshot().unwrap();
+    }
+    drop(held);
+    while store.stats().old_versions > 0 {
+        store.collect();
+    }
+    assert_eq!(store.stats().keys, ROWS);
+}
+
+#[test]
+fn deleted_keys_that_are_locked_stay_and_do_not_keep_others() {
+    const ROWS: usize = 3_000;
+    let (store, db) = in_memory();
+    write_rows(&db, 0..ROWS, ROWS, Some("x"));
+    let held = db.blocking().snapshot().unwrap();
+    write_rows(&db, 0..ROWS, ROWS, None);
+    let locker = begin(&db);
+    locker
+        .blocking()
+        .lock_keys((0..ROWS).map(row), LockOptions::default())
+        .unwrap();
+    drop(held);
+    while store.stats().old_versions > 0 {
+        thread::yield_now();
+    }
+    assert_eq!(store.stats().keys, ROWS);
+    locker.blocking().rollback().unwrap();
+    while store.stats().keys > STEP {
+        put(&db, "another", "x");
+    }
 }
 
 #[test]

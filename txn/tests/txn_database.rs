@@ -182,6 +182,10 @@ fn a_statement_view_stays_what_it_was_when_the_outermost_stage_began() {
         view.blocking().get("b").unwrap().as_deref(),
         Some(&b"own"[..])
     );
+    let keys = ["d", "b", "c", "a", "b"];
+    let own = || Some("own".into());
+    let values = [None, own(), None, Some("stored".into()), own()];
+    assert_eq!(view.blocking().batch_get(keys).unwrap(), values);
     txn.blocking().rollback().unwrap();
     assert!(matches!(
         view.blocking().get("a"),

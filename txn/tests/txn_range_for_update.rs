@@ -237,13 +237,7 @@ fn only_what_exists_is_locked_if_that_is_asked_for() {
     let txn = begin(&db);
     txn.blocking().lock_keys(["0"], no_wait()).unwrap();
     store.hold("a");
-    let options = RangeLockOptions {
-        lock: LockOptions {
-            only_if_exists: true,
-            ..LockOptions::default()
-        },
-        ..RangeLockOptions::default()
-    };
+    let options = only_what_exists(100);
     thread::scope(|scope| {
         let page = scope.spawn(|| rows(txn.blocking().range_for_update("a".., options)));
         store.wait_sent("a", 1);
@@ -253,6 +247,95 @@ fn only_what_exists_is_locked_if_that_is_asked_for() {
         assert_eq!(page.join().unwrap(), ["a=1"]);
     });
     assert_eq!(held_by(&store.inner, &txn), ["0", "a"]);
+}
+
+fn only_what_exists(page: usize) -> RangeLockOptions {
+    RangeLockOptions {
+        lock: LockOptions {
+            only_if_exists: true,
+            ..LockOptions::default()
+        },
+        ..by_pages_of(page)
+    }
+}
+
+/// Its first row becomes the primary, and is asked for alone.
+#[test]
+fn only_what_exists_is_locked_also_by_the_first_statement() {
+    let (store, db) = held_store();
+    fill(&db, &[("a", "1"), ("b", "1"), ("c", "1"), ("d", "1")]);
+    let txn = begin(&db);
+    let expected = ["a=1", "b=1", "c=1", "d=1"];
+    assert_eq!(all(&txn, only_what_exists(4)), expected);
+    let requests: [&[&str]; 2] = [&["a"], &["b", "c", "d"]];
+    assert_eq!(store.requests(), requests);
+    assert_eq!(store.scans(), [1, 4]);
+    assert_eq!(txn.blocking().commit().unwrap().keys, 4);
+
+    let txn = begin(&db);
+    let range = txn
+        .blocking()
+        .range_for_update::<&str>(.., only_what_exists(100));
+    assert_eq!(rows(range.rev()), ["d=1", "c=1", "b=1", "a=1"]);
+    assert_eq!(held_by(&store.inner, &txn), ["a", "b", "c", "d"]);
+    let none = begin(&db);
+    let range = none
+        .blocking()
+        .range_for_update("x".., only_what_exists(100));
+    assert!(rows(range).is_empty());
+    assert_eq!(none.held_locks(), 0);
+}
+
+/// The rows that would have become the primary are deleted while they are waited for.
+#[test]
+fn the_first_row_that_is_still_there_becomes_the_primary() {
+    let (store, db) = held_store();
+    fill(&db, &[("a", "1"), ("b", "1"), ("c", "1"), ("d", "1")]);
+    let txn = begin(&db);
+    store.hold("a");
+    thread::scope(|scope| {
+        let range = scope.spawn(|| all(&txn, only_what_exists(100)));
+        for (key, next) in [("a", Some("b")), ("b", None)] {
+            store.wait_sent(key, 1);
+            let answer = store.release_hold(key);
+            delete(&db, key);
+            next.into_iter().for_each(|next| store.hold(next));
+            answer();
+        }
+        assert_eq!(range.join().unwrap(), ["c=1", "d=1"]);
+    });
+    assert_eq!(held_by(&store.inner, &txn), ["c", "d"]);
+    assert_eq!(txn.blocking().commit().unwrap().keys, 2);
+}
+
+/// A sibling's call was choosing the primary when the page was read, and fails then.
+#[test]
+fn a_page_is_read_anew_if_a_sibling_gives_the_primary_up() {
+    let (store, db) = held_store();
+    fill(&db, &[("a", "1"), ("b", "1"), ("c", "1")]);
+    let txn = begin(&db);
+    store.hold("0");
+    let mut sibling = Box::pin(txn.lock_keys(["0"], LockOptions::default()));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(sibling.as_mut().poll(&mut context).is_pending());
+    let mut range = txn.range_for_update::<&str>(.., only_what_exists(100));
+    let mut rows = Box::pin(async move {
+        let mut rows = Vec::new();
+        while let Some(row) = range.next().await.unwrap() {
+            rows.push(shown(row));
+        }
+        rows
+    });
+    assert!(rows.as_mut().poll(&mut context).is_pending());
+    store.answer("0", Err(Error::Cancelled));
+    let Poll::Ready(Err(Error::Cancelled)) = sibling.as_mut().poll(&mut context) else {
+        panic!("the call was denied");
+    };
+    assert_eq!(
+        rows.as_mut().poll(&mut context),
+        Poll::Ready(["a=1", "b=1", "c=1"].map(String::from).to_vec())
+    );
+    assert_eq!(held_by(&store.inner, &txn), ["a", "b", "c"]);
 }
 
 #[test]

@@ -175,6 +175,12 @@ fn a_statement_view_reads_what_its_transaction_has_kept() {
     txn.put("a", "own").unwrap();
     assert_eq!(view.blocking().get("a").unwrap().unwrap(), "1");
     assert_eq!(store.read("a"), 1);
+    txn.put("later", "own").unwrap();
+    for _ in 0..2 {
+        let values = view.blocking().batch_get(["later", "a"]).unwrap();
+        assert_eq!(values, [None, of("1").map(Into::into)]);
+    }
+    assert_eq!(store.batches(), [1]);
 }
 
 #[test]

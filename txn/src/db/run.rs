@@ -40,6 +40,10 @@ impl Db {
     ///
     /// Any other failure, and a panic, rolls back.
     ///
+    /// [`Error::LockWaitTimeout`] is retryable, and each attempt may wait for as long as [`lock_wait`](BeginOptions::lock_wait) says,
+    /// by default 50 seconds: ten attempts behind a lock that is not given back take minutes. Make `lock_wait` shorter, or use
+    /// [`run_with`](Self::run_with) and a [deadline](RetryPolicy::deadline), after which no attempt is begun.
+    ///
     /// # Errors
     ///
     /// The body's own, or the last retryable one.

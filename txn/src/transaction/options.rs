@@ -106,7 +106,8 @@ pub struct BeginOptions {
     /// The timestamp to read at; by default a fresh one. For one that is not fresh keep a [`DbSnapshot`](crate::DbSnapshot) of it
     /// alive until the transaction has begun, else it may be too old by then.
     pub start_ts: Option<Timestamp>,
-    /// How long a lock, and a commit that has to lock, waits if nothing else is said. By default 50 seconds.
+    /// How long a lock, and a commit that has to lock, waits if nothing else is said. By default 50 seconds, in each of the attempts of
+    /// [`Db::run`](crate::Db::run).
     pub lock_wait: Wait,
     /// Limits of the buffer.
     pub limits: Limits,

@@ -3,6 +3,9 @@
 //! A page is read at a fresh timestamp, as a [`Range`] is, and its keys are locked in one call. What that call returns is what is
 //! newest: a row that somebody changed after it was read is yielded as it is under the lock, one that somebody deleted is passed
 //! over. The buffer is asked once more for each row as it is yielded.
+//!
+//! Of several keys that may not exist none can be the transaction's primary. So where only what exists is to be locked and there
+//! is no primary yet, a page is one row, until one was there to be locked.
 
 use super::blocking::Rows;
 use super::options::{LockOptions, RangeLockOptions};
@@ -45,6 +48,8 @@ impl Transaction {
     /// - A row that is gone by the time its lock is granted is passed over; its lock stays, unless
     ///   [`only_if_exists`](LockOptions::only_if_exists) is asked for. A row that was deleted here is passed over and not locked.
     /// - Rows that come into a page after it was read by a write of the transaction itself are not seen.
+    ///
+    /// With [`only_if_exists`](LockOptions::only_if_exists) rows are locked one by one until the transaction holds its first lock.
     ///
     /// For each page the store is asked for a timestamp, a scan, and the locks of a call of [`lock_keys`](Self::lock_keys); if there
     /// are rows that were locked before, for a timestamp and the values of those, in place of their locks.
@@ -134,7 +139,10 @@ impl RangeForUpdate {
     /// Reads the next page and locks it; if that fails, or its future is dropped, nothing is changed.
     async fn lock_page(&mut self, mut bounds: Bounds) -> Result<(), Error> {
         self.has_begun = true;
-        let rows = self.options.page.max(1).min(self.left);
+        let rows = match self.is_without_primary() {
+            true => 1,
+            false => self.options.page.max(1).min(self.left),
+        };
         let at = self.page_ts().await?;
         let stored = Scan::new(bounds.clone(), at, rows);
         let page = Range::over(&self.txn, Own::Live, bounds.clone(), stored);
@@ -149,7 +157,13 @@ impl RangeForUpdate {
             return_values: true,
             ..self.options.lock.clone()
         };
-        let outcomes = self.txn.lock_keys(&keys, lock).await?;
+        let outcomes = match self.txn.lock_keys(&keys, lock).await {
+            // A sibling has given it up meanwhile: the page is read anew.
+            Err(Error::OptionConflict { .. }) if rows > 1 && self.is_without_primary() => {
+                return Ok(());
+            }
+            outcomes => outcomes?,
+        };
         let last = keys.last().filter(|_| keys.len() == rows);
         self.more = last.map(|last| {
             pass(&mut bounds, last, self.reverse);
@@ -158,6 +172,11 @@ impl RangeForUpdate {
         let newest = outcomes.into_iter().map(|outcome| outcome.value);
         self.locked = keys.into_iter().zip(newest).collect();
         Ok(())
+    }
+
+    /// Only what exists is to be locked, and no other key stands for the transaction.
+    fn is_without_primary(&self) -> bool {
+        self.options.lock.only_if_exists && self.txn.core.register.primary().is_none()
     }
 
     /// As of when the next page is read.

@@ -1,7 +1,7 @@
 //! Reads: own writes first, then the store.
 
 use super::options::{LockOptions, LockOutcome, Mode};
-use super::{Core, Transaction, all_owned, owned};
+use super::{Core, Keys, Transaction, all_owned, owned};
 use crate::buffer::Entry;
 use crate::error::Error;
 use bytes::Bytes;
@@ -31,21 +31,8 @@ impl Transaction {
         keys: impl IntoIterator<Item = K>,
     ) -> Result<Vec<Option<Bytes>>, Error> {
         self.core.life.check_open()?;
-        let keys: Vec<Bytes> = keys.into_iter().map(owned).collect();
-        let own: Vec<Option<Entry>> = keys.iter().map(|key| self.core.buffer.get(key)).collect();
-        let asked: Vec<Bytes> = keys
-            .into_iter()
-            .zip(&own)
-            .filter_map(|(key, own)| own.is_none().then_some(key))
-            .collect();
-        let stored = self.core.reads.batch_get(self.core.store(), &asked);
-        let stored = stored.await.map_err(|error| self.core.as_of_now(error))?;
-        let mut stored = stored.into_iter();
-        let value = |own: Option<Entry>| match own {
-            Some(own) => own.into_value(),
-            None => stored.next().flatten(),
-        };
-        Ok(own.into_iter().map(value).collect())
+        let own = |key: &Bytes| self.core.buffer.get(key);
+        self.core.batch_get(all_owned(keys), own).await
     }
 
     /// Locks keys. From any number of threads at once, with keys that overlap: each is locked once. The
@@ -76,7 +63,26 @@ impl Transaction {
         self.core.lock_keys(keys, options).instrument(span).await
     }
 
-    /// Locks a key and reads it: as written here, else the newest committed value.
+    /// Locks a key and reads it: as written here, else the newest committed value. An absent key is locked, too: nobody else makes it.
+    ///
+    /// [`get`](Self::get) answers as of the start timestamp as before, where the key was not written here. This may be asked again, of a key
+    /// that is locked already: the answer is the same.
+    ///
+    /// ```
+    /// use untorn_txn::{BeginOptions, Db};
+    ///
+    /// let db = Db::in_memory();
+    /// let txn = db.blocking().begin(BeginOptions::default())?;
+    /// let other = db.blocking().begin(BeginOptions::default())?;
+    /// other.put("k", "newer")?;
+    /// other.blocking().commit()?;
+    /// let calls = txn.blocking();
+    /// assert_eq!(calls.get_for_update("k")?.as_deref(), Some(&b"newer"[..]));
+    /// assert_eq!(calls.get("k")?, None);
+    /// txn.put("k", "own")?;
+    /// assert_eq!(calls.get("k")?, calls.get_for_update("k")?);
+    /// # Ok::<(), untorn_txn::Error>(())
+    /// ```
     ///
     /// In an optimistic transaction the value is the one at the start timestamp, and commit checks that it is
     /// still the newest.
@@ -121,6 +127,28 @@ impl Transaction {
 }
 
 impl Core {
+    /// The values of keys: those of `own`, else the store's at the start timestamp.
+    pub(super) async fn batch_get(
+        &self,
+        keys: Keys,
+        own: impl Fn(&Bytes) -> Option<Entry>,
+    ) -> Result<Vec<Option<Bytes>>, Error> {
+        let own: Vec<Option<Entry>> = keys.iter().map(own).collect();
+        let asked: Vec<Bytes> = keys
+            .into_iter()
+            .zip(&own)
+            .filter_map(|(key, own)| own.is_none().then_some(key))
+            .collect();
+        let stored = self.reads.batch_get(self.store(), &asked);
+        let stored = stored.await.map_err(|error| self.as_of_now(error))?;
+        let mut stored = stored.into_iter();
+        let value = |own: Option<Entry>| match own {
+            Some(own) => own.into_value(),
+            None => stored.next().flatten(),
+        };
+        Ok(own.into_iter().map(value).collect())
+    }
+
     async fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error> {
         match self.buffer.get(key) {
             Some(Entry::Value(value)) => Ok(Some(value)),

@@ -1,7 +1,7 @@
 //! What a statement sees that must not see its own writes.
 
 use super::range::Own;
-use super::{BlockingRange, Core, Range, Transaction, block_on};
+use super::{BlockingRange, Core, Range, Transaction, all_owned, block_on};
 use crate::buffer::BufferSnapshot;
 use crate::error::Error;
 use crate::store::owned_bounds;
@@ -69,6 +69,36 @@ impl StatementView {
         }
     }
 
+    /// The values of keys, in the order given, all as of the view. The store is asked once, for those that were not written
+    /// here and are not [kept](Transaction::read_cache).
+    ///
+    /// ```
+    /// use untorn_txn::{BeginOptions, Db};
+    ///
+    /// let db = Db::in_memory();
+    /// let txn = db.blocking().begin(BeginOptions::default())?;
+    /// txn.put("a", "1")?;
+    /// let view = txn.statement_view()?;
+    /// txn.put("a", "2")?;
+    /// txn.put("b", "2")?;
+    /// let values = view.blocking().batch_get(["b", "a"])?;
+    /// assert_eq!(values, [None, Some("1".into())]);
+    /// # Ok::<(), untorn_txn::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`get`](Self::get).
+    pub async fn batch_get<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Vec<Option<Bytes>>, Error> {
+        let core: &Arc<Core> = &self.txn.core;
+        core.life.check_open()?;
+        core.batch_get(all_owned(keys), |key| self.own.get(key))
+            .await
+    }
+
     /// The keys within `bounds` with their values.
     pub fn range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> Range {
         Range::at_start(
@@ -98,6 +128,18 @@ impl BlockingStatementView<'_> {
     /// As there.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>, Error> {
         block_on(self.view.get(key))
+    }
+
+    /// As [`StatementView::batch_get`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn batch_get<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Vec<Option<Bytes>>, Error> {
+        block_on(self.view.batch_get(keys))
     }
 
     /// As [`StatementView::range`], as an iterator.

@@ -256,17 +256,16 @@ impl Core {
         self.leave(open, End::Committed(time));
         put_down.ended = true;
         drop(put_down);
-        let superseded = keys.len();
-        self.garbage.add(
-            keys.into_iter()
-                .filter(|written| written.what != What::Value || written.replaced.is_some())
-                .map(|written| Superseded {
-                    key: written.key,
-                    time,
-                    version: written.what != What::Touch,
-                }),
-        );
-        self.collect_some(2 * superseded + 1);
+        let limit = 2 * keys.len() + 1;
+        let superseded = keys
+            .into_iter()
+            .filter(|written| written.what != What::Value || written.replaced.is_some())
+            .map(|written| Superseded {
+                key: written.key,
+                time,
+                version: written.what != What::Touch,
+            });
+        self.collect_along(superseded, limit);
     }
 
     /// Replaces an intent by the committed record, in place.

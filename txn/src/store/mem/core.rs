@@ -1,6 +1,7 @@
 //! The tables of the embedded store and its open transactions.
 
 use super::collect::Garbage;
+use super::collector::Collector;
 use super::commit::PutDown;
 use super::decision::{Decision, Verdict};
 use super::ended::{End, Ended};
@@ -33,6 +34,7 @@ pub(super) struct Core {
     pub(super) ended: Ended,
     pub(super) locks: LockTable,
     pub(super) garbage: Garbage,
+    pub(super) collector: Collector,
     /// What a store has that was opened in a directory.
     pub(super) log: Option<Queue>,
     pub(super) made: Instant,
@@ -68,8 +70,8 @@ pub(super) enum Standing {
 }
 
 impl Core {
-    pub(super) fn new(options: &MemStoreOptions, log: Option<Queue>) -> Self {
-        Self {
+    pub(super) fn new(options: &MemStoreOptions, log: Option<Queue>) -> Arc<Self> {
+        Arc::new_cyclic(|core| Self {
             oracle: Oracle::default(),
             live: Live::new(options.max_snapshot_age),
             newest: Memtable::new(),
@@ -79,16 +81,20 @@ impl Core {
             ended: Ended::default(),
             locks: LockTable::new(),
             garbage: Garbage::default(),
+            collector: Collector::new(Weak::clone(core)),
             log,
             made: Instant::now(),
-        }
+        })
     }
 
     pub(super) fn stats(&self) -> MemStoreStats {
+        let (newest, history) = (self.newest.stats(), self.history.stats());
+        let touched = self.touched.stats();
         MemStoreStats {
-            keys: self.newest.len(),
-            old_versions: self.history.len(),
-            touched: self.touched.len(),
+            keys: newest.len,
+            old_versions: history.len,
+            touched: touched.len,
+            bytes: newest.size + history.size + touched.size,
             open: self.live.len(),
             uncollected: self.garbage.len(),
             safe_point: self.live.safe_point(),
@@ -189,7 +195,7 @@ impl Core {
     pub(super) fn leave(&self, open: &Open, end: End) {
         self.ended.note(open.held.at, end);
         self.transactions.remove(open.held.at);
-        self.live.release(open.held);
+        self.let_go(open.held);
         self.release_locks(open);
     }
 }

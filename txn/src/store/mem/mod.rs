@@ -62,11 +62,11 @@
 //!
 //! The *safe point* is the oldest timestamp at which an open transaction may still read. A commit
 //! that replaces, deletes or touches a key enters the key into a queue; once the safe point reached
-//! the commit, everything of the key that is older can go. Every commit takes twice as many keys out of
+//! the commit, everything of the key that is older can go: it is *ripe*. Every commit takes twice as many keys out of
 //! the queue as it put in, as far as they are ripe, so that what is kept is bounded by what open
-//! transactions can see; [`MemStore::collect`] takes all that are. A deleted or touched key is taken out
-//! under its lock. Commits alone do that: after a large deletion, or once a long snapshot is gone, a store that is only read goes on passing
-//! what was deleted until it is told to [collect](MemStore::collect).
+//! transactions can see. Once a long snapshot is gone more may be ripe than commits take along, and a store that is
+//! only read has none: then a thread is started, which takes the rest in steps and ends.
+//! [`MemStore::collect`] takes all at once. A deleted or touched key is taken out under its lock.
 //!
 //! With a [largest age](MemStoreOptions::max_snapshot_age) the safe point does not wait for older ones: their reads
 //! are refused from then on, and so is a commit that would have to look for conflicts since then.
@@ -77,6 +77,7 @@
 //! [log] there before step 4, which the log's thread makes.
 
 mod collect;
+mod collector;
 mod commit;
 mod core;
 mod decision;
@@ -134,7 +135,7 @@ impl MemStore {
     /// An empty store.
     pub fn with_options(options: MemStoreOptions) -> Self {
         Self {
-            core: Arc::new(Core::new(&options, None)),
+            core: Core::new(&options, None),
             log: None,
         }
     }
@@ -191,10 +192,10 @@ impl MemStore {
         self.core.stats()
     }
 
-    /// Drops everything that no open transaction can see; says how many records. Commits do the same bit
-    /// by bit; this is for the time after a burst.
+    /// Drops everything that no open transaction and no snapshot can see; says how many records. The store does the same by
+    /// itself, bit by bit; this is for who wants it done by now. What another thread has in hand it leaves to that.
     pub fn collect(&self) -> usize {
-        self.core.collect_some(usize::MAX)
+        self.core.collect_some(usize::MAX).dropped
     }
 }
 
@@ -232,7 +233,7 @@ impl Store for MemStore {
     }
 
     fn let_go(&self, at: Timestamp) {
-        self.core.live.release(Held::given(at));
+        self.core.let_go(Held::given(at));
     }
 
     fn get<'a>(&'a self, key: &'a [u8], at: Timestamp) -> Answer<'a, Option<Bytes>> {

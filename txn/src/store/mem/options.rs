@@ -39,6 +39,8 @@ pub struct MemStoreStats {
     pub old_versions: usize,
     /// Keys that bear the timestamp of a committed lock.
     pub touched: usize,
+    /// Length of the keys and values in all of these, with the timestamps beside them.
+    pub bytes: usize,
     /// Open transactions and snapshots.
     pub open: usize,
     /// Replaced versions, deletions and touches that wait to be collected.

@@ -97,7 +97,7 @@ impl Checkpoint {
 
 impl Drop for Checkpoint {
     fn drop(&mut self) {
-        self.core.live.release(self.held);
+        self.core.let_go(self.held);
     }
 }
 

@@ -109,7 +109,7 @@ fn filled(
     directory: Arc<dyn Directory>,
     options: LogOptions,
 ) -> Result<(Arc<Core>, Writer), OpenError> {
-    let core = Arc::new(Core::new(&options.store, Some(Queue::default())));
+    let core = Core::new(&options.store, Some(Queue::default()));
     let recovered = recover::recover(&*directory, &core)?;
     let writer = Writer::begin(
         Arc::clone(&core),

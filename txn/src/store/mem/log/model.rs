@@ -180,8 +180,5 @@ pub fn end(store: &MemStore) {
 pub fn recovered(disk: &Disk) -> MemStore {
     let core = Core::new(&Default::default(), None);
     recover(disk, &core).expect("the disk is in order");
-    MemStore {
-        core: Arc::new(core),
-        log: None,
-    }
+    MemStore { core, log: None }
 }
