@@ -86,6 +86,10 @@ impl WithPeer for One<'_, '_> {
                     let table = filled();
                     bencher.iter(|| setting.read(&table, &keys.queries));
                 }
+                Workload::ReadDependent => {
+                    let table = filled();
+                    bencher.iter(|| setting.read_dependent(&table));
+                }
                 Workload::MultiReadRandom => {
                     let table = filled();
                     bencher.iter(|| setting.read_many(&table));

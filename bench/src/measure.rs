@@ -104,6 +104,21 @@ impl Setting<'_> {
             .run(|at| reads_right(table, list.get(at)))
     }
 
+    /// Gets all queries, which key is next according to the value before; the figure is per key.
+    pub fn read_dependent<P: Peer>(&self, table: &P) -> Outcome {
+        self.many(&self.keys.queries, |keys, _| {
+            let (mut off, mut wrong) = (0, 0);
+            for nth in 0..keys.len() {
+                let key = keys[(nth + off).min(keys.len() - 1)];
+                let mark = table.get(key, |value| value[0]);
+                // Nothing, if the value is the right one: but that has to be there for it.
+                off = mark.map_or(1, |mark| usize::from(mark ^ mark_of(key)));
+                wrong |= off;
+            }
+            wrong == 0
+        })
+    }
+
     /// Gets all queries, [`KEYS_A_CALL`] at a time; the figure is per key.
     pub fn read_many<P: Peer>(&self, table: &P) -> Outcome {
         self.many(&self.keys.queries, |keys, _| {
@@ -278,6 +293,7 @@ impl Setting<'_> {
         settle();
         if whole {
             step(W::ReadRandom, &|| self.read(&table, &self.keys.queries));
+            step(W::ReadDependent, &|| self.read_dependent(&table));
             step(W::MultiReadRandom, &|| self.read_many(&table));
             step(W::ReadMissing, &|| self.read_missing(&table));
             step(W::Zipf, &|| self.read(&table, &self.keys.skewed));

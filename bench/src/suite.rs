@@ -53,11 +53,12 @@ pub const PUBLISHED: [PeerKind; 6] = [
 ];
 
 /// Workloads that the targets speak of, and a few more that readers look for.
-const WORKLOADS: [Workload; 15] = [
+const WORKLOADS: [Workload; 16] = [
     Workload::FillSeq,
     Workload::FillRandom,
     Workload::FillBatch,
     Workload::ReadRandom,
+    Workload::ReadDependent,
     Workload::MultiReadRandom,
     Workload::ReadMissing,
     Workload::ReadSeq,

@@ -19,6 +19,9 @@ pub enum Workload {
     /// Get every key once, in random order.
     #[value(name = "readrandom")]
     ReadRandom,
+    /// As readrandom, but which key is next hangs on the value before: no get begins before the last has ended.
+    #[value(name = "readdependent")]
+    ReadDependent,
     /// As readrandom, 64 keys a call; per key.
     #[value(name = "multireadrandom")]
     MultiReadRandom,
@@ -80,6 +83,7 @@ impl Workload {
             Self::FillRandom => "fillrandom",
             Self::FillBatch => "fillbatch",
             Self::ReadRandom => "readrandom",
+            Self::ReadDependent => "readdependent",
             Self::MultiReadRandom => "multireadrandom",
             Self::ReadMissing => "readmissing",
             Self::Zipf => "zipf",

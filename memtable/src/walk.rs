@@ -13,7 +13,10 @@ use bytes::Bytes;
 use std::ops::Bound;
 
 /// How many entries ahead are asked for: enough to hide a miss behind the work on the entries before.
-const AHEAD: usize = 12;
+const AHEAD: usize = 32;
+/// In the first run fewer, and more in each that follows: most walks are short, and what is asked for in vain keeps others waiting.
+const AHEAD_AT_FIRST: usize = 12;
+const MORE_AHEAD: usize = 8;
 
 /// The bounds that are left, as owned keys or as keys of entries that were yielded.
 #[derive(Clone)]
@@ -57,8 +60,10 @@ pub(crate) struct Walk<'g> {
     /// The run in which the walk stands, and those of its slots that are still to be yielded.
     run: Option<RunRef<'g, EntrySlot>>,
     slots: &'g [EntrySlot],
-    /// The slots to ask for, [`AHEAD`] of those; from [`Walk::beyond`] on when the run has no more.
+    /// The slots to ask for, so many ahead of those; of the run `beyond` when this one has no more.
     ahead: &'g [EntrySlot],
+    /// How many these are to be.
+    wanted: usize,
     /// The run on the right, as it was when that was asked for.
     beyond: Option<RunRef<'g, EntrySlot>>,
     /// The slot that was yielded last, if it came from `run`.
@@ -89,6 +94,7 @@ impl<'g> Walk<'g> {
             run: None,
             slots: &[],
             ahead: &[],
+            wanted: 0,
             beyond: None,
             yielded: None,
             last: false,
@@ -136,7 +142,7 @@ impl<'g> Walk<'g> {
         let (&slot, rest) = self.slots.split_last()?;
         self.slots = rest;
         self.yielded = Some(slot);
-        if let Some(slot) = rest.len().checked_sub(AHEAD).map(|at| rest[at]) {
+        if let Some(slot) = rest.len().checked_sub(AHEAD_AT_FIRST).map(|at| rest[at]) {
             slot.prefetch();
         }
         // SAFETY: from a run that was loaded under the guard (I4).
@@ -269,7 +275,11 @@ impl<'g> Walk<'g> {
             End::Back => self.lower_end(run),
         };
         self.slots = run.slots().get(from..to).unwrap_or_default();
-        let asked_for = self.beyond.take() == Some(run);
+        // Fewer than are to be, behind a run that has fewer.
+        let asked = match self.beyond.take() == Some(run) {
+            true => self.slots.len().saturating_sub(self.ahead.len()),
+            false => 0,
+        };
         self.run = Some(run);
         self.yielded = None;
         self.last = last;
@@ -279,11 +289,14 @@ impl<'g> Walk<'g> {
             {
                 next.prefetch();
             }
-            if self.last || !asked_for {
-                let (asked, ahead) = self.slots.split_at(AHEAD.min(self.slots.len()));
-                asked.iter().for_each(|slot| slot.prefetch());
-                self.ahead = ahead;
-            }
+            self.wanted = match is_first {
+                true => AHEAD_AT_FIRST,
+                false => (self.wanted + MORE_AHEAD).min(AHEAD),
+            };
+            let begun = asked.max(self.wanted).min(self.slots.len());
+            let (begun, ahead) = self.slots.split_at(begun);
+            begun.iter().skip(asked).for_each(|slot| slot.prefetch());
+            self.ahead = ahead;
         }
     }
 
