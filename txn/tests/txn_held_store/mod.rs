@@ -30,6 +30,7 @@ struct Told {
     sent: HashMap<Bytes, usize>,
     read: HashMap<Bytes, usize>,
     given_back: HashMap<Bytes, usize>,
+    beats: HashMap<Bytes, usize>,
     gates: HashMap<Bytes, Arc<Gate>>,
     requests: Vec<Vec<Bytes>>,
     batches: Vec<usize>,
@@ -154,14 +155,23 @@ impl HeldStore {
 
     /// Parks until so many requests for the key were sent.
     pub fn wait_sent(&self, key: &str, count: usize) {
+        self.wait_until(|told| {
+            told.sent
+                .get(key.as_bytes())
+                .is_some_and(|&sent| sent >= count)
+        });
+    }
+
+    /// Parks until there was one more sign of life with this key as the primary.
+    pub fn wait_beat(&self, primary: &'static str) {
+        let beats = |told: &Told| told.beats.get(primary.as_bytes()).copied().unwrap_or(0);
+        let before = beats(&self.told.lock().unwrap());
+        self.wait_until(|told| beats(told) > before);
+    }
+
+    fn wait_until(&self, is_so: impl Fn(&Told) -> bool) {
         let told = self.told.lock().unwrap();
-        drop(
-            self.changed
-                .wait_while(told, |told| {
-                    told.sent.get(key.as_bytes()).copied().unwrap_or(0) < count
-                })
-                .unwrap(),
-        );
+        drop(self.changed.wait_while(told, |told| !is_so(told)).unwrap());
     }
 }
 
@@ -263,6 +273,10 @@ impl Store for HeldStore {
         self.inner.stop_locking(start);
     }
     fn heartbeat(&self, start: Timestamp, primary: Bytes, ttl: Duration) -> Answer<'_, ()> {
+        let mut told = self.told.lock().unwrap();
+        *told.beats.entry(primary.clone()).or_default() += 1;
+        drop(told);
+        self.changed.notify_all();
         self.inner.heartbeat(start, primary, ttl)
     }
     fn status(&self, start: Timestamp, primary: Bytes) -> Answer<'_, TxnStatus> {

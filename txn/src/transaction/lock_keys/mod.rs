@@ -237,12 +237,13 @@ impl Core {
                         (from, most) = (first.at, 1);
                     }
                 }
-                Next::Asked { primary } if asking.budget.is_no_wait() => {
+                Next::Asked if asking.budget.is_no_wait() => {
                     // Not joined: asked beside the sibling's request, without queueing.
-                    announced.push(Announced {
-                        at: from,
-                        attempt: self.register.number(),
-                    });
+                    let beside = self.register.ask_beside(call.claimed[from]);
+                    let Some((attempt, primary)) = beside else {
+                        continue;
+                    };
+                    announced.push(Announced { at: from, attempt });
                     let mut request = Request::new(call, &announced, primary, asking);
                     request.send(asking, &announced, call).await?;
                     let is_left = call.found[from].hold.is_none();
@@ -272,7 +273,7 @@ impl Core {
                         holders: vec![self.start_ts],
                     });
                 }
-                Next::Asked { .. } | Next::Returning { .. } => {
+                Next::Asked | Next::Returning { .. } => {
                     let (slot, is_no_wait) = (call.claimed[from], asking.budget.is_no_wait());
                     let joined = |waker: &Waker| self.register.join(slot, is_no_wait, waker);
                     let key = &call.keys[from];
