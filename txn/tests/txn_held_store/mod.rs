@@ -23,6 +23,7 @@ pub struct HeldStore {
     block: usize,
     told: Mutex<Told>,
     changed: Condvar,
+    after_rollback: Mutex<Option<Waker>>,
 }
 
 #[derive(Debug, Default)]
@@ -101,6 +102,11 @@ impl HeldStore {
         let gate = self.told.lock().unwrap().gates.remove(key.as_bytes());
         let gate = gate.expect("the key is held");
         move || gate.open(Ok(()))
+    }
+
+    /// Is woken after each rollback, when the locks are released, and before that is answered.
+    pub fn after_rollback(&self, waker: Waker) {
+        *self.after_rollback.lock().unwrap() = Some(waker);
     }
 
     pub fn sent(&self, key: &str) -> usize {
@@ -289,7 +295,10 @@ impl Store for HeldStore {
         self.inner.commit(start)
     }
     fn rollback(&self, start: Timestamp) -> Answer<'_, ()> {
-        self.inner.rollback(start)
+        let answer = self.inner.rollback(start);
+        let waker = self.after_rollback.lock().unwrap().clone();
+        waker.iter().for_each(Waker::wake_by_ref);
+        answer
     }
     fn safe_point(&self) -> Answer<'_, SafePoint> {
         self.inner.safe_point()
