@@ -23,6 +23,7 @@ mod request;
 pub(super) use call::flags_of;
 
 use super::budget::Budget;
+use super::cancel::CancelToken;
 use super::options::{LockOptions, LockOutcome, Mode};
 use super::register::{Announced, Announcement, Hold, Known, Next, Terms};
 use super::{Core, Keys};
@@ -83,35 +84,32 @@ impl Core {
         options: LockOptions,
     ) -> Result<Vec<LockOutcome>, Error> {
         self.life.check_open()?;
+        let locked = pin!(self.lock_given(given, &options));
+        let locked = CancelToken::ends(options.cancel.as_ref(), locked).await;
+        // Not before all flags are set and no lock is held: the hook is the user's code.
+        self.buffer.report_memory();
+        locked.map_err(|error| {
+            metrics::count(Event::LockCallFailed);
+            self.as_of_now(error)
+        })
+    }
+
+    async fn lock_given(
+        self: &Arc<Self>,
+        given: Keys,
+        options: &LockOptions,
+    ) -> Result<Vec<LockOutcome>, Error> {
         if given.is_empty() {
             return Ok(Vec::new());
         }
         let ordered = Ordered::of(given);
         let keys = &ordered.keys;
-        self.check_options(keys, &options)?;
+        self.check_options(keys, options)?;
         self.check_alive()?;
-        let room = self.buffer.reserve(keys);
-        let room = room.map_err(|error| self.as_of_now(error))?;
-        let outcomes = if self.options.mode == Mode::Optimistic {
-            self.mark_keys(keys, &options, room).await
-        } else {
-            let locked = pin!(self.lock_sorted(keys, &options, room));
-            match &options.cancel {
-                Some(token) => {
-                    let locked = token.unless_cancelled(locked).await;
-                    locked.unwrap_or(Err(Error::Cancelled))
-                }
-                None => locked.await,
-            }
-        };
-        // Not before all flags are set and no lock is held: the hook is the user's code.
-        self.buffer.report_memory();
-        let outcomes = match outcomes {
-            Ok(outcomes) => outcomes,
-            Err(error) => {
-                metrics::count(Event::LockCallFailed);
-                return Err(self.as_of_now(error));
-            }
+        let room = self.buffer.reserve(keys)?;
+        let outcomes = match self.options.mode {
+            Mode::Optimistic => self.mark_keys(keys, options, room).await?,
+            Mode::Pessimistic => self.lock_sorted(keys, options, room).await?,
         };
         let is_taken = |outcome: &&LockOutcome| outcome.locked && !outcome.already_locked;
         metrics::keys_locked(outcomes.iter().filter(is_taken).count());
