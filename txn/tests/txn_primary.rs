@@ -156,6 +156,37 @@ fn a_write_of_a_primary_that_nobody_locked_is_checked_for_conflicts() {
     assert!(matches!(failed, Err(Error::WriteConflict { key, .. }) if key == "a"));
 }
 
+/// Rule 44: of two calls that ask for it anew beside each other one fails, the other has it under the primary that there is.
+#[test]
+fn a_fair_lock_of_the_attempt_before_is_replaced_by_whichever_call_is_granted_it_anew() {
+    let store = Arc::new(HeldStore::default());
+    let db = Db::new(Arc::clone(&store) as _);
+    let txn = begin(&db);
+    txn.fair_begin().unwrap();
+    lock(&txn, &["a"]).unwrap();
+    let attempts = || {
+        let holders = store.inner.locks().holders(b"a");
+        holders[0].attempts.clone()
+    };
+    let before = attempts();
+    txn.fair_retry().unwrap();
+    lock(&txn, &["c"]).unwrap();
+    store.hold("a");
+    let first = stuck(&txn, &["a"]);
+    let beside = txn.lock_keys(["a"], waiting(Wait::NoWait));
+    let mut beside: Call<'_> = Box::pin(beside);
+    assert!(poll(&mut beside).is_pending());
+    drop(first);
+    store.answer("a", Ok(()));
+    assert!(matches!(poll(&mut beside), Poll::Ready(Ok(_))));
+    drop(beside);
+    txn.fair_done().unwrap();
+    let after = attempts();
+    assert_eq!(after.len(), 1);
+    assert_ne!(after, before, "that one names a primary that was given up");
+    assert_eq!(held_by(&store.inner, &txn), ["a", "c"]);
+}
+
 /// Rule 44: asked for anew, under its own name because the primary of the attempt before was given up, and denied.
 #[test]
 fn a_fair_lock_that_is_denied_as_the_new_primary_leaves_the_choice_to_the_next_call() {

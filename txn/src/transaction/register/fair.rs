@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 #[derive(Debug, Default)]
 pub(super) struct Fair {
-    round: Option<u64>,
+    pub(super) round: Option<u64>,
     /// Calls in flight that belong to the mode.
     calls: usize,
 }

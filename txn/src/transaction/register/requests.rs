@@ -27,6 +27,11 @@ impl Keys {
         self.primary_denied(slot, wakers);
     }
 
+    fn holds(&self, slot: Slot) -> bool {
+        let place = &self.slots[slot].place;
+        matches!(place, Place::Held(lock) if self.may_name(slot, &lock.primary))
+    }
+
     /// A request is over, if it was one beside another.
     fn is_answered(&mut self, attempt: u64) {
         self.beside.retain(|&beside| beside != attempt);
@@ -64,24 +69,25 @@ impl Register {
         let mut register = self.keys.lock();
         for &(slot, hold) in granted {
             register.is_answered(hold.attempt);
-            let key = &register.slots[slot];
-            if matches!(key.place, Place::Held(_)) || !register.may_name(slot, primary) {
-                surplus.push((key.name.clone(), hold.attempt));
+            if register.holds(slot) || !register.may_name(slot, primary) {
+                surplus.push((register.slots[slot].name.clone(), hold.attempt));
                 continue;
             }
             let key = &mut register.slots[slot];
-            let is_asked = matches!(key.place, Place::Asked(_));
-            if let Some(old) = key.old.take() {
-                surplus.push((key.name.clone(), old.hold.attempt));
-            }
-            key.place = Place::Held(Lock {
+            let lock = Lock {
                 hold,
                 primary: primary.clone(),
-            });
+            };
+            let before = std::mem::replace(&mut key.place, Place::Held(lock));
+            let is_new = matches!(before, Place::Free | Place::Returning { .. });
+            let old = key.old.take().map(|old| *old);
+            if let Some(old) = old.or(before.into_lock()) {
+                surplus.push((key.name.clone(), old.hold.attempt));
+            }
             if !planted("grant-without-waking") {
                 wakers.append(&mut key.joiners);
             }
-            register.active += usize::from(!is_asked);
+            register.active += usize::from(is_new);
             register.primary_granted(slot, primary, &mut wakers);
         }
         let starts_to_beat = register.active > 0 && !register.is_beating;
@@ -141,9 +147,9 @@ impl Register {
         Poll::Pending
     }
 
-    /// Whether the lock on the key is held.
+    /// Whether the lock on the key is held, and not under a primary that was given up.
     pub(in crate::transaction) fn holds(&self, slot: Slot) -> bool {
-        matches!(self.keys.lock().slots[slot].place, Place::Held(_))
+        self.keys.lock().holds(slot)
     }
 
     /// What a later look has found out about a held key.

@@ -189,9 +189,9 @@ impl Run {
             slot.is_some_and(|slot| matches!(register.slots[slot].place, Place::Held(_)))
         };
         for (_, key) in register.slots.iter() {
+            let is_of_an_old_round = key.pending.is_some() && key.pending != register.fair.round;
             if let Place::Held(lock) = &key.place
-                && (key.kept || key.claims > 0)
-                && (key.pending.is_none() || !register.fair.is_on())
+                && !is_of_an_old_round
             {
                 let primary = register.primary.as_ref().map(|primary| &primary.key);
                 assert_eq!(primary, Some(&lock.primary), "of {:?}", key.name);
