@@ -17,6 +17,7 @@ struct Sent {
 
 struct Call {
     claimed: Claimed,
+    mode: LockMode,
     round: Option<u64>,
     from: usize,
     waits: bool,
@@ -64,9 +65,14 @@ impl Run {
         let mut names: Vec<&str> = NAMES.sample(&mut self.rng, count).copied().collect();
         names.sort_unstable();
         let names: Vec<Bytes> = names.into_iter().map(Bytes::from).collect();
-        if let Ok((claimed, round)) = self.register.claim(&names, LockMode::Exclusive) {
+        let mode = match self.rng.random_range(0..4) {
+            0 => LockMode::Shared,
+            _ => LockMode::Exclusive,
+        };
+        if let Ok((claimed, round)) = self.register.claim(&names, mode) {
             self.calls.push(Call {
                 claimed,
+                mode,
                 round,
                 from: 0,
                 waits: self.rng.random_bool(0.5),
@@ -116,7 +122,7 @@ impl Run {
         let hold = |&(slot, attempt): &(Slot, u64)| {
             let hold = Hold {
                 attempt,
-                mode: LockMode::Exclusive,
+                mode: call.mode,
                 known: Known::Unknown,
                 for_update_ts: 1,
                 conflict_ts: None,
@@ -142,7 +148,7 @@ impl Run {
 
     fn go_on(&mut self, mut call: Call) -> Option<Call> {
         let terms = Terms {
-            mode: LockMode::Exclusive,
+            mode: call.mode,
             round: call.round,
             needs_primary: false,
         };
@@ -177,7 +183,8 @@ impl Run {
                 return None;
             }
             Ok(_) => {}
-            Err(error) => panic!("{error}"),
+            // A shared lock that would be the primary, or that would have to be upgraded.
+            Err(_) => return self.drop_call(call),
         }
         Some(call)
     }
