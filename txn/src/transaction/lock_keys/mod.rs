@@ -84,9 +84,9 @@ impl Core {
         options: LockOptions,
     ) -> Result<Vec<LockOutcome>, Error> {
         self.life.check_open()?;
-        let locked = pin!(self.lock_given(given, &options));
-        let locked = CancelToken::ends(options.cancel.as_ref(), locked).await;
-        // Not before all flags are set and no lock is held: the hook is the user's code.
+        let cancel = options.cancel.as_ref();
+        let locked = CancelToken::ends(cancel, pin!(self.lock_given(given, &options))).await;
+        // Not before the call has published or withdrawn: the hook is the user's code.
         self.buffer.report_memory();
         locked.map_err(|error| {
             metrics::count(Event::LockCallFailed);
