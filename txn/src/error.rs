@@ -107,7 +107,7 @@ pub enum Error {
     },
     /// The call would have waited for itself: it was the youngest of a circle of waiting transactions.
     ///
-    /// A lock call that fails so has given back what it took, but for a [primary that a sibling named](crate::Transaction::lock_keys), and leaves
+    /// A lock call that fails so has given back what it took, but for a [primary that other locks name](crate::Transaction::lock_keys), and leaves
     /// the transaction [open](TxnState::Open): its statement may run again there, once what the others wait for is given up. A commit that
     /// fails so has rolled back.
     #[error("deadlock of {} transactions: {}", .cycle.len(), Cycle(.cycle))]

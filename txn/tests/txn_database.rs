@@ -1,10 +1,19 @@
 //! The database around its transactions: closing, dropping, safe point, snapshots, statement views (rules 28, 52, 56, 61).
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
+mod txn_held_store;
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
+use txn_held_store::HeldStore;
+use untorn_txn::store::faults::{Fault, FaultPlan, FaultyStore, Request};
 use untorn_txn::store::mem::{LogOptions, MemStoreOptions, OpenError};
-use untorn_txn::{BeginOptions, Db, Error, LockOptions, MemStore, OnDrop, Transaction, TxnState};
+use untorn_txn::{
+    BeginOptions, Db, Error, LockOptions, LockOutcome, MemStore, OnDrop, Transaction, TxnState,
+};
 
 fn begin(db: &Db) -> Transaction {
     let options = BeginOptions {
@@ -22,6 +31,81 @@ fn put(db: &Db, key: &str, value: &str) -> u64 {
 
 fn soon() -> Instant {
     Instant::now() + Duration::from_millis(20)
+}
+
+/// Lock calls, polled whenever this is woken, and how they have ended.
+#[derive(Default)]
+struct Calls {
+    waiting: Mutex<Vec<Call>>,
+    ended: Mutex<Vec<Result<Vec<LockOutcome>, Error>>>,
+}
+
+type Call = Pin<Box<dyn Future<Output = Result<Vec<LockOutcome>, Error>> + Send>>;
+
+impl Wake for Calls {
+    fn wake(self: Arc<Self>) {
+        let mut context = Context::from_waker(Waker::noop());
+        let mut ended = self.ended.lock().unwrap();
+        let mut waits = |call: &mut Call| match call.as_mut().poll(&mut context) {
+            Poll::Ready(outcome) => {
+                ended.push(outcome);
+                false
+            }
+            Poll::Pending => true,
+        };
+        self.waiting.lock().unwrap().retain_mut(|call| waits(call));
+    }
+}
+
+#[test]
+fn no_call_is_granted_the_lock_of_a_transaction_that_is_closed_with_its_own() {
+    let store = Arc::new(HeldStore::default());
+    let db = Db::new(Arc::clone(&store) as _);
+    let mut open = Vec::new();
+    let calls = Arc::new(Calls::default());
+    // Which of two is rolled back first is not known; but it is not the one that waits in every pair.
+    for key in 0..32_u8 {
+        let (holder, waiter) = (begin(&db), begin(&db));
+        let options = LockOptions::default();
+        holder.blocking().lock_keys([[key]], options).unwrap();
+        let txn = waiter.clone();
+        let call = async move { txn.lock_keys([[key]], LockOptions::default()).await };
+        calls.waiting.lock().unwrap().push(Box::pin(call));
+        open.extend([holder, waiter]);
+    }
+    Arc::clone(&calls).wake();
+    assert_eq!(calls.waiting.lock().unwrap().len(), 32);
+    store.after_rollback(Waker::from(Arc::clone(&calls)));
+    let closed = db.blocking().close(soon());
+    assert_eq!((closed.rolled_back, closed.is_idle), (64, true));
+    let ended = calls.ended.lock().unwrap();
+    let is_refused = |ended: &_| matches!(ended, Err(Error::TransactionClosed { .. }));
+    assert_eq!(ended.iter().filter(|ended| is_refused(ended)).count(), 32);
+    assert!(store.inner.locks().is_empty());
+}
+
+/// Rule 60: what is closed is told to the store.
+#[test]
+fn a_close_that_is_dropped_leaves_no_lock_of_what_it_has_closed() {
+    let store = Arc::new(MemStore::new());
+    let faulty = Arc::new(FaultyStore::new(store.clone(), FaultPlan::new(0)));
+    let db = Db::new(Arc::clone(&faulty) as _);
+    let open = [begin(&db), begin(&db)];
+    for (txn, key) in open.iter().zip(["a", "b"]) {
+        let locked = txn.blocking().lock_keys([key], LockOptions::default());
+        locked.unwrap();
+    }
+    faulty.inject(Request::Rollback, Fault::Delay);
+    let later = Instant::now() + Duration::from_secs(10);
+    {
+        let mut closing = pin!(db.close(later));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(closing.as_mut().poll(&mut context).is_pending());
+    }
+    let states = open.each_ref().map(Transaction::state);
+    assert_eq!(states, [TxnState::RolledBack; 2]);
+    assert!(db.blocking().close(later).is_idle);
+    assert!(store.locks().is_empty());
 }
 
 /// Rule 61.

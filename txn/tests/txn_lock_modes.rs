@@ -2,10 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
-use untorn_txn::lock::{LockMode, Wait};
+use untorn_txn::lock::Wait;
 use untorn_txn::{
-    BeginOptions, CancelToken, Db, Error, KeyFlags, LockOptions, LockOutcome, MemStore, OnDrop,
-    Transaction,
+    BeginOptions, Db, Error, KeyFlags, LockOptions, LockOutcome, MemStore, OnDrop, Transaction,
 };
 
 fn in_memory() -> (Arc<MemStore>, Db) {
@@ -201,36 +200,6 @@ fn options_that_do_not_go_together_change_nothing() {
     let none: [&str; 0] = [];
     assert!(txn.blocking().lock_keys(none, shared()).unwrap().is_empty());
     assert!(store.locks().is_empty());
-}
-
-#[test]
-fn a_cancelled_call_ends_at_once_and_gives_back_what_it_took() {
-    let (store, db) = in_memory();
-    let (holder, txn) = (begin(&db), begin(&db));
-    lock(&holder, "k", no_wait()).unwrap();
-    let token = CancelToken::new();
-    let options = LockOptions {
-        cancel: Some(token.clone()),
-        wait: Some(Wait::Forever),
-        ..LockOptions::default()
-    };
-    std::thread::scope(|scope| {
-        let call = scope.spawn(|| txn.blocking().lock_keys(["a", "k"], options.clone()));
-        while store.locks().waiting().is_empty() {
-            std::thread::yield_now();
-        }
-        token.cancel();
-        assert!(matches!(call.join().unwrap(), Err(Error::Cancelled)));
-    });
-    assert_eq!((txn.len(), txn.held_locks()), (0, 0));
-    assert_eq!(store.locks().mode_of(txn.start_ts(), b"a"), None);
-    assert_eq!(
-        store.locks().mode_of(holder.start_ts(), b"k"),
-        Some(LockMode::Exclusive)
-    );
-    // A token that is cancelled stays so.
-    let failed = lock(&txn, "b", options);
-    assert!(matches!(failed, Err(Error::Cancelled)));
 }
 
 /// C8: the primary of a call that failed is given up with it.

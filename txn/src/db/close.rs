@@ -2,6 +2,7 @@
 
 use super::Db;
 use crate::store::Timestamp;
+use crate::transaction::Core;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -21,6 +22,9 @@ impl Db {
     /// Closes the database for every clone: nothing begins any more, open transactions are rolled back, commits and
     /// rollbacks under way and work in the background are waited for until the deadline, and the thread of the
     /// database is joined. A second call finds nothing to do.
+    ///
+    /// All open transactions stop locking before the first of them lets go of its locks: no call is granted a lock that it waits for
+    /// while the database closes.
     ///
     /// Snapshots may still be taken and read; calls of its transactions are [`TransactionClosed`](crate::Error::TransactionClosed).
     ///
@@ -45,10 +49,13 @@ impl Db {
         shared.is_closed.store(true, Ordering::SeqCst);
         let mut closed = Closed::default();
         let worker = &shared.worker;
-        for core in shared.registry.all() {
-            let rolled_back = worker.within(Some(deadline), core.roll_back());
-            // Whoever ended it meanwhile has done what was to be done.
-            closed.rolled_back += usize::from(matches!(rolled_back.await, Some(Ok(()))));
+        // All stop locking before the first lets go of what others of them wait for. Whoever ended one meanwhile has done what was
+        // to be done.
+        let open = shared.registry.all();
+        let begun = open.iter().flat_map(Core::begin_to_roll_back);
+        for told in begun.collect::<Vec<_>>() {
+            let rolled_back = worker.within(Some(deadline), told).await;
+            closed.rolled_back += usize::from(matches!(rolled_back, Some(Ok(()))));
         }
         worker.within(Some(deadline), shared.registry.empty()).await;
         closed.is_idle = worker.idle(deadline).await && {

@@ -1,5 +1,6 @@
 //! Ending calls from elsewhere.
 
+use crate::error::Error;
 use crate::store::lock;
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
@@ -66,8 +67,8 @@ impl CancelToken {
         Self::default()
     }
 
-    /// Ends every call that has the token, and those that are given it later, with
-    /// [`Error::Cancelled`](crate::Error::Cancelled).
+    /// Ends every call that has the token with [`Error::Cancelled`]. A call that is given it later answers the same, and does
+    /// nothing.
     pub fn cancel(&self) {
         self.shared.is_cancelled.store(true, Ordering::Release);
         let wakers = std::mem::take(&mut lock(&self.shared.waiting).wakers);
@@ -79,26 +80,29 @@ impl CancelToken {
         self.shared.is_cancelled.load(Ordering::Acquire)
     }
 
-    /// The outcome of `future`, or `None` if the token is cancelled before that is there.
-    pub(super) async fn unless_cancelled<T>(
-        &self,
-        mut future: Pin<&mut impl Future<Output = T>>,
-    ) -> Option<T> {
+    /// The outcome of a call, or [`Error::Cancelled`] if it has a token that is cancelled before that is there.
+    pub(super) async fn ends<T>(
+        token: Option<&Self>,
+        mut call: Pin<&mut impl Future<Output = Result<T, Error>>>,
+    ) -> Result<T, Error> {
+        let Some(token) = token else {
+            return call.await;
+        };
         let mut seat = None;
         poll_fn(|context| {
-            if self.is_cancelled() {
-                return Poll::Ready(None);
+            if token.is_cancelled() {
+                return Poll::Ready(Err(Error::Cancelled));
             }
-            if let Poll::Ready(done) = future.as_mut().poll(context) {
-                return Poll::Ready(Some(done));
+            if let Poll::Ready(outcome) = call.as_mut().poll(context) {
+                return Poll::Ready(outcome);
             }
-            let seat = seat.get_or_insert_with(|| self.seat());
-            let mut waiting = lock(&self.shared.waiting);
+            let seat = seat.get_or_insert_with(|| token.seat());
+            let mut waiting = lock(&token.shared.waiting);
             let old = waiting.wakers.insert(seat.number, context.waker().clone());
             drop((waiting, old));
             // Noted first, looked at then: who cancels sets the mark first and takes the wakers then.
-            if self.is_cancelled() {
-                return Poll::Ready(None);
+            if token.is_cancelled() {
+                return Poll::Ready(Err(Error::Cancelled));
             }
             Poll::Pending
         })

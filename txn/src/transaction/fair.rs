@@ -9,7 +9,6 @@ use super::options::Mode;
 use super::register::{Hold, Withdrawn};
 use super::{Core, Transaction};
 use crate::error::Error;
-use crate::flags::FlagOp;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -110,15 +109,13 @@ impl Core {
         let published = {
             let _gate = self.gate.read();
             let mut rooms = self.pending_room.lock();
-            let primary = gone.primary.iter();
-            let primary = primary.map(|primary| (primary, [FlagOp::SetLocked; 3]));
-            let locks = kept.iter().map(|(key, hold)| (key, flags_of(hold, true)));
-            primary
-                .chain(locks)
-                .try_for_each(|(key, ops)| match rooms.remove(key) {
+            kept.iter().try_for_each(|(key, hold)| {
+                let ops = flags_of(hold, true);
+                match rooms.remove(key) {
                     Some(mut room) => room.update_flags(key, ops),
                     None => self.buffer.update_flags(key, ops),
-                })
+                }
+            })
         };
         self.give_back(gone);
         published

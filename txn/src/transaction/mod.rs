@@ -229,7 +229,8 @@ impl Transaction {
         !self.is_dirty()
     }
 
-    /// Number of locks held at the moment, those of calls still in flight included.
+    /// Number of locks held at the moment, those of calls still in flight included, and the
+    /// [primary](Self::lock_keys) that others name.
     pub fn held_locks(&self) -> usize {
         self.core.register.held()
     }

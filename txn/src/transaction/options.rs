@@ -193,7 +193,8 @@ pub struct LockOptions {
     pub shared: bool,
     /// As of when the keys are seen.
     pub for_update_ts: ForUpdate,
-    /// Ends the call from elsewhere. One without keys, or of an optimistic transaction, waits for nothing and is not ended.
+    /// Ends the call from elsewhere, with [`Error::Cancelled`](crate::Error::Cancelled). One that begins with a cancelled token
+    /// answers that too, also without keys and in an optimistic transaction, and changes nothing.
     pub cancel: Option<CancelToken>,
 }
 
@@ -216,7 +217,7 @@ pub struct RangeLockOptions {
     /// How many rows are locked at a time, ahead of the one that is yielded; at least one. By default 256.
     pub page: usize,
     /// How a page is locked: `wait` is a budget for each of them, `return_values` is implied. With a given `for_update_ts`
-    /// pages are read at it.
+    /// pages are read at it. `cancel` ends the range: rows that are locked and not yielded yet stay locked.
     pub lock: LockOptions,
 }
 

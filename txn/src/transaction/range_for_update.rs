@@ -8,6 +8,7 @@
 //! is no primary yet, a page is one row, until one was there to be locked.
 
 use super::blocking::Rows;
+use super::cancel::CancelToken;
 use super::options::{LockOptions, RangeLockOptions};
 use super::range::Own;
 use super::{Range, Transaction};
@@ -18,6 +19,7 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::RangeBounds;
+use std::pin::pin;
 
 /// Keys and values in order, locked; made by [`Transaction::range_for_update`]. Holds the transaction.
 pub struct RangeForUpdate {
@@ -109,7 +111,10 @@ impl RangeForUpdate {
     /// be locked is, and the locks of earlier pages stay.
     #[allow(clippy::should_implement_trait)] // the asynchronous form of it
     pub async fn next(&mut self) -> Result<Option<(Bytes, Bytes)>, Error> {
-        let step = self.step().await;
+        // An end is told once.
+        let cancel = self.options.lock.cancel.clone().filter(|_| self.left > 0);
+        let step = CancelToken::ends(cancel.as_ref(), pin!(self.step())).await;
+        let step = step.map_err(|error| self.txn.core.as_of_now(error));
         if !matches!(step, Ok(Some(_))) {
             self.left = 0;
         }

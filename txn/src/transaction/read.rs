@@ -39,8 +39,9 @@ impl Transaction {
     /// outcomes are in the order of the keys, duplicates answered each. No keys: no request.
     ///
     /// A call that fails gives back exactly the locks that it took; a future that is dropped likewise. But the transaction's first lock, its
-    /// primary, stays until the transaction ends where a call of a sibling that was under way had named it, also if that fails too: it is
-    /// among [`held_locks`](Self::held_locks) then, and committed as a lock.
+    /// primary, by which others learn whether the transaction lives, is held as long as another lock of it is held or asked for:
+    /// if its own call fails, it goes with the last of those. Until then it is among [`held_locks`](Self::held_locks), without a flag;
+    /// a commit carries it as a lock, and a write of it is checked as one of a key that was not locked.
     ///
     /// In an optimistic transaction the store is not asked for locks: the keys are marked, and checked at commit
     /// against commits since the start.

@@ -28,7 +28,14 @@ impl Transaction {
 }
 
 impl Core {
-    pub(crate) async fn roll_back(self: &Arc<Self>) -> Result<(), Error> {
+    pub(super) async fn roll_back(self: &Arc<Self>) -> Result<(), Error> {
+        self.begin_to_roll_back()?.await
+    }
+
+    /// The transaction is closed now; the store is told by the future, also if that is dropped.
+    pub(crate) fn begin_to_roll_back(
+        self: &Arc<Self>,
+    ) -> Result<impl Future<Output = Result<(), Error>> + use<>, Error> {
         self.close_for_rollback()?;
         let span = tracing::debug_span!("rollback", start_ts = self.start_ts);
         let core = Arc::clone(self);
@@ -37,7 +44,7 @@ impl Core {
             core.let_flush_end().await;
             core.rolled_back(answer)
         };
-        ToTheEnd::new(&self.db, told.instrument(span)).await
+        Ok(ToTheEnd::new(&self.db, told.instrument(span)))
     }
 
     fn rolled_back(&self, answer: Result<(), Error>) -> Result<(), Error> {

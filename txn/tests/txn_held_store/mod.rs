@@ -23,6 +23,7 @@ pub struct HeldStore {
     block: usize,
     told: Mutex<Told>,
     changed: Condvar,
+    after_rollback: Mutex<Option<Waker>>,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +31,7 @@ struct Told {
     sent: HashMap<Bytes, usize>,
     read: HashMap<Bytes, usize>,
     given_back: HashMap<Bytes, usize>,
+    beats: HashMap<Bytes, usize>,
     gates: HashMap<Bytes, Arc<Gate>>,
     requests: Vec<Vec<Bytes>>,
     batches: Vec<usize>,
@@ -102,6 +104,11 @@ impl HeldStore {
         move || gate.open(Ok(()))
     }
 
+    /// Is woken after each rollback, when the locks are released, and before that is answered.
+    pub fn after_rollback(&self, waker: Waker) {
+        *self.after_rollback.lock().unwrap() = Some(waker);
+    }
+
     pub fn sent(&self, key: &str) -> usize {
         let told = self.told.lock().unwrap();
         told.sent.get(key.as_bytes()).copied().unwrap_or(0)
@@ -154,14 +161,23 @@ impl HeldStore {
 
     /// Parks until so many requests for the key were sent.
     pub fn wait_sent(&self, key: &str, count: usize) {
+        self.wait_until(|told| {
+            told.sent
+                .get(key.as_bytes())
+                .is_some_and(|&sent| sent >= count)
+        });
+    }
+
+    /// Parks until there was one more sign of life with this key as the primary.
+    pub fn wait_beat(&self, primary: &'static str) {
+        let beats = |told: &Told| told.beats.get(primary.as_bytes()).copied().unwrap_or(0);
+        let before = beats(&self.told.lock().unwrap());
+        self.wait_until(|told| beats(told) > before);
+    }
+
+    fn wait_until(&self, is_so: impl Fn(&Told) -> bool) {
         let told = self.told.lock().unwrap();
-        drop(
-            self.changed
-                .wait_while(told, |told| {
-                    told.sent.get(key.as_bytes()).copied().unwrap_or(0) < count
-                })
-                .unwrap(),
-        );
+        drop(self.changed.wait_while(told, |told| !is_so(told)).unwrap());
     }
 }
 
@@ -263,6 +279,10 @@ impl Store for HeldStore {
         self.inner.stop_locking(start);
     }
     fn heartbeat(&self, start: Timestamp, primary: Bytes, ttl: Duration) -> Answer<'_, ()> {
+        let mut told = self.told.lock().unwrap();
+        *told.beats.entry(primary.clone()).or_default() += 1;
+        drop(told);
+        self.changed.notify_all();
         self.inner.heartbeat(start, primary, ttl)
     }
     fn status(&self, start: Timestamp, primary: Bytes) -> Answer<'_, TxnStatus> {
@@ -275,7 +295,10 @@ impl Store for HeldStore {
         self.inner.commit(start)
     }
     fn rollback(&self, start: Timestamp) -> Answer<'_, ()> {
-        self.inner.rollback(start)
+        let answer = self.inner.rollback(start);
+        let waker = self.after_rollback.lock().unwrap().clone();
+        waker.iter().for_each(Waker::wake_by_ref);
+        answer
     }
     fn safe_point(&self) -> Answer<'_, SafePoint> {
         self.inner.safe_point()

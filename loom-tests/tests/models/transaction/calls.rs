@@ -1,7 +1,8 @@
 //! Lock calls beside each other and beside writers (S16, S17, S24).
 
-use super::{begin, flagged, lock};
+use super::{begin, flagged, lock, lock_within};
 use untorn_loom_tests::{model, spawn};
+use untorn_txn::lock::Wait;
 
 /// S16: the call that fails gives back what it alone wanted; its sibling has what it asked for.
 #[test]
@@ -49,8 +50,36 @@ fn s16_the_primary_of_a_failed_call_stays_where_it_is_named() {
         // Before it was chosen, or after it was given up, `b` stands for itself.
         let held = store.held();
         assert!(held == ["b"] || held == ["a", "b"], "{held:?}");
-        assert_eq!(flagged(&txn), held);
+        assert_eq!(flagged(&txn), ["b"]);
         assert_eq!(txn.held_locks(), held.len());
+    });
+}
+
+/// Rule 30: once nobody names the primary of a call that failed, it is free like every key.
+#[test]
+fn s16_two_calls_that_fail_leave_every_key_free() {
+    model("txn_s16_two_calls_that_fail", 3, 250, || {
+        let (store, _db, txn) = begin(&[]);
+        let sibling = txn.clone();
+        let failing = spawn(move || lock(&sibling, &["a", "x"]));
+        assert!(lock(&txn, &["b", "x"]).is_err());
+        assert!(failing.join().unwrap().is_err());
+        assert_eq!(store.held(), Vec::<String>::new());
+        assert_eq!(txn.held_locks(), 0);
+    });
+}
+
+/// Rule 31: who asks beside a sibling names its primary, which the sibling does not give up under way.
+#[test]
+fn s16_a_request_beside_one_of_a_call_that_fails() {
+    model("txn_s16_asked_beside_a_failing_call", 3, 250, || {
+        let (store, _db, txn) = begin(&[]);
+        let sibling = txn.clone();
+        let failing = spawn(move || lock(&sibling, &["a", "x"]));
+        assert!(lock_within(&txn, &["x"], Wait::NoWait).is_err());
+        assert!(failing.join().unwrap().is_err());
+        assert_eq!(store.held(), Vec::<String>::new());
+        assert_eq!(txn.held_locks(), 0);
     });
 }
 

@@ -30,8 +30,12 @@ fn begin(locked: &[&str]) -> (Arc<ModelStore>, Db, Transaction) {
 
 /// Locks keys, and waits for siblings alone.
 fn lock(txn: &Transaction, keys: &[&str]) -> Result<(), Error> {
+    lock_within(txn, keys, Wait::Forever)
+}
+
+fn lock_within(txn: &Transaction, keys: &[&str], wait: Wait) -> Result<(), Error> {
     let options = LockOptions {
-        wait: Some(Wait::Forever),
+        wait: Some(wait),
         ..LockOptions::default()
     };
     txn.blocking().lock_keys(keys, options).map(drop)

@@ -116,6 +116,11 @@ impl Store for ModelStore {
             }
             let mut answers = LockAnswers::new();
             for key in keys {
+                let primary = state.held.get(&terms.primary);
+                assert!(
+                    terms.primary == key.key || primary.is_some_and(|held| !held.is_empty()),
+                    "a primary is locked as long as it is named"
+                );
                 if key.key.starts_with(b"x") {
                     answers.push(Err(Error::LockNotAvailable {
                         key: key.key.clone(),
@@ -123,11 +128,6 @@ impl Store for ModelStore {
                     }));
                     break;
                 }
-                let primary = state.held.get(&terms.primary);
-                assert!(
-                    terms.primary == key.key || primary.is_some_and(|held| !held.is_empty()),
-                    "the primary is locked before it is named"
-                );
                 state
                     .held
                     .entry(key.key.clone())

@@ -121,16 +121,9 @@ impl<'a> Call<'a> {
         let claimed = std::mem::take(&mut self.claimed);
         let round = self.round.take();
         if claimed.is_empty() {
-            return Withdrawn::default();
+            return Withdrawn::new();
         }
-        let withdrawn = self.core.register.withdraw(&claimed, round);
-        // The primary that stays for others' sake: its flag fits into the room that this call has reserved.
-        if let (Some(primary), Some(room)) = (&withdrawn.primary, &mut self.room) {
-            let _gate = self.core.gate.read();
-            // A transaction that is closed needs no flags any more.
-            drop(room.update_flags(primary, [FlagOp::SetLocked]));
-        }
-        withdrawn
+        self.core.register.withdraw(&claimed, round)
     }
 }
 

@@ -4,7 +4,6 @@ use super::super::Core;
 use super::super::register::Withdrawn;
 use crate::error::Error;
 use crate::store::Answer;
-use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,12 +14,12 @@ impl Core {
     /// Gives locks back: at once where the store answers at once, else in the background.
     #[inline]
     pub(in crate::transaction) fn give_back(self: &Arc<Self>, withdrawn: Withdrawn) {
-        if !withdrawn.locks.is_empty() {
-            self.give_back_locks(withdrawn.locks);
+        if !withdrawn.is_empty() {
+            self.give_back_locks(withdrawn);
         }
     }
 
-    fn give_back_locks(self: &Arc<Self>, locks: Vec<(Bytes, u64)>) {
+    fn give_back_locks(self: &Arc<Self>, locks: Withdrawn) {
         let answer = self.store().unlock(self.start_ts, locks.clone());
         if let Answer::Ready(Some(Ok(()))) = answer {
             return self.register.returned(&locks);
@@ -28,13 +27,12 @@ impl Core {
         drop(answer);
         let core = Arc::clone(self);
         self.db.worker.spawn(async move {
-            core.give_back_now(Withdrawn::of(locks)).await;
+            core.give_back_now(locks).await;
         });
     }
 
     /// Gives locks back, and asks until that is answered or the transaction has ended.
-    pub(super) async fn give_back_now(&self, withdrawn: Withdrawn) {
-        let locks = withdrawn.locks;
+    pub(super) async fn give_back_now(&self, locks: Withdrawn) {
         while !locks.is_empty() && self.life.check_open().is_ok() {
             let answer = self.store().unlock(self.start_ts, locks.clone()).await;
             if matches!(answer, Err(Error::Store { .. })) {

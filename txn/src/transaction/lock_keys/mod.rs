@@ -23,6 +23,7 @@ mod request;
 pub(super) use call::flags_of;
 
 use super::budget::Budget;
+use super::cancel::CancelToken;
 use super::options::{LockOptions, LockOutcome, Mode};
 use super::register::{Announced, Announcement, Hold, Known, Next, Terms};
 use super::{Core, Keys};
@@ -83,35 +84,32 @@ impl Core {
         options: LockOptions,
     ) -> Result<Vec<LockOutcome>, Error> {
         self.life.check_open()?;
+        let cancel = options.cancel.as_ref();
+        let locked = CancelToken::ends(cancel, pin!(self.lock_given(given, &options))).await;
+        // Not before the call has published or withdrawn: the hook is the user's code.
+        self.buffer.report_memory();
+        locked.map_err(|error| {
+            metrics::count(Event::LockCallFailed);
+            self.as_of_now(error)
+        })
+    }
+
+    async fn lock_given(
+        self: &Arc<Self>,
+        given: Keys,
+        options: &LockOptions,
+    ) -> Result<Vec<LockOutcome>, Error> {
         if given.is_empty() {
             return Ok(Vec::new());
         }
         let ordered = Ordered::of(given);
         let keys = &ordered.keys;
-        self.check_options(keys, &options)?;
+        self.check_options(keys, options)?;
         self.check_alive()?;
-        let room = self.buffer.reserve(keys);
-        let room = room.map_err(|error| self.as_of_now(error))?;
-        let outcomes = if self.options.mode == Mode::Optimistic {
-            self.mark_keys(keys, &options, room).await
-        } else {
-            let locked = pin!(self.lock_sorted(keys, &options, room));
-            match &options.cancel {
-                Some(token) => {
-                    let locked = token.unless_cancelled(locked).await;
-                    locked.unwrap_or(Err(Error::Cancelled))
-                }
-                None => locked.await,
-            }
-        };
-        // Not before all flags are set and no lock is held: the hook is the user's code.
-        self.buffer.report_memory();
-        let outcomes = match outcomes {
-            Ok(outcomes) => outcomes,
-            Err(error) => {
-                metrics::count(Event::LockCallFailed);
-                return Err(self.as_of_now(error));
-            }
+        let room = self.buffer.reserve(keys)?;
+        let outcomes = match self.options.mode {
+            Mode::Optimistic => self.mark_keys(keys, options, room).await?,
+            Mode::Pessimistic => self.lock_sorted(keys, options, room).await?,
         };
         let is_taken = |outcome: &&LockOutcome| outcome.locked && !outcome.already_locked;
         metrics::keys_locked(outcomes.iter().filter(is_taken).count());
@@ -237,12 +235,13 @@ impl Core {
                         (from, most) = (first.at, 1);
                     }
                 }
-                Next::Asked { primary } if asking.budget.is_no_wait() => {
+                Next::Asked if asking.budget.is_no_wait() => {
                     // Not joined: asked beside the sibling's request, without queueing.
-                    announced.push(Announced {
-                        at: from,
-                        attempt: self.register.number(),
-                    });
+                    let beside = self.register.ask_beside(call.claimed[from]);
+                    let Some((attempt, primary)) = beside else {
+                        continue;
+                    };
+                    announced.push(Announced { at: from, attempt });
                     let mut request = Request::new(call, &announced, primary, asking);
                     request.send(asking, &announced, call).await?;
                     let is_left = call.found[from].hold.is_none();
@@ -272,7 +271,7 @@ impl Core {
                         holders: vec![self.start_ts],
                     });
                 }
-                Next::Asked { .. } | Next::Returning { .. } => {
+                Next::Asked | Next::Returning { .. } => {
                     let (slot, is_no_wait) = (call.claimed[from], asking.budget.is_no_wait());
                     let joined = |waker: &Waker| self.register.join(slot, is_no_wait, waker);
                     let key = &call.keys[from];

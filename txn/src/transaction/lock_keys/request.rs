@@ -5,7 +5,7 @@
 //! are given back under their numbers, because nobody knows what became of them.
 
 use super::super::Core;
-use super::super::register::{Announced, Hold, Known, Slot, Withdrawn};
+use super::super::register::{Announced, Hold, Known, Slot};
 use super::Asking;
 use super::call::Call;
 use crate::error::Error;
@@ -138,7 +138,7 @@ impl<'a> Request<'a> {
             core.register.not_granted(&free);
         }
         let (surplus, starts_to_beat) = core.register.granted(&granted, &self.terms.primary);
-        core.give_back(Withdrawn::of(surplus));
+        core.give_back(surplus);
         if !unknown.is_empty() {
             self.give_back(unknown);
         }
@@ -158,7 +158,7 @@ impl<'a> Request<'a> {
         self.core.register.unanswered(&numbered);
         let locks = unknown.iter().map(|&at| &self.keys[at]);
         let locks = locks.map(|key| (key.key.clone(), key.attempt)).collect();
-        self.core.give_back(Withdrawn::of(locks));
+        self.core.give_back(locks);
     }
 }
 

@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 #[derive(Debug, Default)]
 pub(super) struct Fair {
-    round: Option<u64>,
+    pub(super) round: Option<u64>,
     /// Calls in flight that belong to the mode.
     calls: usize,
 }
@@ -92,7 +92,7 @@ impl Keys {
             return false;
         };
         let names = |(_, key): (Slot, &Key)| {
-            let is_pending = key.pending.is_some() && !key.kept;
+            let is_pending = key.pending.is_some() && !key.kept && key.claims == 0;
             !is_pending
                 && match &key.place {
                     Place::Held(lock) => lock.primary == primary.key,

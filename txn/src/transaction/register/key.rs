@@ -85,6 +85,14 @@ impl Place {
             is_unanswered: false,
         }
     }
+
+    /// The lock, if one is held.
+    pub(super) fn into_lock(self) -> Option<Lock> {
+        match self {
+            Self::Held(lock) => Some(lock),
+            Self::Free | Self::Asked(_) | Self::Returning { .. } => None,
+        }
+    }
 }
 
 impl Key {

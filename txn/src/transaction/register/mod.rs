@@ -28,8 +28,9 @@
 //! - The first key that is asked for is the [*primary*](primary), and is asked for alone: until it is granted nothing
 //!   else is.
 //! - A call that fails withdraws its claims. A lock that nobody claims any more and nobody kept goes back,
-//!   under its number. While it goes back the key is not asked for anew: a call that does not wait for others waits
-//!   for the answer to that as for one to a request of its own, and is refused if the store gives none.
+//!   under its number; the primary not before the last lock that names it. While it goes back the key is not asked for anew:
+//!   a call that does not wait for others waits for the answer to that as for one to a request of its own, and is refused if
+//!   the store gives none.
 //! - A call that succeeds keeps all its keys in one step, or leaves them [pending](fair) in fair mode.
 //! - Once closed, every step is refused but withdrawing.
 
@@ -86,32 +87,16 @@ pub(super) enum Next {
     Done,
     /// It is to send a request for what was announced, under this primary.
     Ask { primary: Bytes },
-    /// A sibling's request is with the store; a request beside it would name this primary.
-    Asked { primary: Bytes },
+    /// A sibling's request for the next key is with the store.
+    Asked,
     /// The next key is being given back; whether the store has left that without an answer.
     Returning { is_unanswered: bool },
     /// The primary is not granted yet.
     NoPrimary { key: Bytes, is_queued: bool },
 }
 
-/// What a withdrawal leaves to be done.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Withdrawn {
-    /// To be given back, then [`returned`](Register::returned).
-    pub(super) locks: Vec<(Bytes, u64)>,
-    /// The primary, which stays because other locks name it: its flag is to be set.
-    pub(super) primary: Option<Bytes>,
-}
-
-impl Withdrawn {
-    /// Locks to be given back, and nothing else.
-    pub(super) fn of(locks: Vec<(Bytes, u64)>) -> Self {
-        Self {
-            locks,
-            primary: None,
-        }
-    }
-}
+/// Locks that nobody wants, by key and number: to be given back, then [`returned`](Register::returned).
+pub(super) type Withdrawn = Vec<(Bytes, u64)>;
 
 #[derive(Debug)]
 pub(super) struct Register {
@@ -125,6 +110,8 @@ struct Keys {
     slots: Slots,
     /// Keys that are asked for or held.
     active: usize,
+    /// The numbers of requests that were sent beside a sibling's for the same key.
+    beside: Vec<u64>,
     primary: Option<Primary>,
     fair: Fair,
     /// The newest timestamp as of which a lock saw its key.
@@ -222,9 +209,7 @@ impl Register {
                     *from += 1;
                     continue;
                 }
-                Place::Asked(_) => Ok(Next::Asked {
-                    primary: register.primary_or(slot),
-                }),
+                Place::Asked(_) => Ok(Next::Asked),
                 &Place::Returning { is_unanswered, .. } => Ok(Next::Returning { is_unanswered }),
                 Place::Free => {
                     let is_chosen = match &register.primary {
@@ -367,3 +352,6 @@ impl Register {
         goes_on
     }
 }
+
+#[cfg(all(test, not(untorn_loom)))]
+mod tests;

@@ -2,8 +2,22 @@
 //!
 //! It is the first key that is asked for while there is none. Every request names it, so nothing else is asked for
 //! until it is granted; who has to ask for another key waits for that, not for the call that chose it. Denied, it is
-//! given up and the next call chooses. Withdrawn, it is given up only if no lock names it any more; else it stays
-//! held, without a claim.
+//! given up and the next call chooses.
+//!
+//! # Until when it is held
+//!
+//! A key *names* the primary while it is asked for or held, also where that is beside a sibling's request: whoever meets its
+//! lock asks by the primary whether the transaction still lives. What goes back names nothing, because nobody relies on it;
+//! what was asked for by a call that is gone goes back from then on, though the store may grant it later.
+//!
+//! - The primary that is *claimed*, kept or pending is held like any key.
+//! - The primary that nobody wants is held as long as a key names it: kept alive, and carried by a commit. It has no flag,
+//!   for no call has locked it, but any call may claim it again.
+//! - It is given up in the step in which the last key that names it is let go of. From then on there is none: the next key
+//!   that is asked for is chosen, while the old one goes back.
+//!
+//! That step is always a withdrawal. A key that is asked for in vain names nothing any more, but its call is still there: it asks
+//! again, under the primary that there is then, or withdraws.
 
 use super::key::Place;
 use super::slots::Slot;
@@ -112,10 +126,12 @@ impl Keys {
         }
     }
 
-    /// Whether a lock that names this primary names one that was given up since it was asked for.
-    pub(super) fn names_another(&self, slot: Slot, named: &Bytes) -> bool {
-        let primary = self.primary.as_ref().map(|primary| &primary.key);
-        self.slots[slot].name != named && primary != Some(named)
+    /// Whether a lock may be held that names this primary: it is the one that there is, or the key becomes it.
+    pub(super) fn may_name(&self, slot: Slot, named: &Bytes) -> bool {
+        match &self.primary {
+            Some(primary) => primary.key == *named,
+            None => self.slots[slot].name == *named,
+        }
     }
 
     pub(super) fn primary_granted(&mut self, slot: Slot, named: &Bytes, wakers: &mut Vec<Waker>) {
@@ -142,33 +158,42 @@ impl Keys {
         }
     }
 
-    /// Lets go of locks that nobody wants. The primary stays if a lock that is not among them names it.
+    /// Lets go of locks that nobody wants, the primary not before the last that names it.
     pub(super) fn let_go(
         &mut self,
         mut unwanted: Vec<(Slot, u64)>,
         wakers: &mut Vec<Waker>,
     ) -> Withdrawn {
-        let mut withdrawn = Withdrawn::default();
-        if let Some(at) = unwanted.iter().position(|&(slot, _)| self.is_primary(slot)) {
-            if self.active > unwanted.len() && !planted("primary-given-up-though-named") {
-                let (slot, _) = unwanted.remove(at);
-                let key = &mut self.slots[slot];
-                key.kept = true;
-                key.pending = None;
-                withdrawn.primary = Some(key.name.clone());
-            } else {
-                self.give_primary_up(wakers);
-            }
+        for &(slot, _) in &unwanted {
+            self.slots[slot].pending = None;
+        }
+        unwanted.retain(|&(slot, _)| !self.is_primary(slot));
+        let is_named = self.active > unwanted.len() + 1 || !self.beside.is_empty();
+        if (!is_named || planted("primary-given-up-though-named"))
+            && let Some(primary) = self.unwanted_primary()
+        {
+            self.give_primary_up(wakers);
+            unwanted.push(primary);
         }
         self.active -= unwanted.len();
         let go = |(slot, attempt): (Slot, u64)| {
             let key = &mut self.slots[slot];
             key.place = Place::returning(attempt);
-            key.pending = None;
             (key.name.clone(), attempt)
         };
-        withdrawn.locks = unwanted.into_iter().map(go).collect();
-        withdrawn
+        unwanted.into_iter().map(go).collect()
+    }
+
+    /// The primary that is held and that nobody wants, with its attempt number.
+    fn unwanted_primary(&self) -> Option<(Slot, u64)> {
+        let slot = self.slots.find(&self.primary.as_ref()?.key)?;
+        let key = &self.slots[slot];
+        match &key.place {
+            Place::Held(lock) if key.is_unwanted() && !planted("unnamed-primary-stays") => {
+                Some((slot, lock.hold.attempt))
+            }
+            _ => None,
+        }
     }
 }
 

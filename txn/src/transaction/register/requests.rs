@@ -11,25 +11,46 @@ use std::task::{Poll, Waker};
 impl Keys {
     /// Takes an unanswered or denied request off a key. The lock that it was asked for beside is held as before.
     fn not_asked(&mut self, slot: Slot, attempt: u64, then: Place, wakers: &mut Vec<Waker>) {
+        self.is_answered(attempt);
         let key = &mut self.slots[slot];
         if key.place != Place::Asked(attempt) {
             return;
         }
         wakers.append(&mut key.joiners);
-        if let Some(old) = key.old.take() {
-            key.place = Place::Held(*old);
-            return;
+        match key.old.take() {
+            Some(old) => key.place = Place::Held(*old),
+            None => {
+                key.place = then;
+                self.active -= 1;
+            }
         }
-        key.place = then;
-        self.active -= 1;
         self.primary_denied(slot, wakers);
+    }
+
+    fn holds(&self, slot: Slot) -> bool {
+        let place = &self.slots[slot].place;
+        matches!(place, Place::Held(lock) if self.may_name(slot, &lock.primary))
+    }
+
+    /// A request is over, if it was one beside another.
+    fn is_answered(&mut self, attempt: u64) {
+        self.beside.retain(|&beside| beside != attempt);
     }
 }
 
 impl Register {
-    /// A number for a request beside the one that is with the store.
-    pub(in crate::transaction) fn number(&self) -> u64 {
-        self.keys.lock().number()
+    /// Announces a request beside the one that a sibling has sent, unless that was answered meanwhile. Its number, and the
+    /// primary that it is to name.
+    pub(in crate::transaction) fn ask_beside(&self, slot: Slot) -> Option<(u64, Bytes)> {
+        let mut register = self.keys.lock();
+        if !matches!(register.slots[slot].place, Place::Asked(_)) {
+            return None;
+        }
+        let attempt = register.number();
+        if !planted("beside-uncounted") {
+            register.beside.push(attempt);
+        }
+        Some((attempt, register.primary_or(slot)))
     }
 
     /// Takes in locks that were granted to a request that named `primary`. Those under which the key is not held,
@@ -47,26 +68,26 @@ impl Register {
         let mut surplus = Vec::new();
         let mut register = self.keys.lock();
         for &(slot, hold) in granted {
-            let key = &register.slots[slot];
-            let is_beside = !matches!(key.place, Place::Asked(_));
-            if matches!(key.place, Place::Held(_))
-                || (is_beside && register.names_another(slot, primary))
-            {
-                surplus.push((key.name.clone(), hold.attempt));
+            register.is_answered(hold.attempt);
+            if register.holds(slot) || !register.may_name(slot, primary) {
+                surplus.push((register.slots[slot].name.clone(), hold.attempt));
                 continue;
             }
             let key = &mut register.slots[slot];
-            if let Some(old) = key.old.take() {
-                surplus.push((key.name.clone(), old.hold.attempt));
-            }
-            key.place = Place::Held(Lock {
+            let lock = Lock {
                 hold,
                 primary: primary.clone(),
-            });
+            };
+            let before = std::mem::replace(&mut key.place, Place::Held(lock));
+            let is_new = matches!(before, Place::Free | Place::Returning { .. });
+            let old = key.old.take().map(|old| *old);
+            if let Some(old) = old.or(before.into_lock()) {
+                surplus.push((key.name.clone(), old.hold.attempt));
+            }
             if !planted("grant-without-waking") {
                 wakers.append(&mut key.joiners);
             }
-            register.active += usize::from(is_beside);
+            register.active += usize::from(is_new);
             register.primary_granted(slot, primary, &mut wakers);
         }
         let starts_to_beat = register.active > 0 && !register.is_beating;
@@ -126,9 +147,9 @@ impl Register {
         Poll::Pending
     }
 
-    /// Whether the lock on the key is held.
+    /// Whether the lock on the key is held, and not under a primary that was given up.
     pub(in crate::transaction) fn holds(&self, slot: Slot) -> bool {
-        matches!(self.keys.lock().slots[slot].place, Place::Held(_))
+        self.keys.lock().holds(slot)
     }
 
     /// What a later look has found out about a held key.
