@@ -43,7 +43,26 @@ fn wait_beside_write() {
     });
 }
 
-/// T8. As before, but what wakes the waiter does not take back what he says right after.
+/// T8. The writer, who waits for room and who waits for a table are three.
+#[test]
+fn wait_beside_write_and_flush() {
+    model("set_wait_beside_write_and_flush", 2, 3000, || {
+        let set = set(1000);
+        set.insert("k", [0; 300]).unwrap();
+        let snapshot = set.snapshot();
+        set.rotate();
+        set.next_flush().unwrap().complete();
+        let [one, other] = [set.clone(), set.clone()];
+        let waiter = spawn(move || one.wait_for_room(700, far()));
+        let writer = spawn(move || other.insert("l", [0; 300]).map(drop));
+        set.wait_flush(far()).expect("the active one").complete();
+        drop(snapshot);
+        assert_eq!(waiter.join().unwrap(), Ok(()));
+        assert_eq!(writer.join().unwrap(), Ok(()));
+    });
+}
+
+/// T8. As with two, but what wakes the waiter does not take back what he says right after.
 #[test]
 fn wait_beside_complete_and_write() {
     model("set_wait_beside_complete_and_write", 3, 16000, || {
