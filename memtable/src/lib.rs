@@ -151,7 +151,6 @@ mod run;
 mod savepoint;
 mod scan;
 mod sequenced;
-#[cfg(not(untorn_loom))]
 mod set;
 mod shards;
 mod snapshot;
@@ -195,7 +194,6 @@ pub use sequenced::{
     MAX_SEQUENCED_KEY_LEN, PinnedSequenced, PinnedSequencedRange, PinnedVersions, Pruner,
     SequencedMemtable, SequencedRange, Version, VersionItem,
 };
-#[cfg(not(untorn_loom))]
 pub use set::{
     Flush, Limits, MemtableSet, PinnedSet, PinnedSetRange, Room, SetRange, SetSnapshot, SetWritten,
 };

@@ -5,11 +5,13 @@
 //!
 //! * T1: a table is put in front only after the one before was frozen. So no write lands in a newer table while an older one
 //!   may still take one, and what is in the list behind the first is final.
-//! * T2: a snapshot of the set reads the list, takes a snapshot of the active table, and looks whether that is frozen. If it
-//!   is not, no newer table had a write at that instant, so the list was complete; if it is, the snapshot starts again.
+//! * T2: a snapshot of the set takes the list once, and then a snapshot of the active table. A newer table that it does not know had
+//!   no write when it took the list, and has none before the active one is frozen. So what it shows is what all tables held at the
+//!   instant of the second snapshot or, if the table was frozen by then, at that of the freeze or of the list, whichever came later.
 //! * T3: a point read takes the list once, and the newest table that has the key. A newer table that it does not know had
 //!   no write when it took the list, so what it finds was the newest at some instant of the call.
-//! * T4: tables leave the list from the oldest on, so a newer value is never missing where an older one is still found.
+//! * T4: tables leave the list from the oldest on, so a newer value is never missing where an older one is still found. Who
+//!   completes a table exchanges the list even if none leaves: of two who do so at once, who comes later sees the other's flag.
 //! * T5: bytes are reserved before a write, for the whole set, and given back when the table that holds them was freed.
 //! * T6: a large batch is a table of its own. It is filled in private and frozen, the active table is frozen, and one exchange of
 //!   the list puts in front of that the batch and an empty table. If another table came in front meanwhile, that is frozen,
@@ -36,15 +38,14 @@ mod room;
 mod snapshot;
 
 use crate::error::Error;
-use crate::frozen::Frozen;
-use crate::item::{Entry, Written};
+use crate::item::{Entry, Item, Written};
 use crate::memtable::Memtable;
+use crate::mutant::planted;
 use crate::reclaim;
-use arc_swap::ArcSwap;
+use crate::sync::{Arc, ArcSwap};
 use budget::Budget;
 use bytes::Bytes;
 use member::Member;
-use std::sync::Arc;
 use std::time::Instant;
 
 pub use budget::Limits;
@@ -204,9 +205,13 @@ impl MemtableSet {
                     } else if self.shared.budget.is_short() {
                         self.offer_active();
                     }
+                    let mut table = tables.number;
+                    if planted("set-number-of-a-later-list") {
+                        table = self.shared.tables.load().number;
+                    }
                     return Ok(SetWritten {
                         changed: written.changed,
-                        table: tables.number,
+                        table,
                     });
                 }
             }
@@ -227,9 +232,10 @@ impl MemtableSet {
     }
 
     fn freeze(&self, tables: &Tables) {
-        let Ok(_) = Frozen::new(tables.active.clone()) else {
-            unreachable!("a set opens no stages")
-        };
+        if planted("set-front-before-freeze") {
+            self.succeed(tables);
+        }
+        tables.active.freeze();
         self.succeed(tables);
     }
 
@@ -238,14 +244,17 @@ impl MemtableSet {
     fn succeed(&self, tables: &Tables) {
         loop {
             let before = self.shared.tables.load();
-            if before.active != tables.active {
+            if before.active != tables.active && !planted("set-two-in-front") {
                 return;
             }
-            let frozen = std::iter::once(&before.active).chain(&before.frozen);
+            let behind: &Tables = match planted("set-front-of-an-old-list") {
+                true => tables,
+                false => &before,
+            };
             let next = Tables {
                 number: before.number.wrapping_add(1),
                 active: Member::new(self.shared.budget.clone()),
-                frozen: frozen.cloned().collect(),
+                frozen: behind.iter().cloned().collect(),
             };
             if self.exchange(&before, next) {
                 return;
@@ -257,7 +266,7 @@ impl MemtableSet {
     fn exchange(&self, before: &Arc<Tables>, next: Tables) -> bool {
         let found = self.shared.tables.compare_and_swap(before, Arc::new(next));
         let exchanged = Arc::ptr_eq(&found, before);
-        if exchanged {
+        if exchanged && !planted("set-frozen-unheard") {
             self.shared.budget.notify();
         }
         exchanged
@@ -265,35 +274,38 @@ impl MemtableSet {
 
     /// A copy of the value that the key holds; `None` if no table has it or it is deleted. Linearizable.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Bytes> {
-        let guard = reclaim::pin();
-        let tables = self.shared.tables.load();
-        let item = tables
-            .iter()
-            .find_map(|member| member.table().read(key.as_ref(), &guard))?;
-        item.into_value().map(Bytes::copy_from_slice)
+        self.read(key.as_ref(), |item| {
+            item.into_value().map(Bytes::copy_from_slice)
+        })?
     }
 
     /// A copy of what the newest table that has the key holds, a tombstone too; `None` if none has it, so that the files
     /// decide. Linearizable.
     pub fn entry(&self, key: impl AsRef<[u8]>) -> Option<Entry> {
+        self.read(key.as_ref(), |item| item.to_entry())
+    }
+
+    /// Shows what the newest table that has the key holds (T3).
+    fn read<R>(&self, key: &[u8], show: impl FnOnce(Item<'_>) -> R) -> Option<R> {
         let guard = reclaim::pin();
         let tables = self.shared.tables.load();
-        let item = tables
-            .iter()
-            .find_map(|member| member.table().read(key.as_ref(), &guard));
-        item.map(|item| item.to_entry())
+        let read = |member: &Member| member.table().read(key, &guard);
+        let found = match planted("set-of-two-lists") {
+            true => read(&self.shared.tables.load().active)
+                .or_else(|| tables.frozen.iter().find_map(read)),
+            false => tables.iter().find_map(read),
+        };
+        found.map(show)
     }
 
     /// All tables as they are at one instant. O(number of tables); see [`SetSnapshot`].
     pub fn snapshot(&self) -> SetSnapshot {
-        loop {
-            let tables = self.shared.tables.load();
-            let snapshot = SetSnapshot::of(tables.iter().cloned());
-            if !tables.active.is_frozen() {
-                return snapshot;
-            }
-            self.succeed(&tables);
+        let tables = self.shared.tables.load();
+        if planted("set-of-two-lists") {
+            let active = self.shared.tables.load().active.clone();
+            return SetSnapshot::of(std::iter::once(active).chain(tables.frozen.iter().cloned()));
         }
+        SetSnapshot::of(tables.iter().cloned())
     }
 
     /// Number of frozen tables that are not flushed yet, or wait for an older one that is not.
@@ -329,16 +341,28 @@ impl MemtableSet {
 
     /// Takes away what is flushed, from the oldest on (T4), and wakes those who wait: nothing may be frozen any more (T8).
     fn drop_flushed(&self) {
+        if planted("set-unchanged-list-stays") {
+            let tables = self.shared.tables.load();
+            if !tables.frozen.last().is_some_and(Member::is_flushed) {
+                return;
+            }
+        }
         self.shared.tables.rcu(|tables| {
             let oldest_first = tables.frozen.iter().rev();
             let done = oldest_first.take_while(|table| table.is_flushed()).count();
+            let mut frozen = tables.frozen[..tables.frozen.len() - done].to_vec();
+            if planted("set-left-in-any-order") {
+                frozen.retain(|table| !table.is_flushed());
+            }
             Tables {
                 number: tables.number,
                 active: tables.active.clone(),
-                frozen: tables.frozen[..tables.frozen.len() - done].to_vec(),
+                frozen,
             }
         });
-        self.shared.budget.notify();
+        if !planted("set-complete-unheard") {
+            self.shared.budget.notify();
+        }
     }
 }
 

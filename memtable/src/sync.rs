@@ -13,8 +13,12 @@
 //!   nothing orders the one before the other, and its drop makes a use after free fail as well.
 //! * Every loop that waits for another thread calls [`spin`], or loom never schedules that thread.
 //!
-//! Loom's atomics have no `const fn new` and no `get_mut`: see [`const_fn`] and [`exclusive`].
+//! Loom's atomics have no `const fn new` and no `get_mut`: see [`const_fn`] and [`exclusive`]. Time does not pass under loom: who waits with
+//! a timeout sleeps until he is woken.
 #![allow(unused_imports, dead_code, unused_macros)]
+
+#[cfg(untorn_loom)]
+mod arc_swap;
 
 #[cfg(not(untorn_loom))]
 pub(crate) use std_only::*;
@@ -34,7 +38,8 @@ pub(crate) use const_fn;
 
 #[cfg(not(untorn_loom))]
 mod std_only {
-    pub(crate) use std::sync::{Arc, Mutex};
+    pub(crate) use arc_swap::ArcSwap;
+    pub(crate) use std::sync::{Arc, Condvar, Mutex, MutexGuard};
     pub(crate) use std::{thread, thread_local};
 
     /// `std`'s atomics.
@@ -109,7 +114,8 @@ mod std_only {
 pub(crate) mod under_loom {
     use std::cell::Cell;
 
-    pub(crate) use loom::sync::{Arc, Mutex};
+    pub(crate) use super::arc_swap::ArcSwap;
+    pub(crate) use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
     pub(crate) use loom::{thread, thread_local};
 
     /// Loom's atomics.

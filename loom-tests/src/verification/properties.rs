@@ -88,6 +88,11 @@ pub const PROPERTIES: &[Property] = &[
         "two prunes at once",
     ),
     modelled(
+        "A set of tables: a write is in one table and found all the time while tables are frozen, flushed and freed beside it; who waits for room or for a flush is woken",
+        &["set_"],
+        "arc-swap, for which one word stands; deadlines, since time does not pass; more than three tables",
+    ),
+    modelled(
         "Reclamation: nothing is freed while it can be reached, nothing twice, all in the end",
         &[
             "replaced_pointer",

@@ -18,6 +18,8 @@ mod memtable;
 #[cfg(untorn_loom)]
 mod mutants;
 #[cfg(untorn_loom)]
+mod set;
+#[cfg(untorn_loom)]
 mod transaction;
 
 #[cfg(not(untorn_loom))]

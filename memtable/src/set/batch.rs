@@ -3,6 +3,7 @@
 use super::{Member, MemtableSet, Room, SetWritten, Tables};
 use crate::batch::WriteBatch;
 use crate::error::Error;
+use crate::mutant::planted;
 
 impl MemtableSet {
     /// Applies all writes of a batch at one instant, to all readers and snapshots of the set; see
@@ -31,15 +32,14 @@ impl MemtableSet {
         let member = Member::new(self.shared.budget.clone());
         member.take_over(room);
         let changed = member.apply(batch)?.changed;
-        let Ok(_) = member.freeze() else {
-            unreachable!("nobody opened a stage in it")
-        };
+        member.freeze();
         loop {
             let tables = self.shared.tables.load();
-            let Ok(active) = tables.active.freeze() else {
-                unreachable!("a set opens no stages")
+            let active = match planted("set-batch-before-freeze") {
+                true => tables.active.stats(),
+                false => tables.active.freeze(),
             };
-            let before = (active.stats().len > 0).then_some(&tables.active);
+            let before = (active.len > 0).then_some(&tables.active);
             let number = tables.number.wrapping_add(before.iter().count() as u64);
             let frozen = std::iter::once(&member).chain(before).chain(&tables.frozen);
             let next = Tables {

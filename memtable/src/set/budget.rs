@@ -3,9 +3,10 @@
 use super::retired::Retired;
 use super::room::Room;
 use crate::error::Error;
-use crate::sync::fence_after_rmw;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use crate::mutant::planted;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use crate::sync::{Condvar, Mutex, MutexGuard, fence_after_rmw};
+use std::sync::PoisonError;
 use std::time::Instant;
 
 /// A table is frozen before its time only if it took such a part of all that is reserved.
@@ -84,6 +85,10 @@ impl Budget {
         let mut reserved = self.reserved();
         loop {
             let sum = self.sum(reserved, room)?;
+            if planted("set-room-looked-at-first") {
+                self.reserved.fetch_add(room.bytes(), Ordering::Relaxed);
+                return Ok(());
+            }
             let exchanged = self.reserved.compare_exchange_weak(
                 reserved,
                 sum,
@@ -100,7 +105,9 @@ impl Budget {
     pub(super) fn release(&self, reserved: u64) {
         if reserved > 0 {
             self.reserved.fetch_sub(reserved, Ordering::Relaxed);
-            self.notify();
+            if !planted("set-release-unheard") {
+                self.notify();
+            }
         }
     }
 
@@ -136,12 +143,16 @@ impl Budget {
         // Release: with the list in which nothing was frozen.
         self.short.store(true, Ordering::Release);
         // Between this store and the look at what the active table took (T8).
-        fence(Ordering::SeqCst);
+        if !planted("set-short-without-fence") {
+            fence(Ordering::SeqCst);
+        }
     }
 
     /// Asked right after the active table took what was reserved, which is the other side of the fence.
     pub(super) fn is_short(&self) -> bool {
-        fence_after_rmw();
+        if !planted("set-taken-without-fence") {
+            fence_after_rmw();
+        }
         self.short.load(Ordering::Acquire)
     }
 
@@ -151,9 +162,15 @@ impl Budget {
 
     /// Wakes all who wait: room was given back, or there is a table to flush or to free.
     pub(super) fn notify(&self) {
-        self.short.store(false, Ordering::Relaxed);
+        let late = planted("set-short-falls-late");
+        if !late {
+            self.short.store(false, Ordering::Relaxed);
+        }
         *self.changes() += 1;
         self.changed.notify_all();
+        if late {
+            self.short.store(false, Ordering::Relaxed);
+        }
     }
 
     /// Waits until `attempt` answers something, or the deadline has passed.

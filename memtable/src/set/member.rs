@@ -2,11 +2,13 @@
 
 use super::budget::Budget;
 use super::room::Room;
+use crate::account::Stats;
 use crate::memtable::Memtable;
+use crate::mutant::planted;
+use crate::sync::Arc;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::mem;
 use std::ops::Deref;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A reference to a table of the set; who lets the last one go retires the table (T7).
 #[derive(Clone)]
@@ -44,9 +46,25 @@ impl Member {
         self.0.reserved.fetch_add(room.bytes(), Ordering::Relaxed) + room.bytes()
     }
 
+    /// Ends its writes; answers what it holds.
+    pub(super) fn freeze(&self) -> Stats {
+        match self.0.table.freeze() {
+            Ok(frozen) => frozen.stats(),
+            Err(_) => unreachable!("a set opens no stages"),
+        }
+    }
+
     /// Takes it in hand to flush it; answers whether nobody else has it.
     pub(super) fn take(&self) -> bool {
-        !self.0.taken.swap(true, Ordering::Acquire)
+        let taken = &self.0.taken;
+        if planted("set-taken-looked-at-first") {
+            let was_free = !taken.load(Ordering::Acquire);
+            taken.store(true, Ordering::Relaxed);
+            return was_free;
+        }
+        taken
+            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
     }
 
     /// Lets it be taken again.
@@ -55,7 +73,11 @@ impl Member {
     }
 
     pub(super) fn set_flushed(&self) {
-        self.0.flushed.store(true, Ordering::Release);
+        let order = match planted("set-flushed-relaxed") {
+            true => Ordering::Relaxed,
+            false => Ordering::Release,
+        };
+        self.0.flushed.store(true, order);
     }
 
     pub(super) fn is_flushed(&self) -> bool {
@@ -79,7 +101,7 @@ impl PartialEq for Member {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let reserved = *self.reserved.get_mut();
+        let reserved = self.reserved.load(Ordering::Relaxed);
         // Nothing was written to it otherwise.
         if reserved > 0 {
             self.budget.retire(mem::take(&mut self.table), reserved);

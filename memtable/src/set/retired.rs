@@ -2,7 +2,9 @@
 
 use super::budget::Budget;
 use crate::memtable::Memtable;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use crate::mutant::planted;
+use crate::sync::{Mutex, MutexGuard};
+use std::sync::PoisonError;
 
 /// The tables that wait to be freed.
 #[derive(Default)]
@@ -32,6 +34,7 @@ impl Budget {
         drop(waiting);
         match closed {
             true => self.free_retired(),
+            false if planted("set-retire-unheard") => {}
             false => self.notify(),
         }
     }
@@ -42,6 +45,11 @@ impl Budget {
         let Some((table, reserved)) = retired else {
             return false;
         };
+        if planted("set-released-before-freeing") {
+            self.release(reserved);
+            drop(table);
+            return true;
+        }
         drop(table);
         self.release(reserved);
         true
@@ -54,6 +62,11 @@ impl Budget {
 
     /// The set goes: from now on tables are freed where they are retired.
     pub(super) fn close(&self) {
+        if planted("set-closed-after-freeing") {
+            self.free_retired();
+            self.retired.waiting().closed = true;
+            return;
+        }
         self.retired.waiting().closed = true;
         self.free_retired();
     }

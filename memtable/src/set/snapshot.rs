@@ -7,6 +7,7 @@ use crate::item::Entry;
 use crate::snapshot::{Snapshot, SnapshotRange};
 use bytes::Bytes;
 use std::ops::RangeBounds;
+// Loom's holds no slice. It counts only clones of one snapshot.
 use std::sync::Arc;
 
 /// All tables of a set as they were at one instant, whatever is written, frozen or flushed.
