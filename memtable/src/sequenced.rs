@@ -127,7 +127,7 @@ impl SequencedMemtable {
     ///
     /// # Errors
     /// [`Error::NoTags`] if the batch sets a tag; otherwise as for [`insert_at`](SequencedMemtable::insert_at), but that a failure of the
-    /// allocator aborts the process. Nothing is changed then.
+    /// allocator aborts the process under a batch of several writes. Nothing is changed then.
     pub fn apply_at(&self, sequence: u64, batch: &WriteBatch) -> Result<(), Error> {
         let batch = batch.encoded(|key| encode_checked(key, sequence))?;
         self.write(sequence, || self.table.apply(&batch))
