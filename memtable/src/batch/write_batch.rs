@@ -150,26 +150,6 @@ impl WriteBatch {
         }
     }
 
-    /// The same writes, under what `encode` makes of their keys.
-    ///
-    /// # Errors
-    /// What `encode` refuses; [`Error::NoTags`] if a tag is set.
-    pub(crate) fn encoded(
-        &self,
-        encode: impl Fn(&[u8]) -> Result<Vec<u8>, Error>,
-    ) -> Result<WriteBatch, Error> {
-        let mut encoded = WriteBatch::new();
-        for &write in &self.list.writes {
-            let key = encode(self.list.part(write.key))?;
-            match write.what {
-                What::Put(value) => encoded.put(key, self.list.part(value)),
-                What::Delete => encoded.delete(key),
-                What::Tag(_) => return Err(Error::NoTags),
-            };
-        }
-        Ok(encoded)
-    }
-
     pub(super) fn list(&self) -> &Arc<List> {
         &self.list
     }
