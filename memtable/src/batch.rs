@@ -14,6 +14,7 @@
 //! | decision | anybody: from open when all writes are placed, from pending with the clock that he reads after he met it | one CAS each |
 //! | place of a write (entry and version) | whoever published the version or found it | stores of the same values |
 //! | stamp of a version in the batch | anybody, from the descriptor to what the decision came to | one CAS |
+//! | | the owner, to the same and *booked* | one store |
 //!
 //! * B1 *Readers look below.* A version of an open batch is not there for a reader, who helps nobody: he loads `previous`, then
 //!   looks at the decision, then goes on below. In the other order the batch could be decided and what lies below be cut off
@@ -23,7 +24,8 @@
 //!   batch waits for in another lies further right than what that one has placed: no cycle, the last one waits for nobody.
 //! * B3 *The owner cleans up.* It gives each version its final stamp before it lets go of the descriptor, so no version that can
 //!   be reached names a descriptor that was retired. It alone claims a stripe of the account, announces the descriptor there and books all
-//!   versions as one; until then they are not booked, so they are neither unlinked nor buried, whoever placed them.
+//!   versions as one; until then they are not booked, so they are neither unlinked nor buried, whoever placed them. The final stamp
+//!   comes booked: a store does, for until it is booked others change the word at most to the same stamp.
 //! * B4 *Each write is placed once.* Who places loads the head (or the run), *then* looks whether the batch is open, then exchanges.
 //!   If another placed the write before the head was loaded, the version is that head, for nothing is put on it while the batch is open;
 //!   if he did so later, the head is not what is expected. Neither a head nor a run comes back while a guard could tell.

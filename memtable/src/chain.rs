@@ -146,6 +146,22 @@ impl<'t, 'g, S: Slot> Spot<'t, 'g, S> {
         }
     }
 
+    /// Of a key that is behind all others of a run that grows.
+    #[inline(always)]
+    fn behind(cell: &'t Cell<S>, run: RunRef<'g, S>, end: usize) -> Spot<'t, 'g, S> {
+        Spot {
+            cell,
+            run: Some(run),
+            at: Err(end),
+            is_end: true,
+        }
+    }
+
+    /// The leaf that covers the key.
+    pub(crate) fn leaf(&self) -> Leaf<'t, 'g, S> {
+        (self.cell, self.run)
+    }
+
     /// What the key leads to, if it is there.
     #[inline]
     pub(crate) fn slot(&self) -> Option<S> {
@@ -154,6 +170,7 @@ impl<'t, 'g, S: Slot> Spot<'t, 'g, S> {
 }
 
 /// One chain, and the lanes above it.
+#[derive(Clone, Copy)]
 pub(crate) struct Level<'t, S> {
     pub(crate) first: &'t Cell<S>,
     pub(crate) cells: &'t Cells<S>,
@@ -207,21 +224,27 @@ impl<'t, S: Slot> Level<'t, S> {
     /// leaf.
     #[inline]
     pub(crate) fn seek_to_insert<'g>(&self, key: &[u8], guard: &'g Guard) -> Spot<'t, 'g, S> {
+        self.seek_in_last(key, || self.seek(key, guard), guard)
+    }
+
+    /// Where `key` is, if that is in the last leaf and the hint leads there, or what is found `otherwise`.
+    #[inline(always)]
+    pub(crate) fn seek_in_last<'g>(
+        &self,
+        key: &[u8],
+        otherwise: impl FnOnce() -> Spot<'t, 'g, S>,
+        guard: &'g Guard,
+    ) -> Spot<'t, 'g, S> {
         if let Some((cell, run)) = self.last_leaf(guard) {
             // Behind what is there, so not below where the leaf begins.
             if let Some(end) = run.end_for(key) {
-                return Spot {
-                    cell,
-                    run: Some(run),
-                    at: Err(end),
-                    is_end: true,
-                };
+                return Spot::behind(cell, run, end);
             }
             if run.low().is_some_and(|low| low <= key) {
                 return self.seek_from(cell, key, guard);
             }
         }
-        self.seek(key, guard)
+        otherwise()
     }
 
     /// The last leaf, if the hint still leads there. From one that was the last, every leaf behind it would be walked through.
@@ -233,16 +256,28 @@ impl<'t, S: Slot> Level<'t, S> {
         is_last.then_some((cell, run))
     }
 
-    /// Where `key` is, if that is in the leaf of `near`, a key that is not above.
+    /// Where `key` is, if that was in `near` when this was found to hold a key that is not above. It may have been split since.
     pub(crate) fn seek_near<'g>(
         &self,
-        near: Spot<'t, 'g, S>,
+        near: Leaf<'t, 'g, S>,
         key: &[u8],
         guard: &'g Guard,
     ) -> Option<Spot<'t, 'g, S>> {
-        let run = near.cell.load(guard)?;
-        let covers = !run.is_dead() && run.high().is_none_or(|high| key < high);
-        covers.then(|| Spot::within((near.cell, Some(run)), key))
+        let (cell, run) = near;
+        let run = run?;
+        if run.high().is_some_and(|high| key >= high) {
+            return None;
+        }
+        let bound = run.range().high;
+        let hint = Hint { cell, bound };
+        let leaf = self.find_from(hint, key, Side::At, guard);
+        let (cell, Some(run)) = leaf else {
+            return None;
+        };
+        Some(match run.end_for(key) {
+            Some(end) => Spot::behind(cell, run, end),
+            None => Spot::within(leaf, key),
+        })
     }
 
     /// As [`Level::seek`], from a cell that was reached under the guard.

@@ -164,17 +164,18 @@ impl Memtable {
     ///
     /// Linearizable, lock-free: who would write to a key of a batch that is on its way completes that first, so a write may take as long
     /// as the batches that it meets. Readers never wait and never help; they see what was before. Beside an insert for each
-    /// key it costs a sort of the keys, unless they are sorted already, and one allocation for all; keys that follow each other save the
-    /// descent. In an open stage the batch belongs to that stage as a whole.
+    /// key it costs a sort of the keys, unless they are sorted already, and two allocations for all; keys that follow each other save the
+    /// descent, and what a write does for itself alone (to pin, to be counted) is done once. A batch of one write is that write. In an open
+    /// stage the batch belongs to that stage as a whole.
     ///
     /// A batch of a million writes can delay a single one by all of it; where that matters make it a table of its own, as
     /// [`MemtableSet::apply`](crate::MemtableSet::apply) does.
     ///
     /// # Errors
-    /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`], [`Error::Frozen`]; nothing is changed then. A batch is not given up half way:
-    /// if the allocator fails under it, the process is aborted.
+    /// [`Error::KeyTooLarge`], [`Error::ValueTooLarge`], [`Error::Frozen`], and [`Error::OutOfMemory`] for a batch of one write; nothing is
+    /// changed then. A batch of several is not given up half way: if the allocator fails under it, the process is aborted.
     pub fn apply(&self, batch: &WriteBatch) -> Result<Written, Error> {
-        self.table.apply(batch)
+        self.table.apply(batch, None)
     }
 
     /// A copy of the value that the key holds; `None` if it is absent, deleted or has a tag alone. Linearizable.

@@ -18,7 +18,7 @@ mod seen;
 mod version;
 
 use crate::account::Stats;
-use crate::batch::WriteBatch;
+use crate::batch::{BatchWrite, WriteBatch};
 use crate::error::Error;
 use crate::frozen::{Freeze, Frozen};
 use crate::item::{Item, Update, Written};
@@ -27,7 +27,7 @@ use crate::memtable::Memtable;
 use crate::mutant::planted;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
-use encoding::encode_checked;
+use encoding::encode;
 use std::ops::RangeBounds;
 
 pub use encoding::MAX_SEQUENCED_KEY_LEN;
@@ -93,8 +93,9 @@ impl SequencedMemtable {
         key: impl AsRef<[u8]>,
         value: impl AsRef<[u8]>,
     ) -> Result<(), Error> {
-        let key = encode_checked(key.as_ref(), sequence)?;
-        self.write(sequence, || self.table.insert(key, value))
+        let key = key.as_ref();
+        encoding::check(key)?;
+        self.write(sequence, || self.table.insert(encode(key, sequence), value))
     }
 
     /// Writes a tombstone under a number: from there on the key is deleted, in what lies below the table too.
@@ -102,9 +103,12 @@ impl SequencedMemtable {
     /// # Errors
     /// As for [`insert_at`](SequencedMemtable::insert_at); nothing is changed then.
     pub fn delete_at(&self, sequence: u64, key: impl AsRef<[u8]>) -> Result<(), Error> {
-        let key = encode_checked(key.as_ref(), sequence)?;
+        let key = key.as_ref();
+        encoding::check(key)?;
         let tombstone = |_: Option<Item<'_>>| Update::Tombstone { tag: 0 };
-        self.write(sequence, || self.table.update(key, tombstone))
+        self.write(sequence, || {
+            self.table.update(encode(key, sequence), tombstone)
+        })
     }
 
     /// Applies all writes of a batch under one number and at one instant: who saw one of them finds all from then on, with their number
@@ -112,7 +116,7 @@ impl SequencedMemtable {
     ///
     /// A range reads each key at an instant of its own: one that runs meanwhile may pass a key of the batch by and show a later one. At a
     /// number below, or once the call has returned, there is nothing to miss. Of several writes of one key the last counts.
-    /// Otherwise as [`Memtable::apply`]; keys and values are copied once more.
+    /// Otherwise as [`Memtable::apply`].
     ///
     /// ```
     /// use untorn_memtable::{SequencedMemtable, WriteBatch};
@@ -127,10 +131,17 @@ impl SequencedMemtable {
     ///
     /// # Errors
     /// [`Error::NoTags`] if the batch sets a tag; otherwise as for [`insert_at`](SequencedMemtable::insert_at), but that a failure of the
-    /// allocator aborts the process. Nothing is changed then.
+    /// allocator aborts the process under a batch of several writes. Nothing is changed then.
     pub fn apply_at(&self, sequence: u64, batch: &WriteBatch) -> Result<(), Error> {
-        let batch = batch.encoded(|key| encode_checked(key, sequence))?;
-        self.write(sequence, || self.table.apply(&batch))
+        for write in batch {
+            encoding::check(write.key())?;
+            if matches!(write, BatchWrite::Tag { .. }) {
+                return Err(Error::NoTags);
+            }
+        }
+        let encode = |key: &[u8], stored: &mut Vec<u8>| encoding::append(key, sequence, stored);
+        let table = self.table.table();
+        self.write(sequence, || table.apply(batch, Some(&encode)))
     }
 
     fn write(

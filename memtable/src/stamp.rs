@@ -140,6 +140,14 @@ impl StampWord {
         }
     }
 
+    /// Sets the stamp of a version in a batch to what that came to, and marks it booked. By the owner of the batch alone.
+    ///
+    /// A store: until it is booked the word is changed by nobody but to the same stamp. Release: as in `exchange` and `book`.
+    pub(crate) fn book_as(&self, decided: Stamp) {
+        let booked = decided.to_word().map_addr(|addr| addr | BOOKED);
+        self.0.store(booked, Ordering::Release);
+    }
+
     #[inline]
     pub(crate) fn is_booked(&self) -> bool {
         self.0.load(Ordering::Acquire).addr() & BOOKED != 0

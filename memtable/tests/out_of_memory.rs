@@ -4,7 +4,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use untorn_memtable::{Error, Memtable};
+use untorn_memtable::{Error, Memtable, WriteBatch};
 
 /// Refuses what is as large as this or larger.
 static LIMIT: AtomicUsize = AtomicUsize::new(usize::MAX);
@@ -39,14 +39,17 @@ fn a_write_without_memory_is_refused_and_changes_nothing() {
     table.insert("staged", "before").unwrap();
     let before = table.stats();
     let (value, key) = (vec![7; LARGE], vec![b'k'; LARGE / 8]);
+    let mut batch = WriteBatch::new();
+    batch.put("there", &value);
 
     LIMIT.store(LARGE, Ordering::Relaxed);
     let refused = ["there", "staged", "new"].map(|key| table.insert(key, &value).unwrap_err());
+    let refused_batch = table.apply(&batch).unwrap_err();
     LIMIT.store(LARGE / 8, Ordering::Relaxed);
     let refused_key = table.insert(&key, "v").unwrap_err();
     LIMIT.store(usize::MAX, Ordering::Relaxed);
 
-    for error in refused {
+    for error in refused.into_iter().chain([refused_batch]) {
         assert!(
             matches!(error, Error::OutOfMemory { bytes } if bytes >= LARGE),
             "{error}"

@@ -2,7 +2,7 @@
 
 use super::ahead::Ahead;
 use super::descriptor::{self, Descriptor};
-use super::op::{Op, Placed};
+use super::op::{Encode, Op, Placed};
 use super::write_batch::WriteBatch;
 use crate::account::{Announced, Claim, delta_of};
 use crate::chain::{Inserted, Spot};
@@ -35,14 +35,20 @@ enum Placing<'g> {
 }
 
 impl Table {
-    /// Applies a batch, as one.
-    pub(crate) fn apply(&self, batch: &WriteBatch) -> Result<Written, Error> {
+    /// Applies a batch, as one, under what `encode` makes of its keys.
+    pub(crate) fn apply(
+        &self,
+        batch: &WriteBatch,
+        encode: Option<Encode<'_>>,
+    ) -> Result<Written, Error> {
         batch.check()?;
-        if batch.is_empty() {
-            return Ok(write::UNCHANGED);
+        match &batch.list().writes[..] {
+            [] => return Ok(write::UNCHANGED),
+            [only] => return self.apply_one(Op::new(only), batch, encode),
+            _ => {}
         }
         loop {
-            if let Some(written) = self.try_apply(batch)? {
+            if let Some(written) = self.try_apply(batch, encode)? {
                 self.pay_debts_for(batch.len());
                 return Ok(written);
             }
@@ -50,14 +56,37 @@ impl Table {
         }
     }
 
+    /// A batch of one write is that write.
+    fn apply_one(
+        &self,
+        mut op: Op,
+        batch: &WriteBatch,
+        encode: Option<Encode<'_>>,
+    ) -> Result<Written, Error> {
+        let list = batch.list();
+        let mut stored = Vec::new();
+        let keys = match encode {
+            Some(encode) => {
+                op.store_key(list, encode, &mut stored);
+                &stored
+            }
+            None => &list.bytes,
+        };
+        self.write(op.key(keys), |item| Change::Update(op.change(list, item)))
+    }
+
     /// One attempt; `None` if it turned out to be void.
-    fn try_apply(&self, batch: &WriteBatch) -> Result<Option<Written>, Error> {
-        let guard = reclaim::pin();
+    fn try_apply(
+        &self,
+        batch: &WriteBatch,
+        encode: Option<Encode<'_>>,
+    ) -> Result<Option<Written>, Error> {
+        let mut guard = reclaim::pin();
         let view = self.clock.now(&guard);
         if view.frozen {
             return Err(write::refused());
         }
-        let batch = Descriptor::new(batch, &view);
+        let batch = Descriptor::new(batch, encode, &view);
         let batch = Box::into_raw(batch);
         // SAFETY: retired at the end of this call, not before.
         let descriptor = unsafe { &*batch };
@@ -65,52 +94,60 @@ impl Table {
         if !planted("batch-unannounced") {
             claim.announce(Announced::batch(descriptor));
         }
-        let refused = self.is_frozen(&guard);
-        drop(guard);
-        let written = match refused {
-            true => {
-                claim.retract();
-                drop(claim);
-                Err(write::refused())
+        let written = if self.is_frozen(&guard) {
+            claim.retract();
+            drop(claim);
+            Err(write::refused())
+        } else {
+            while !self.complete(descriptor, &guard) {
+                drop(guard);
+                guard = reclaim::pin();
             }
-            false => {
-                while !self.complete(descriptor, &reclaim::pin()) {}
-                Ok(self.settle_and_book(descriptor, claim))
+            let stamp = self.settle_and_book(descriptor, claim, &guard);
+            let mut staged = false;
+            for (number, ops) in descriptor.ops.chunks(SHARE).enumerate() {
+                if number > 0 {
+                    drop(guard);
+                    guard = reclaim::pin();
+                }
+                staged |= self.clean_up(descriptor, ops, stamp, &guard);
             }
+            Ok((stamp != Stamp::Void).then_some(Written {
+                changed: true,
+                staged,
+            }))
         };
-        let size = size_of::<Descriptor>() + size_of_val(&*descriptor.ops);
         // SAFETY: no version names it any more (B3). It was announced: a `stats()` may still look at it (A1), and who met it in
         // a version may still be about to place something.
-        unsafe { reclaim::pin().retire(batch.cast(), descriptor::destroy, size) };
+        unsafe { guard.retire(batch.cast(), descriptor::destroy, descriptor.allocated()) };
         written
     }
 
     /// Places what is missing of `batch`, and of those that are in its way, up to a share, and closes it when nothing is. Answers
     /// whether it is closed.
     pub(crate) fn complete<'g>(&self, batch: &'g Descriptor, guard: &'g Guard) -> bool {
-        let mut current = batch;
-        let mut ahead = Ahead::new();
+        let mut ahead = Ahead::through(batch, self);
         for _ in 0..SHARE {
-            let placing = match current.next_op() {
-                Some(number) => {
-                    let spot = ahead.seek(self, current, number, guard);
-                    self.place(current, &current.ops[number], spot, guard)
+            let placing = match ahead.next_op() {
+                Some(op) => {
+                    let spot = ahead.seek(op, guard);
+                    self.place(ahead.batch, op, spot, guard)
                 }
                 None => {
                     if planted("batch-decided-at-once") {
                         let now = Stamp::At(self.clock.now(guard).segment);
-                        current.decision().decide(Stamp::InBatch, now);
+                        ahead.batch.decision().decide(Stamp::InBatch, now);
                     }
-                    current.close();
+                    ahead.batch.close();
                     Placing::Closed
                 }
             };
             match placing {
                 Placing::Placed => {}
                 Placing::Again => sync::spin(),
-                Placing::Closed if ptr::eq(current, batch) => return true,
-                Placing::Closed => (current, ahead) = (batch, Ahead::new()),
-                Placing::Behind(other) => (current, ahead) = (other, Ahead::new()),
+                Placing::Closed if ptr::eq(ahead.batch, batch) => return true,
+                Placing::Closed => ahead = Ahead::through(batch, self),
+                Placing::Behind(other) => ahead = Ahead::through(other, self),
             }
         }
         false
@@ -237,53 +274,43 @@ impl Table {
         }
     }
 
-    /// Stamps a closed batch, books it and lets the stripe go; then what every write does on its way out. `None` if it is void.
-    fn settle_and_book(&self, batch: &Descriptor, mut claim: Claim<'_>) -> Option<Written> {
-        let guard = reclaim::pin();
-        let stamp = self.clock.settle_batch(batch, &guard);
-        for version in batch.versions(&guard) {
-            if !planted("batch-stamps-left") {
-                version.stamp_word().decide_with(batch, stamp);
-            }
-        }
-        let segment = match stamp {
-            Stamp::At(segment) => Some(segment),
-            _ => None,
-        };
-        match segment {
-            Some(segment) => {
-                let deltas = batch.versions(&guard);
+    /// Stamps a closed batch, books it and lets the stripe go. Answers the stamp.
+    fn settle_and_book(&self, batch: &Descriptor, mut claim: Claim<'_>, guard: &Guard) -> Stamp {
+        let stamp = self.clock.settle_batch(batch, guard);
+        match stamp {
+            Stamp::At(segment) => {
+                let deltas = batch.versions(guard);
                 let deltas = deltas.map(|version| delta_of(version, self.persistent_mask));
-                claim.fold_all(deltas, segment, &self.clock.now(&guard), &guard);
+                claim.fold_all(deltas, segment, &self.clock.now(guard), guard);
             }
-            None => claim.retract(),
+            _ => claim.retract(),
         }
-        drop(guard);
-        drop(claim);
+        stamp
+    }
+
+    /// Gives the versions of some ops the stamp of their batch (B3), then does what every write does on its way out. Answers whether
+    /// they belong to a stage.
+    fn clean_up(&self, batch: &Descriptor, ops: &[Op], stamp: Stamp, guard: &Guard) -> bool {
         let mut staged = false;
-        for ops in batch.ops.chunks(SHARE) {
-            let guard = reclaim::pin();
-            for op in ops {
-                // SAFETY: not booked yet.
-                let Some(Placed { entry, version }) = (unsafe { op.placed(&guard) }) else {
-                    unreachable!("a closed batch is placed whole")
-                };
-                version.mark_booked();
-                match segment {
-                    Some(segment) if batch.staged => {
-                        staged |= self.enlist(entry, batch.order, segment, None, &guard);
-                    }
-                    None if batch.staged => entry.settle_debt(),
-                    _ => {}
+        for op in ops {
+            // SAFETY: not booked yet.
+            let Some(Placed { entry, version }) = (unsafe { op.placed(guard) }) else {
+                unreachable!("a closed batch is placed whole")
+            };
+            if !planted("batch-stamps-left") {
+                version.stamp_word().book_as(stamp);
+            }
+            match stamp {
+                Stamp::At(segment) if batch.staged => {
+                    staged |= self.enlist(entry, batch.order, segment, None, guard);
                 }
-                if version.previous().is_some() {
-                    self.trim(entry, Role::Writer, &guard);
-                }
+                _ if batch.staged => entry.settle_debt(),
+                _ => {}
+            }
+            if version.previous().is_some() {
+                self.trim(entry, Role::Writer, guard);
             }
         }
-        segment.map(|_| Written {
-            changed: true,
-            staged,
-        })
+        staged
     }
 }

@@ -1,6 +1,6 @@
 //! The descriptor of a batch: what is to be placed, where it was placed, and the decision.
 
-use super::op::{Op, fold};
+use super::op::{Encode, Op, fold};
 use super::write_batch::{List, WriteBatch};
 use crate::clock::View;
 use crate::item::{Item, Update};
@@ -22,6 +22,8 @@ pub(crate) struct Descriptor {
     /// The order of all that it writes.
     pub(super) order: Order,
     list: Arc<List>,
+    /// The keys as they are stored, where that is not as they are in the list.
+    stored: Option<Vec<u8>>,
     pub(super) ops: Box<[Op]>,
     /// All ops before this one are placed.
     placed: AtomicUsize,
@@ -29,14 +31,28 @@ pub(crate) struct Descriptor {
 }
 
 impl Descriptor {
-    pub(super) fn new(batch: &WriteBatch, view: &View) -> Box<Descriptor> {
+    pub(super) fn new(
+        batch: &WriteBatch,
+        encode: Option<Encode<'_>>,
+        view: &View,
+    ) -> Box<Descriptor> {
+        let list = batch.list().clone();
+        let mut ops = fold(&list);
+        let stored = encode.map(|encode| {
+            let mut stored = Vec::new();
+            for op in &mut ops {
+                op.store_key(&list, encode, &mut stored);
+            }
+            stored
+        });
         let descriptor = Box::new(Descriptor {
             decision: StampWord::new(Stamp::InBatch),
             turns: view.turns,
             staged: !view.marks.is_empty(),
             order: view.marks.next_order(),
-            list: batch.list().clone(),
-            ops: fold(batch.list()),
+            list,
+            stored,
+            ops,
             placed: AtomicUsize::new(0),
             check: Checked::new(),
         });
@@ -60,30 +76,42 @@ impl Descriptor {
             .decide(Stamp::InBatch, Stamp::Pending { turns });
     }
 
-    /// The number of the first op that is not placed yet.
-    pub(super) fn next_op(&self) -> Option<usize> {
+    /// So many ops from the first on are known to be placed.
+    #[inline]
+    pub(super) fn placed(&self) -> usize {
         self.check.read();
-        // Acquire and release: who closes the batch on the word of another passes on where that one saw the ops placed.
-        let (read, write) = match planted("batch-placed-relaxed") {
-            true => (Ordering::Relaxed, Ordering::Relaxed),
-            false => (Ordering::Acquire, Ordering::Release),
-        };
-        let from = self.placed.load(read);
-        let placed = self.ops[from..].iter().take_while(|op| op.is_placed());
-        let next = from + placed.count();
-        if next > from {
-            self.placed.fetch_max(next, write);
-        }
-        (next < self.ops.len()).then_some(next)
+        // Acquire: who closes the batch on the word of another passes on where that one saw the ops placed.
+        self.placed.load(match planted("batch-placed-relaxed") {
+            true => Ordering::Relaxed,
+            false => Ordering::Acquire,
+        })
     }
 
+    /// So many are. A store: a smaller number that comes late is true as well.
+    #[inline]
+    pub(super) fn note_placed(&self, placed: usize) {
+        // Release: pairs with the load in `placed`.
+        let order = match planted("batch-placed-relaxed") {
+            true => Ordering::Relaxed,
+            false => Ordering::Release,
+        };
+        self.placed.store(placed, order);
+    }
+
+    #[inline]
     pub(super) fn key(&self, op: &Op) -> &[u8] {
-        op.key(&self.list)
+        op.key(self.stored.as_deref().unwrap_or(&self.list.bytes))
     }
 
     /// What the op makes of what the key holds.
     pub(super) fn change(&self, op: &Op, item: Option<Item<'_>>) -> Update<'_> {
         op.change(&self.list, item)
+    }
+
+    /// Bytes that it holds, those of the list not counted.
+    pub(super) fn allocated(&self) -> usize {
+        let stored = self.stored.as_ref().map_or(0, Vec::capacity);
+        size_of::<Descriptor>() + size_of_val(&*self.ops) + stored
     }
 
     /// The versions of the batch, all of them if it is decided. For who found it announced under the guard: they are not booked.

@@ -29,36 +29,53 @@ pub struct WriteBatch {
 #[derive(Clone, Default)]
 pub(super) struct List {
     /// Keys and values, one after another.
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
     pub(super) writes: Vec<Write>,
 }
 
-/// Where a write's key lies, and right behind it its value.
+/// Where among many bytes a key or a value lies.
+#[derive(Clone, Copy)]
+pub(super) struct Span {
+    start: usize,
+    len: usize,
+}
+
 #[derive(Clone, Copy)]
 pub(super) struct Write {
-    start: usize,
-    key_len: usize,
+    pub(super) key: Span,
     pub(super) what: What,
 }
 
 #[derive(Clone, Copy)]
 pub(super) enum What {
-    Put { len: usize },
+    Put(Span),
     Delete,
     Tag(u32),
 }
 
-impl List {
-    pub(super) fn key(&self, write: Write) -> &[u8] {
-        &self.bytes[write.start..][..write.key_len]
+impl Span {
+    #[inline]
+    pub(super) fn of(self, bytes: &[u8]) -> &[u8] {
+        &bytes[self.start..][..self.len]
     }
 
-    /// The value that is put; empty for any other write.
-    pub(super) fn value(&self, write: Write) -> &[u8] {
-        match write.what {
-            What::Put { len } => &self.bytes[write.start + write.key_len..][..len],
-            What::Delete | What::Tag(_) => &[],
-        }
+    /// Of what `add` appends.
+    pub(super) fn added(bytes: &mut Vec<u8>, add: impl FnOnce(&mut Vec<u8>)) -> Span {
+        let start = bytes.len();
+        add(bytes);
+        let len = bytes.len() - start;
+        Span { start, len }
+    }
+}
+
+impl List {
+    #[inline]
+    pub(super) fn part(&self, span: Span) -> &[u8] {
+        span.of(&self.bytes)
+    }
+
+    fn add(&mut self, part: &[u8]) -> Span {
+        Span::added(&mut self.bytes, |bytes| bytes.extend_from_slice(part))
     }
 }
 
@@ -70,30 +87,24 @@ impl WriteBatch {
 
     /// Sets the key's value; its tag stays.
     pub fn put(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> &mut WriteBatch {
-        let value = value.as_ref();
-        self.push(key.as_ref(), What::Put { len: value.len() }, value)
+        self.push(key.as_ref(), |list| What::Put(list.add(value.as_ref())))
     }
 
     /// Writes a tombstone, on an absent key too; its tag stays.
     pub fn delete(&mut self, key: impl AsRef<[u8]>) -> &mut WriteBatch {
-        self.push(key.as_ref(), What::Delete, &[])
+        self.push(key.as_ref(), |_| What::Delete)
     }
 
     /// Sets the key's whole tag; its content stays. A key that is absent becomes [`Kind::TagOnly`](crate::Kind::TagOnly).
     pub fn tag(&mut self, key: impl AsRef<[u8]>, tag: u32) -> &mut WriteBatch {
-        self.push(key.as_ref(), What::Tag(tag), &[])
+        self.push(key.as_ref(), |_| What::Tag(tag))
     }
 
-    fn push(&mut self, key: &[u8], what: What, value: &[u8]) -> &mut WriteBatch {
+    fn push(&mut self, key: &[u8], what: impl FnOnce(&mut List) -> What) -> &mut WriteBatch {
         let list = self.list_mut();
-        let start = list.bytes.len();
-        list.bytes.extend_from_slice(key);
-        list.bytes.extend_from_slice(value);
-        list.writes.push(Write {
-            start,
-            key_len: key.len(),
-            what,
-        });
+        let key = list.add(key);
+        let what = what(list);
+        list.writes.push(Write { key, what });
         self
     }
 
@@ -122,35 +133,21 @@ impl WriteBatch {
         self.list.bytes.len()
     }
 
-    /// Takes all writes out. The memory is kept for the next ones, unless the table still holds on to it.
+    /// Takes all writes out. The memory is kept for the next ones; where a table still holds on to it, as much is taken anew.
     pub fn clear(&mut self) {
         match Arc::get_mut(&mut self.list) {
             Some(list) => {
                 list.bytes.clear();
                 list.writes.clear();
             }
-            None => self.list = Arc::default(),
+            None => {
+                let List { bytes, writes } = &*self.list;
+                self.list = Arc::new(List {
+                    bytes: Vec::with_capacity(bytes.len()),
+                    writes: Vec::with_capacity(writes.len()),
+                });
+            }
         }
-    }
-
-    /// The same writes, under what `encode` makes of their keys.
-    ///
-    /// # Errors
-    /// What `encode` refuses; [`Error::NoTags`] if a tag is set.
-    pub(crate) fn encoded(
-        &self,
-        encode: impl Fn(&[u8]) -> Result<Vec<u8>, Error>,
-    ) -> Result<WriteBatch, Error> {
-        let mut encoded = WriteBatch::new();
-        for &write in &self.list.writes {
-            let key = encode(self.list.key(write))?;
-            match write.what {
-                What::Put { .. } => encoded.put(key, self.list.value(write)),
-                What::Delete => encoded.delete(key),
-                What::Tag(_) => return Err(Error::NoTags),
-            };
-        }
-        Ok(encoded)
     }
 
     pub(super) fn list(&self) -> &Arc<List> {
@@ -160,16 +157,17 @@ impl WriteBatch {
     /// Whether every key and value is short enough.
     pub(crate) fn check(&self) -> Result<(), Error> {
         for write in &self.list.writes {
-            if write.key_len > MAX_KEY_LEN {
+            if write.key.len > MAX_KEY_LEN {
                 return Err(Error::KeyTooLarge {
-                    size: write.key_len,
+                    size: write.key.len,
                     limit: MAX_KEY_LEN,
                 });
             }
-            let size = self.list.value(*write).len();
-            if size > MAX_VALUE_LEN {
+            if let What::Put(value) = write.what
+                && value.len > MAX_VALUE_LEN
+            {
                 return Err(Error::ValueTooLarge {
-                    size,
+                    size: value.len,
                     limit: MAX_VALUE_LEN,
                 });
             }

@@ -39,11 +39,11 @@ impl<'b> BatchWrite<'b> {
     }
 
     fn of(list: &'b List, write: Write) -> BatchWrite<'b> {
-        let key = list.key(write);
+        let key = list.part(write.key);
         match write.what {
-            What::Put { .. } => BatchWrite::Put {
+            What::Put(value) => BatchWrite::Put {
                 key,
-                value: list.value(write),
+                value: list.part(value),
             },
             What::Delete => BatchWrite::Delete { key },
             What::Tag(tag) => BatchWrite::Tag { key, tag },

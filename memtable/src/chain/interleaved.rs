@@ -4,10 +4,11 @@
 //! at each step everything that the group needs is asked for before the first of it is used: so the group waits about as
 //! long as one. The idea is from Kocberber et al., "Asynchronous Memory Access Chaining" (VLDB 2015).
 
-use super::{Leaf, Level, Side, Spot};
+use super::{Hint, Leaf, Level, Side, Spot};
 use crate::lanes::{Place, prefetch_runs};
 use crate::reclaim::Guard;
 use crate::run::Slot;
+use std::ptr;
 
 /// How many lookups go side by side: about as many misses as a core can have in flight.
 pub(crate) const IN_FLIGHT: usize = 16;
@@ -20,6 +21,19 @@ pub(crate) struct Lead<'t, 'g, S> {
 }
 
 impl<'t, 'g, S: Slot> Lead<'t, 'g, S> {
+    /// Whether its leaf begins where the other one does.
+    #[inline]
+    pub(crate) fn is_in(&self, leaf: Leaf<'t, 'g, S>) -> bool {
+        ptr::eq(self.leaf.0, leaf.0)
+    }
+
+    /// Whether the leaf has the same run still.
+    #[inline]
+    pub(crate) fn is_current(&self, guard: &'g Guard) -> bool {
+        let (cell, run) = self.leaf;
+        cell.load(guard).map(|run| run.as_ptr()) == run.map(|run| run.as_ptr())
+    }
+
     /// Where `key` is, whose lead it is, as it was when that was found.
     #[inline]
     pub(crate) fn follow(self, key: &[u8]) -> Spot<'t, 'g, S> {
@@ -46,7 +60,7 @@ impl<'t, S: Slot> Level<'t, S> {
         prefetch_runs(self.first, places, guard);
         let mut leads = [None; IN_FLIGHT];
         for ((lead, place), key) in leads.iter_mut().zip(&*places).zip(keys) {
-            let leaf = self.find_from(self.hint(*place), key, Side::At, guard);
+            let leaf = self.find_asked_for(self.hint(*place), key, guard);
             let at = leaf.1.map_or(Err(0), |run| run.candidate(key));
             if let (Some(run), Ok(at)) = (leaf.1, at) {
                 run.slots()[at].prefetch();
@@ -54,5 +68,19 @@ impl<'t, S: Slot> Level<'t, S> {
             *lead = Some(Lead { leaf, at });
         }
         leads
+    }
+
+    /// As [`Level::find_from`], where the hint's run was asked for already.
+    #[inline(always)]
+    fn find_asked_for<'g>(
+        &self,
+        hint: Hint<'t, S>,
+        key: &[u8],
+        guard: &'g Guard,
+    ) -> Leaf<'t, 'g, S> {
+        match hint.cell.load(guard) {
+            Some(run) if run.range().high == hint.bound && !run.is_dead() => (hint.cell, Some(run)),
+            _ => self.find_from(hint, key, Side::At, guard),
+        }
     }
 }

@@ -18,28 +18,54 @@ pub(super) const OLDEST: u64 = 0;
 const END: [u8; 2] = [0, 1];
 const ZERO: [u8; 2] = [0, 0xFF];
 
+/// Room for the end, the number and a few zeros.
+const SPARE: usize = 16;
+
 /// The key under which a version is stored. One that is too long is not stored, but may be a bound.
 pub(super) fn encode(key: &[u8], sequence: u64) -> Vec<u8> {
-    let mut encoded = Vec::with_capacity(key.len() + 16);
-    for (at, part) in key.split(|&byte| byte == 0).enumerate() {
-        if at > 0 {
-            encoded.extend(ZERO);
-        }
-        encoded.extend(part);
-    }
-    encoded.extend(END);
-    encoded.extend((!sequence).to_be_bytes());
+    let mut encoded = Vec::with_capacity(key.len() + SPARE);
+    append(key, sequence, &mut encoded);
     encoded
 }
 
-/// As [`encode`], for a key that is to be stored.
-pub(super) fn encode_checked(key: &[u8], sequence: u64) -> Result<Vec<u8>, Error> {
+/// As [`encode`], behind what is there.
+pub(super) fn append(key: &[u8], sequence: u64, encoded: &mut Vec<u8>) {
+    encoded.reserve(key.len() + SPARE);
+    let (words, rest) = key.as_chunks::<8>();
+    for word in words {
+        match has_zero(u64::from_ne_bytes(*word)) {
+            true => escape(word, encoded),
+            false => encoded.extend_from_slice(word),
+        }
+    }
+    escape(rest, encoded);
+    encoded.extend_from_slice(&END);
+    encoded.extend_from_slice(&(!sequence).to_be_bytes());
+}
+
+/// Whether one of the bytes is zero: only then does the subtraction set the highest bit of one that did not have it.
+fn has_zero(word: u64) -> bool {
+    const ONES: u64 = u64::MAX / 0xFF;
+    word.wrapping_sub(ONES) & !word & (ONES << 7) != 0
+}
+
+fn escape(bytes: &[u8], encoded: &mut Vec<u8>) {
+    for &byte in bytes {
+        match byte {
+            0 => encoded.extend_from_slice(&ZERO),
+            _ => encoded.push(byte),
+        }
+    }
+}
+
+/// Whether a key is short enough to be stored.
+pub(super) fn check(key: &[u8]) -> Result<(), Error> {
     match key.len() {
         size if size > MAX_SEQUENCED_KEY_LEN => Err(Error::KeyTooLarge {
             size,
             limit: MAX_SEQUENCED_KEY_LEN,
         }),
-        _ => Ok(encode(key, sequence)),
+        _ => Ok(()),
     }
 }
 
@@ -104,7 +130,7 @@ mod tests {
     fn key() -> impl Strategy<Value = Vec<u8>> {
         prop::collection::vec(
             prop_oneof![Just(0u8), Just(1), Just(0xFF), any::<u8>()],
-            0..6,
+            0..20,
         )
     }
 

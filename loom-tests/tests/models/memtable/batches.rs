@@ -142,7 +142,7 @@ fn s28_batch_with_stats() {
 /// S19, S28. A table that is frozen has all of the batch or nothing, and what is counted stays.
 #[test]
 fn s28_batch_with_freeze() {
-    model("s28_batch_with_freeze", 4, 3200, || {
+    model("s28_batch_with_freeze", 4, 2900, || {
         let (table, (counted, seen), applied) = beside(|table| {
             let counted = table.freeze().unwrap().stats();
             (counted, get(table, "b"))
@@ -164,7 +164,7 @@ fn s28_batch_with_freeze() {
 /// S10, S28. A stage is cleaned up beside a batch, which is in it as a whole or comes after it.
 #[test]
 fn s28_batch_with_cleanup() {
-    model("s28_batch_with_cleanup", 4, 40000, || {
+    model("s28_batch_with_cleanup", 4, 25000, || {
         let table = table(&[("a", "1")]);
         let stage = table.open_stage();
         let there = Arc::clone(&table);
