@@ -152,27 +152,24 @@ fn seek<H: Copy + Ord>(heads: &[H], head: H) -> (usize, bool) {
     (at, heads.get(at) == Some(&head))
 }
 
-/// Index of the first head that is not below `head`. Without branches: which way a step goes is a coin's throw.
-///
-/// Each step goes on with one of two parts that are a power of two of heads long; in the first step they overlap.
+/// Index of the first head that is not below `head`. Without branches: which way a step goes is a coin's throw. It begins in the
+/// middle, which lies in a line that was asked for with the run.
 #[inline(always)]
 fn lower_bound<H: Copy + Ord>(heads: &[H], head: H) -> usize {
-    let Some(floor) = heads.len().checked_ilog2() else {
+    let mut base = heads.as_ptr();
+    let mut len = heads.len();
+    if len == 0 {
         return 0;
-    };
-    let size = 1usize << floor;
-    let start = heads.as_ptr();
-    // SAFETY: `base` and twice `half` heads from it on, before the loop `size`, stay inside of `heads`.
+    }
+    // SAFETY: `base` and the `len` elements from it on stay inside of `heads`: each step goes on with one of its halves.
     unsafe {
-        let overlapping = start.add(heads.len() - size);
-        let mut base = select_unpredictable(*start.add(size - 1) < head, overlapping, start);
-        let mut half = size / 2;
-        while half != 0 {
+        while len > 1 {
+            let half = len / 2;
             let middle = base.add(half);
             base = select_unpredictable(*middle.sub(1) < head, middle, base);
-            half /= 2;
+            len -= half;
         }
-        base.offset_from_unsigned(start) + usize::from(*base < head)
+        base.offset_from_unsigned(heads.as_ptr()) + usize::from(*base < head)
     }
 }
 
