@@ -216,6 +216,8 @@ fn run(name: &str, table: &LockTable, work: &Workload) -> u64 {
                         Ok(_) => {
                             guarded[*at].enter(exclusive);
                             held.push((*at, exclusive));
+                            // So that transactions overlap where processors are few.
+                            std::thread::yield_now();
                         }
                         Err(error) => {
                             failed = Some(error);
