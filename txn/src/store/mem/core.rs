@@ -1,5 +1,6 @@
 //! The tables of the embedded store and its open transactions.
 
+use super::asked::Asked;
 use super::collect::Garbage;
 use super::collector::Collector;
 use super::commit::PutDown;
@@ -7,7 +8,6 @@ use super::decision::{Decision, Verdict};
 use super::ended::{End, Ended};
 use super::lease::Lease;
 use super::live::{Held, Live};
-use super::locks::Asked;
 use super::log::{Fate, Queue};
 use super::options::{MemStoreOptions, MemStoreStats};
 use super::transactions::Transactions;

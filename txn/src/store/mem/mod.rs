@@ -76,6 +76,7 @@
 //! Nothing, unless the store is [opened](MemStore::open) in a directory: then what was put down is in a write-ahead
 //! [log] there before step 4, which the log's thread makes.
 
+mod asked;
 mod collect;
 mod collector;
 mod commit;
@@ -88,6 +89,7 @@ mod live;
 mod locks;
 pub mod log;
 mod options;
+mod prewrite_locks;
 mod read;
 mod record;
 #[cfg(test)]
