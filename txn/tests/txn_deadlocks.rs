@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::thread;
 use untorn_txn::lock::Wait;
 use untorn_txn::store::faults::{Fault, FaultPlan, FaultyStore, Request};
@@ -150,6 +151,33 @@ fn a_victim_is_told_once_what_it_gives_back_is_given_back() {
         younger.blocking().rollback().unwrap();
         waits.join().unwrap().unwrap();
     });
+}
+
+/// Nobody would ask the store again, and siblings would wait for its answer.
+#[test]
+fn what_a_victim_gives_back_goes_back_also_where_its_call_is_dropped_meanwhile() {
+    let inner = Arc::new(MemStore::new());
+    let store = Arc::new(FaultyStore::new(inner.clone(), FaultPlan::new(1)));
+    let db = Db::new(store.clone());
+    for fault in [Fault::Delay, Fault::Error] {
+        let (elder, younger) = (holding(&db, "a"), holding(&db, "b"));
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| lock(&elder, "b"));
+            come_to_wait(&inner, 1);
+            store.inject(Request::Unlock, fault);
+            let mut call = Box::pin(younger.lock_keys(["0", "a"], forever()));
+            let mut context = Context::from_waker(Waker::noop());
+            while store.happened(fault) == 0 {
+                assert!(call.as_mut().poll(&mut context).is_pending());
+                thread::yield_now();
+            }
+            drop(call);
+            lock(&younger, "0").unwrap();
+            assert_eq!(younger.held_locks(), 2);
+            younger.blocking().rollback().unwrap();
+            waits.join().unwrap().unwrap();
+        });
+    }
 }
 
 /// Rule 41: nothing can run again in the transaction.

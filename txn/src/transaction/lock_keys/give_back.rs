@@ -2,6 +2,7 @@
 
 use super::super::Core;
 use super::super::register::Withdrawn;
+use super::super::to_the_end::ToTheEnd;
 use crate::error::Error;
 use crate::store::Answer;
 use std::sync::Arc;
@@ -25,14 +26,15 @@ impl Core {
             return self.register.returned(&locks);
         }
         drop(answer);
-        let core = Arc::clone(self);
-        self.db.worker.spawn(async move {
-            core.give_back_now(locks).await;
-        });
+        self.db.worker.spawn(Arc::clone(self).until_returned(locks));
     }
 
-    /// Gives locks back, and asks until that is answered or the transaction has ended.
-    pub(super) async fn give_back_now(&self, locks: Withdrawn) {
+    /// Gives locks back. Ready once that is answered or the transaction has ended; it goes on if it is dropped.
+    pub(super) fn give_back_now(self: &Arc<Self>, locks: Withdrawn) -> ToTheEnd<()> {
+        ToTheEnd::new(&self.db, Arc::clone(self).until_returned(locks))
+    }
+
+    async fn until_returned(self: Arc<Self>, locks: Withdrawn) {
         while !locks.is_empty() && self.life.check_open().is_ok() {
             let answer = self.store().unlock(self.start_ts, locks.clone()).await;
             if matches!(answer, Err(Error::Store { .. })) {
