@@ -117,6 +117,18 @@ impl<'a> Blocking<'a> {
         block_on(self.txn.lock_keys(keys, options))
     }
 
+    /// As [`Transaction::unlock_keys`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn unlock_keys<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<usize, Error> {
+        block_on(self.txn.unlock_keys(keys))
+    }
+
     /// As [`Transaction::get_for_update`].
     ///
     /// # Errors

@@ -6,7 +6,7 @@
 
 use super::lock_keys::flags_of;
 use super::options::Mode;
-use super::register::{Hold, Withdrawn};
+use super::register::Hold;
 use super::{Core, Transaction};
 use crate::error::Error;
 use bytes::Bytes;
@@ -66,8 +66,9 @@ impl Transaction {
     pub fn fair_retry(&self) -> Result<(), Error> {
         self.core.life.check_open()?;
         let gone = self.core.register.fair_retry();
-        let gone = gone.map_err(|error| self.core.as_of_now(error))?;
-        self.core.settle(Vec::new(), gone)
+        self.core
+            .give_back(gone.map_err(|error| self.core.as_of_now(error))?);
+        Ok(())
     }
 
     /// The statement has gone through: the locks that it asked for stay, those of earlier attempts are released.
@@ -87,37 +88,36 @@ impl Transaction {
     pub fn fair_cancel(&self) -> Result<(), Error> {
         self.core.life.check_open()?;
         let gone = self.core.register.fair_cancel();
-        let gone = gone.map_err(|error| self.core.as_of_now(error))?;
-        let settled = self.core.settle(Vec::new(), gone);
+        self.core
+            .give_back(gone.map_err(|error| self.core.as_of_now(error))?);
         self.core.pending_room.lock().clear();
-        settled
+        Ok(())
     }
 }
 
 impl Core {
     pub(super) fn fair_done(self: &Arc<Self>) -> Result<(), Error> {
         self.life.check_open()?;
-        let settled = self.register.fair_done();
-        let settled = settled.map_err(|error| self.as_of_now(error))?;
-        let published = self.settle(settled.kept, settled.gone);
+        let (published, gone) = {
+            let _gate = self.gate.read();
+            let settled = self.register.fair_done();
+            let settled = settled.map_err(|error| self.as_of_now(error))?;
+            (self.publish_pending(&settled.kept), settled.gone)
+        };
+        self.give_back(gone);
         self.pending_room.lock().clear();
         published
     }
 
-    /// Publishes the flags of locks that stay, in the room that their calls reserved, and gives back the others.
-    fn settle(self: &Arc<Self>, kept: Vec<(Bytes, Hold)>, gone: Withdrawn) -> Result<(), Error> {
-        let published = {
-            let _gate = self.gate.read();
-            let mut rooms = self.pending_room.lock();
-            kept.iter().try_for_each(|(key, hold)| {
-                let ops = flags_of(hold, true);
-                match rooms.remove(key) {
-                    Some(mut room) => room.update_flags(key, ops),
-                    None => self.buffer.update_flags(key, ops),
-                }
-            })
-        };
-        self.give_back(gone);
-        published
+    /// Publishes the flags of locks that stay, in the room that their calls reserved.
+    fn publish_pending(&self, kept: &[(Bytes, Hold)]) -> Result<(), Error> {
+        let mut rooms = self.pending_room.lock();
+        kept.iter().try_for_each(|(key, hold)| {
+            let ops = flags_of(hold, true);
+            match rooms.remove(key) {
+                Some(mut room) => room.update_flags(key, ops),
+                None => self.buffer.update_flags(key, ops),
+            }
+        })
     }
 }

@@ -40,6 +40,7 @@ mod register;
 mod rollback;
 mod statement;
 mod to_the_end;
+mod unlock_keys;
 mod write;
 
 pub use blocking::{Blocking, BlockingRange};

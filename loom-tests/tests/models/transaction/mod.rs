@@ -5,6 +5,7 @@ mod calls;
 mod ends;
 mod heartbeats;
 mod store;
+mod unlocks;
 
 use std::sync::Arc;
 use store::ModelStore;
@@ -39,6 +40,10 @@ fn lock_within(txn: &Transaction, keys: &[&str], wait: Wait) -> Result<(), Error
         ..LockOptions::default()
     };
     txn.blocking().lock_keys(keys, options).map(drop)
+}
+
+fn unlock(txn: &Transaction, keys: &[&str]) -> Result<usize, Error> {
+    txn.blocking().unlock_keys(keys)
 }
 
 /// The keys that are flagged as locked.

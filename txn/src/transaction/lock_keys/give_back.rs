@@ -30,7 +30,10 @@ impl Core {
     }
 
     /// Gives locks back. Ready once that is answered or the transaction has ended; it goes on if it is dropped.
-    pub(super) fn give_back_now(self: &Arc<Self>, locks: Withdrawn) -> ToTheEnd<()> {
+    pub(in crate::transaction) fn give_back_now(
+        self: &Arc<Self>,
+        locks: Withdrawn,
+    ) -> ToTheEnd<()> {
         ToTheEnd::new(&self.db, Arc::clone(self).until_returned(locks))
     }
 

@@ -21,6 +21,7 @@ mod order;
 mod request;
 
 pub(super) use call::flags_of;
+pub(super) use order::Ordered;
 
 use super::budget::Budget;
 use super::cancel::CancelToken;
@@ -35,7 +36,6 @@ use crate::metrics::{self, Event};
 use crate::store::{ForUpdate, LockTerms};
 use bytes::Bytes;
 use call::{Call, Found};
-use order::Ordered;
 use request::Request;
 use std::future::poll_fn;
 use std::pin::pin;

@@ -6,14 +6,14 @@
 use super::super::Keys;
 use bytes::Bytes;
 
-pub(super) struct Ordered {
-    pub(super) keys: Keys,
+pub(in crate::transaction) struct Ordered {
+    pub(in crate::transaction) keys: Keys,
     /// The place of each given key; `None` where they were given like that.
     places: Option<Vec<usize>>,
 }
 
 impl Ordered {
-    pub(super) fn of(mut given: Keys) -> Self {
+    pub(in crate::transaction) fn of(mut given: Keys) -> Self {
         if given.is_sorted_by(|a, b| a < b) {
             return Self {
                 keys: given,

@@ -32,6 +32,7 @@
 //!   a call that does not wait for others waits for the answer to that as for one to a request of its own, and is refused if
 //!   the store gives none.
 //! - A call that succeeds keeps all its keys in one step, or leaves them [pending](fair) in fair mode.
+//! - A key that is unlocked before the end is not kept any more: its lock goes back like that of a call that fails.
 //! - Once closed, every step is refused but withdrawing.
 
 mod fair;
@@ -47,7 +48,7 @@ use crate::error::{Error, TxnState};
 use crate::lock::LockMode;
 use crate::mutant::planted;
 use crate::store::Timestamp;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, MutexGuard};
 use bytes::Bytes;
 use fair::Fair;
 use key::Place;
@@ -146,6 +147,14 @@ impl Keys {
 
 fn wake(wakers: Vec<Waker>) {
     wakers.into_iter().for_each(Waker::wake);
+}
+
+fn let_go(mut register: MutexGuard<'_, Keys>, unwanted: Vec<(Slot, u64)>) -> Withdrawn {
+    let mut wakers = Vec::new();
+    let withdrawn = register.let_go(unwanted, &mut wakers);
+    drop(register);
+    wake(wakers);
+    withdrawn
 }
 
 impl Default for Register {
@@ -282,11 +291,25 @@ impl Register {
                 Place::Asked(_) | Place::Returning { .. } => {}
             }
         }
-        let mut wakers = Vec::new();
-        let withdrawn = register.let_go(unwanted, &mut wakers);
-        drop(register);
-        wake(wakers);
-        withdrawn
+        let_go(register, unwanted)
+    }
+
+    /// Locks that calls have taken and that are not to stay, unless a call in flight claims them.
+    pub(super) fn unkeep(&self, names: &[Bytes]) -> Withdrawn {
+        let mut register = self.keys.lock();
+        let mut unwanted = Vec::new();
+        for name in names {
+            let Some(slot) = register.slots.find(name) else {
+                continue;
+            };
+            let key = &mut register.slots[slot];
+            key.kept = false;
+            match &key.place {
+                Place::Held(lock) if key.is_unwanted() => unwanted.push((slot, lock.hold.attempt)),
+                _ => {}
+            }
+        }
+        let_go(register, unwanted)
     }
 
     /// Whether a commit may begin.
