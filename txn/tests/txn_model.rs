@@ -46,11 +46,36 @@ struct Own {
     writes: BTreeMap<Key, (Value, bool)>,
     locked: BTreeSet<Key>,
     known: BTreeMap<Key, bool>,
+    /// The first that was locked, until nothing is locked any more: it stays though it is unlocked.
+    primary: Option<Key>,
 }
 
 impl Own {
     fn is_optimistic(&self) -> bool {
         self.txn.is_optimistic()
+    }
+
+    /// Whether others find the key locked.
+    fn holds(&self, key: Key) -> bool {
+        !self.is_optimistic() && (self.locked.contains(&key) || self.primary == Some(key))
+    }
+
+    fn lock(&mut self, key: Key) {
+        self.locked.insert(key);
+        self.primary.get_or_insert(key);
+    }
+
+    /// Whether there is a lock that goes.
+    fn unlock(&mut self, key: Key) -> bool {
+        let goes = self.locked.contains(&key) && !self.writes.contains_key(&key);
+        if goes {
+            self.locked.remove(&key);
+            self.known.remove(&key);
+        }
+        if self.locked.is_empty() {
+            self.primary = None;
+        }
+        goes
     }
 
     fn reads(&self, history: &History, key: Key) -> Value {
@@ -78,16 +103,18 @@ fn expected(own: &Own, others: &[Option<Own>], history: &History) -> (Outcome, C
     let mut commit = Commit::new();
     let mut keys: BTreeSet<Key> = own.writes.keys().copied().collect();
     keys.extend(&own.locked);
+    keys.extend(own.primary.filter(|key| own.holds(*key)));
     // Locks come first, for all keys, then the checks, key by key.
     for key in &keys {
-        let taken = |other: &Own| !other.is_optimistic() && other.locked.contains(key);
+        let taken = |other: &Own| other.holds(*key);
         if others.iter().flatten().any(taken) {
             return (Outcome::Locked, commit);
         }
     }
     for &key in &keys {
         let is_locked = own.locked.contains(&key);
-        let was_locked = is_locked && !own.is_optimistic();
+        let is_carried = !own.writes.contains_key(&key) && own.holds(key);
+        let was_locked = is_carried || (is_locked && !own.is_optimistic());
         let presumed = own.writes.get(&key).is_some_and(|(_, presumed)| *presumed);
         let change = match own.writes.get(&key) {
             None => Some(None),
@@ -151,10 +178,11 @@ fn run(seed: u64, steps: usize) {
                 writes: BTreeMap::new(),
                 locked: BTreeSet::new(),
                 known: BTreeMap::new(),
+                primary: None,
             });
             continue;
         };
-        match rng.random_range(0..12) {
+        match rng.random_range(0..13) {
             0 | 1 => {
                 let value = own.txn.blocking().get(name).unwrap();
                 assert_eq!(value, bytes(own.reads(&history, key)), "{at}");
@@ -205,10 +233,7 @@ fn run(seed: u64, steps: usize) {
                 }
                 let taken = !own.is_optimistic()
                     && txns.iter().enumerate().any(|(other, txn)| {
-                        other != slot
-                            && txn
-                                .as_ref()
-                                .is_some_and(|o| !o.is_optimistic() && o.locked.contains(&key))
+                        other != slot && txn.as_ref().is_some_and(|other| other.holds(key))
                     });
                 let own = txns[slot].as_mut().unwrap();
                 let result = own.txn.blocking().get_for_update(name);
@@ -226,12 +251,17 @@ fn run(seed: u64, steps: usize) {
                     own.known.insert(key, newest.is_some());
                     newest
                 };
-                own.locked.insert(key);
+                own.lock(key);
                 let model = own.writes.get(&key).map_or(seen, |(value, _)| *value);
                 assert_eq!(result.unwrap(), bytes(model), "{at}");
             }
             9 => {
                 store.collect();
+            }
+            11 => {
+                let unlocked = own.txn.blocking().unlock_keys([name]).unwrap();
+                assert_eq!(unlocked, usize::from(own.unlock(key)), "{at}");
+                assert!(own.is_optimistic() || !own.locked.is_empty() || own.txn.held_locks() == 0);
             }
             10 => {
                 let own = txns[slot].take().unwrap();
