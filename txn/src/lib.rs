@@ -157,6 +157,7 @@
 //! | `put`, `delete`, their `.._with_flags` | linearizable, of one key, value and flags as one |
 //! | `insert`, `insert_with_flags` | linearizable beside `put`, `insert` and `delete` of the transaction |
 //! | `lock_keys` | all keys or none; each locked once among siblings; flags appear after the last answer |
+//! | `unlock_keys` | flag and lock go in one step for siblings; a lock that one of them asks for meanwhile is theirs |
 //! | `get_for_update` | own write, else the newest committed value, under the lock |
 //! | `range_for_update` | the same for each row that is in the range when its page is read; rows that others add behind that are not seen and not kept out |
 //! | `len`, `size`, `stats`, `is_dirty` | linearizable; `stats` is a pair of one instant |

@@ -53,6 +53,7 @@ fn an_unlocked_key_is_free_for_others_and_not_committed() {
     );
     other.put("b", "theirs").unwrap();
     other.blocking().commit().unwrap();
+    assert_eq!(txn.len(), 3);
     assert_eq!(unlock(&txn, &["b", "c"]).unwrap(), 0);
     assert_eq!(unlock(&txn, &[]).unwrap(), 0);
     assert_eq!(txn.blocking().commit().unwrap().keys, 1);

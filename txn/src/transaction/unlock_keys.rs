@@ -29,6 +29,8 @@ impl Transaction {
     /// lock call in flight shares stays until that ends, and is that call's then. The [primary](Self::lock_keys) goes with
     /// the last lock that names it.
     ///
+    /// [`len`](Self::len) goes on counting the keys.
+    ///
     /// What was read under the lock may be outdated from now on: the transaction is not two-phase locked any more. A key that is
     /// written later without being locked again is checked at commit against commits since the start. In an optimistic
     /// transaction the marks of [`lock_keys`](Self::lock_keys) are taken away.
