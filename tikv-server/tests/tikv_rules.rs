@@ -428,3 +428,26 @@ fn a_point_read_that_was_answered_is_not_sent_again() {
     other.blocking().rollback().unwrap();
     txn.blocking().rollback().unwrap();
 }
+
+/// The cluster knows nothing of a primary that was given back; that says nothing of its transaction.
+#[test]
+fn a_transaction_lives_whose_primary_is_given_back_while_it_is_asked_for() {
+    let (cluster, store) = two_regions(TikvOptions::default());
+    let db = Db::new(Arc::clone(&store) as Arc<dyn Store>);
+    let txn = db.blocking().begin(BeginOptions::default()).unwrap();
+    let lock = |key| txn.blocking().lock_keys([key], LockOptions::default());
+    lock("a").unwrap();
+    cluster.inject("KvCheckTxnStatus", Fault::Delay(IMPATIENT));
+    std::thread::scope(|scope| {
+        let asks = || runtime().block_on(store.status(txn.start_ts(), "a".into()));
+        let status = scope.spawn(asks);
+        while cluster.faults() == 0 {
+            std::thread::yield_now();
+        }
+        txn.blocking().unlock_keys(["a"]).unwrap();
+        assert_eq!(status.join().unwrap().unwrap(), TxnStatus::Open);
+    });
+    lock("b").unwrap();
+    txn.put("b", "v").unwrap();
+    txn.blocking().commit().unwrap();
+}

@@ -54,11 +54,11 @@ impl TikvCore {
             return Ok(end.into());
         }
         let open = self.registry.open(start).ok();
-        let primary = match &open {
-            Some(open) => match open.known(|known| known.standing_primary()) {
-                Some(primary) => primary,
-                None => return Ok(TxnStatus::Open),
-            },
+        let standing_now = |open: &Arc<Open>| open.known(|known| known.standing_attempt());
+        let stands = open.as_ref().map(standing_now);
+        let primary = match &stands {
+            Some(Some((primary, _))) => primary.clone(),
+            Some(None) => return Ok(TxnStatus::Open),
             None => given,
         };
         // None while it is about to be decided.
@@ -90,6 +90,10 @@ impl TikvCore {
         let end = match standing {
             Standing::Locked { .. } => return Ok(TxnStatus::Open),
             Standing::Unknown if is_busy => return Ok(TxnStatus::Open),
+            // It was given back meanwhile.
+            Standing::Unknown if open.as_ref().map(standing_now) != stands => {
+                return Ok(TxnStatus::Open);
+            }
             Standing::Committed(at) => End::Committed {
                 at,
                 by_prewrite: None,

@@ -260,9 +260,15 @@ impl Known {
 
     /// The primary, if it was granted or put down. One that is only asked for, after another was given up, tells nothing yet.
     pub(super) fn standing_primary(&self) -> Option<Bytes> {
-        let stands =
-            |primary: &&Bytes| self.held.contains_key(*primary) || self.put_down.contains(*primary);
-        self.primary.as_ref().filter(stands).cloned()
+        self.standing_attempt().map(|(primary, _)| primary)
+    }
+
+    /// The same, and the attempt that holds it unless it was put down.
+    pub(super) fn standing_attempt(&self) -> Option<(Bytes, Option<u64>)> {
+        let primary = self.primary.as_ref()?;
+        let attempt = self.held.get(primary).map(|held| held.attempt);
+        let stands = attempt.is_some() || self.put_down.contains(primary);
+        stands.then(|| (primary.clone(), attempt))
     }
 }
 
