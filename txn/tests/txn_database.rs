@@ -95,12 +95,14 @@ fn a_close_that_is_dropped_leaves_no_lock_of_what_it_has_closed() {
         let locked = txn.blocking().lock_keys([key], LockOptions::default());
         locked.unwrap();
     }
-    faulty.inject(Request::Rollback, Fault::Delay);
+    open.iter()
+        .for_each(|_| faulty.inject(Request::Rollback, Fault::Delay));
     let later = Instant::now() + Duration::from_secs(10);
     {
         let mut closing = pin!(db.close(later));
         let mut context = Context::from_waker(Waker::noop());
         assert!(closing.as_mut().poll(&mut context).is_pending());
+        assert_eq!(faulty.happened(Fault::Delay), 2, "both are under way");
     }
     let states = open.each_ref().map(Transaction::state);
     assert_eq!(states, [TxnState::RolledBack; 2]);

@@ -3,6 +3,7 @@
 use super::Db;
 use crate::store::Timestamp;
 use crate::transaction::Core;
+use futures_util::future::join_all;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -52,11 +53,13 @@ impl Db {
         // All stop locking before the first lets go of what others of them wait for. Whoever ended one meanwhile has done what was
         // to be done.
         let open = shared.registry.all();
-        let begun = open.iter().flat_map(Core::begin_to_roll_back);
-        for told in begun.collect::<Vec<_>>() {
-            let rolled_back = worker.within(Some(deadline), told).await;
-            closed.rolled_back += usize::from(matches!(rolled_back, Some(Ok(()))));
-        }
+        let begun: Vec<_> = open.iter().flat_map(Core::begin_to_roll_back).collect();
+        let told = begun
+            .into_iter()
+            .map(|told| worker.within(Some(deadline), told));
+        let answers = join_all(told).await;
+        let rolled_back = answers.iter().filter(|told| matches!(told, Some(Ok(()))));
+        closed.rolled_back = rolled_back.count();
         worker.within(Some(deadline), shared.registry.empty()).await;
         closed.is_idle = worker.idle(deadline).await && {
             let settled = worker.within(Some(deadline), shared.store.settle(deadline));
