@@ -20,7 +20,7 @@ pub(crate) fn planted(name: &str) -> bool {
 }
 
 #[cfg(untorn_loom)]
-pub(crate) use model::{plant, planted};
+pub(crate) use model::planted;
 
 #[cfg(untorn_loom)]
 pub(crate) mod model {
