@@ -25,7 +25,9 @@
 //! * B3 *The owner cleans up.* It gives each version its final stamp before it lets go of the descriptor, so no version that can
 //!   be reached names a descriptor that was retired. It alone claims a stripe of the account, announces the descriptor there and books all
 //!   versions as one; until then they are not booked, so they are neither unlinked nor buried, whoever placed them. The final stamp
-//!   comes booked: a store does, for until it is booked others change the word at most to the same stamp.
+//!   comes booked: a store does, for until it is booked others change the word at most to the same stamp. All of that under one
+//!   guard, which is older than the decision whoever makes that: so where a stage that the batch is in is taken back meanwhile, the
+//!   hole is not forgotten before the last version is in its list (D3).
 //! * B4 *Each write is placed once.* Who places loads the head (or the run), *then* looks whether the batch is open, then exchanges.
 //!   If another placed the write before the head was loaded, the version is that head, for nothing is put on it while the batch is open;
 //!   if he did so later, the head is not what is expected. Neither a head nor a run comes back while a guard could tell.

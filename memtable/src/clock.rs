@@ -233,7 +233,7 @@ impl Clock {
             .compare_exchange(seen.word, next, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok();
         let (gone, bytes) = if stepped {
-            (seen.word, size_of::<View>())
+            (seen.word, size_of::<View>() + seen.holes.own_bytes())
         } else {
             (next, 0)
         };

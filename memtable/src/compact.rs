@@ -18,7 +18,8 @@ const ROUNDS: usize = 4;
 impl Memtable {
     /// Clears away all that nobody needs: what was rolled back, and what was overwritten or removed while a snapshot, savepoint or stage
     /// needed it that is gone by now. Writes do the same, two entries each. But a key's first value of up to 128 bytes lies in its entry,
-    /// and stays there until the key is removed.
+    /// and stays there until the key is removed; and where the newest write of a key that holds something older was rolled back, that
+    /// one write stays until the key is written again, however large it is.
     ///
     /// Changes nothing that a reader could see. O(n), in stretches that hold nobody up; waits for a writer that is just paying his
     /// share. What is still needed stays, and what a guard may still look at is freed when that is gone.

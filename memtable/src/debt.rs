@@ -81,7 +81,15 @@ struct Payer {
     /// Holes whose items are paid, and those whose sums are dropped too.
     paid: Vec<Arc<HoleRecord>>,
     settling: Vec<Arc<HoleRecord>>,
+    /// How often anything was paid since these were looked through.
+    not_looked: usize,
 }
+
+/// A queue of so few batches keeps the room that it once needed.
+const MANY_WAITING: usize = 64;
+
+/// So many holes are looked through each time that anything is paid. More of them, which a guard holds back, as seldom as they are many.
+const FEW_HOLES: usize = 8;
 
 /// What paying one item came to.
 pub(crate) enum Payment {
@@ -218,6 +226,10 @@ impl Debts {
         }
         payer.attempts -= 1;
         payer.current = payer.waiting.pop_back();
+        let waiting = &mut payer.waiting;
+        if waiting.len() + MANY_WAITING < waiting.capacity() / 4 {
+            waiting.shrink_to(2 * waiting.len());
+        }
         payer.current.is_some()
     }
 
@@ -269,46 +281,44 @@ impl Debts {
     }
 
     fn forget_holes(&self, payer: &mut Payer, clock: &Clock, account: &Account, guard: &Guard) {
+        payer.not_looked += 1;
+        if payer.not_looked * FEW_HOLES < payer.paid.len() + payer.settling.len() {
+            return;
+        }
+        payer.not_looked = 0;
         let view = clock.now(guard);
         payer.paid.retain(|record| {
-            let Some(hole) = view
-                .holes
-                .iter()
-                .find(|hole| Arc::ptr_eq(&hole.record, record))
-            else {
+            let ready = record.cut_settled.load(Ordering::Acquire)
+                && record.unpaid.load(Ordering::Relaxed) == 0;
+            if !ready {
+                return true;
+            }
+            let Some(hole) = view.holes.of(record) else {
                 // Paid twice, since a late batch came, and forgotten already.
                 self.outstanding.fetch_sub(1, Ordering::Relaxed);
                 return false;
             };
-            let ready = record.cut_settled.load(Ordering::Acquire)
-                && record.unpaid.load(Ordering::Relaxed) == 0;
-            let dropped = ready && account.drop_hole(hole, guard);
+            let dropped = account.drop_hole(hole, guard);
             if dropped {
                 after_grace(record, |record| &record.paid_settled, guard);
                 payer.settling.push(record.clone());
             }
             !dropped
         });
-        payer.settling.retain(|record| {
-            let settled = record.paid_settled.load(Ordering::Acquire);
-            if settled {
-                forget_hole(record, clock, guard);
-                self.outstanding.fetch_sub(1, Ordering::Relaxed);
-            }
-            !settled
-        });
+        let is_settled = |record: &mut Arc<HoleRecord>| record.paid_settled.load(Ordering::Acquire);
+        let settled: Vec<_> = payer.settling.extract_if(.., is_settled).collect();
+        if !settled.is_empty() {
+            clock.change(guard, |view| {
+                let holes = view.holes.without(&settled);
+                let next = View {
+                    holes,
+                    ..view.clone()
+                };
+                (next, ())
+            });
+            self.outstanding.fetch_sub(settled.len(), Ordering::Relaxed);
+        }
     }
-}
-
-fn forget_hole(record: &Arc<HoleRecord>, clock: &Clock, guard: &Guard) {
-    clock.change(guard, |view| {
-        let holes = view.holes.without(record);
-        let next = View {
-            holes,
-            ..view.clone()
-        };
-        (next, ())
-    });
 }
 
 impl Drop for Debts {

@@ -5,6 +5,7 @@
 
 use crate::debt::HoleRecord;
 use crate::sync::Arc;
+use std::collections::HashSet;
 
 /// A stretch of segments that was rolled back.
 #[derive(Clone)]
@@ -48,6 +49,14 @@ impl Holes {
         self.0.as_ref().map_or(&[], |holes| holes)
     }
 
+    /// Bytes that go with them, if no other view has the same.
+    pub(crate) fn own_bytes(&self) -> usize {
+        match &self.0 {
+            Some(holes) if Arc::strong_count(holes) == 1 => holes.capacity() * size_of::<Laid>(),
+            _ => 0,
+        }
+    }
+
     /// In the order in which they were cut.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Hole> {
         self.laid().iter().map(|laid| &laid.hole)
@@ -83,15 +92,22 @@ impl Holes {
         Holes(Some(Arc::new(laid)))
     }
 
-    /// Without that one.
-    pub(crate) fn without(&self, record: &Arc<HoleRecord>) -> Holes {
-        let others = self
-            .iter()
-            .filter(|hole| !Arc::ptr_eq(&hole.record, record));
-        Holes::of(others.cloned().collect())
+    /// The one that has this record.
+    pub(crate) fn of(&self, record: &Arc<HoleRecord>) -> Option<&Hole> {
+        self.iter().find(|hole| Arc::ptr_eq(&hole.record, record))
     }
 
-    fn of(holes: Vec<Hole>) -> Holes {
+    /// Without those that have these records.
+    pub(crate) fn without(&self, records: &[Arc<HoleRecord>]) -> Holes {
+        let gone: HashSet<*const HoleRecord> =
+            records.iter().map(|gone| &raw const **gone).collect();
+        let others = self
+            .iter()
+            .filter(|hole| !gone.contains(&(&raw const *hole.record)));
+        Holes::laid_out(others.cloned().collect())
+    }
+
+    fn laid_out(holes: Vec<Hole>) -> Holes {
         let mut reach = u64::MAX;
         let laid = holes.into_iter().rev().map(|hole| {
             reach = reach.min(hole.first);
@@ -131,7 +147,7 @@ mod tests {
                     let forgotten = random.random_range(0..10);
                     let record = holes.iter().nth(forgotten).map(|hole| hole.record.clone());
                     if let Some(record) = record {
-                        holes = holes.without(&record);
+                        holes = holes.without(&[record]);
                     }
                 }
             }

@@ -164,7 +164,7 @@ impl Memtable {
     ///
     /// Linearizable, lock-free: who would write to a key of a batch that is on its way completes that first, so a write may take as long
     /// as the batches that it meets. Readers never wait and never help; they see what was before. Beside an insert for each
-    /// key it costs a sort of the keys, unless they are sorted already, and two allocations for all; keys that follow each other save the
+    /// key it costs a sort of the keys, unless they are sorted already, and two allocations for all, three if they were not sorted; keys that follow each other save the
     /// descent, and what a write does for itself alone (to pin, to be counted) is done once. A batch of one write is that write. In an open
     /// stage the batch belongs to that stage as a whole.
     ///

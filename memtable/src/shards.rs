@@ -55,7 +55,10 @@ impl Memtable {
             (entries, seen) = (entries + here, seen + here);
             // The shard ends where its share of the whole is reached; the last one at the end.
             let Some(high) = leaf.high() else { break };
-            if entries > 0 && seen * at_most >= total * (shards.len() + 1) && seen < total {
+            if entries > 0
+                && seen.saturating_mul(at_most) >= total * (shards.len() + 1)
+                && seen < total
+            {
                 let fence = Bytes::copy_from_slice(high);
                 let upper = Bound::Excluded(fence.clone());
                 shards.push(Shard {

@@ -169,10 +169,15 @@ mod tests {
 
     const STAGES: usize = 1000;
 
-    fn assert_few_holes(table: &Memtable, stages: usize) {
-        // Other tests hold guards for a moment, which keep holes.
-        let holes = table.table().clock.now(&reclaim::pin()).holes.len();
-        assert!(holes < stages / 10, "{holes}");
+    /// Runs so many rounds, each of which leaves a hole, and more as long as too many holes are there: guards of other tests, whose
+    /// threads may have to wait for a processor, keep them for a while.
+    fn leave_few_holes(table: &Memtable, rounds: usize, mut round: impl FnMut(usize)) {
+        let holes = || table.table().clock.now(&reclaim::pin()).holes.len();
+        let is_few = |number| {
+            round(number);
+            number >= rounds && holes() < rounds / 10
+        };
+        assert!((0..100 * rounds).any(is_few), "{}", holes());
     }
 
     /// What such a snapshot keeps of the rest is no reason to keep a hole.
@@ -187,12 +192,11 @@ mod tests {
         };
         write(b"before");
         let snapshot = table.snapshot();
-        for _ in 0..STAGES {
+        leave_few_holes(&table, STAGES, |_| {
             let stage = table.open_stage();
             write(b"inside");
             table.cleanup_stage(stage).expect("it is the innermost one");
-        }
-        assert_few_holes(&table, STAGES);
+        });
         for key in &keys {
             assert_eq!(snapshot.get(key).as_deref(), Some(&b"before"[..]));
             assert_eq!(table.get(key).as_deref(), Some(&b"before"[..]));
@@ -204,26 +208,24 @@ mod tests {
     fn snapshots_one_after_another_of_stages_on_the_same_keys_keep_few_holes() {
         let table = Memtable::new();
         let mut snapshot = table.snapshot();
-        for n in 0..STAGES {
+        let mut last = 0;
+        leave_few_holes(&table, STAGES, |n| {
+            last = n;
             let stage = table.open_stage();
             for key in 0..10u8 {
                 table.insert([key], n.to_be_bytes()).expect("small");
             }
             snapshot = table.snapshot();
             table.cleanup_stage(stage).expect("it is the innermost one");
-        }
-        assert_few_holes(&table, STAGES);
-        assert_eq!(
-            snapshot.get([9]).as_deref(),
-            Some(&(STAGES - 1).to_be_bytes()[..])
-        );
+        });
+        assert_eq!(snapshot.get([9]).as_deref(), Some(&last.to_be_bytes()[..]));
         assert_eq!(table.get([9]), None);
     }
 
     #[test]
     fn batches_in_stages_leave_few_holes_behind() {
         let table = Memtable::new();
-        for n in 0..STAGES {
+        leave_few_holes(&table, STAGES, |n| {
             let stage = table.open_stage();
             let mut batch = WriteBatch::new();
             for key in 0..10u8 {
@@ -231,18 +233,16 @@ mod tests {
             }
             table.apply(&batch).expect("small");
             table.cleanup_stage(stage).expect("it is the innermost one");
-        }
-        assert_few_holes(&table, STAGES);
+        });
     }
 
     #[test]
     fn stages_without_a_write_leave_few_holes_behind() {
         let table = Memtable::new();
         table.insert("k", "v").expect("small");
-        for _ in 0..10 * STAGES {
+        leave_few_holes(&table, 10 * STAGES, |_| {
             let stage = table.open_stage();
             table.cleanup_stage(stage).expect("it is the innermost one");
-        }
-        assert_few_holes(&table, 10 * STAGES);
+        });
     }
 }

@@ -12,6 +12,9 @@
 //! * if it is the newest that happened at all and carries persistent bits, or hides those of an older one;
 //! * if it is not booked, since a stripe of the account may still name it, or lies below such a one.
 //!
+//! An entry is buried when its head is nothing that anybody sees and what is left below, if anything, is that the key was removed: for
+//! a reader both are a key that is not there.
+//!
 //! Not everybody looks through all of a chain: [`depth`].
 //!
 //! The order is always: unlink, then retire. A version that was unlinked keeps its own `previous`, so a reader who stands on it
@@ -222,10 +225,15 @@ impl Trimmer<'_> {
             self.unlink(kept, None, guard);
         }
 
+        let is_bare = |version: VersionRef<'_>| version.tag() & self.persistent_mask == 0;
+        let removed_below = || {
+            let is_only = head.previous() == Some(kept) && kept.previous().is_none();
+            is_only && kept.state() == State::Gone && is_bare(kept)
+        };
         let empty = !alive
-            && kept == head
+            && (kept == head || removed_below())
             && head.stamp().is_decided()
-            && (head.tag() & self.persistent_mask == 0 || head.stamp() == Stamp::Void)
+            && (is_bare(head) || head.stamp() == Stamp::Void)
             && !judge.blocked
             && !judge.unbooked;
         if empty && (!entry.in_debt() || planted("bury-in-debt")) && entry.bury(head) {

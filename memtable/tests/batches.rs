@@ -9,7 +9,9 @@ use std::borrow::Cow;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use untorn_memtable::{BatchWrite, Error, Kind, MAX_KEY_LEN, Memtable, Stats, Update, WriteBatch};
+use untorn_memtable::{
+    BatchWrite, Error, Kind, MAX_KEY_LEN, Memtable, Stats, Update, WriteBatch, reclaim_garbage,
+};
 
 #[test]
 fn the_last_write_of_a_key_counts_and_tags_go_with_it() {
@@ -327,4 +329,54 @@ fn nobody_sees_half_a_batch() {
 #[test]
 fn nobody_sees_half_a_batch_beside_rollbacks() {
     groups_under(2, 1500, true);
+}
+
+/// The owner of a batch is still giving each version its stamp when the stage is taken back, its items are paid and guards end.
+#[test]
+fn a_batch_stays_taken_back_whose_owner_comes_to_its_versions_late() {
+    const KEYS: u32 = 100_000;
+    const ROUNDS: u32 = 4;
+    let table = Memtable::new();
+    let write_all = |value: u32| {
+        let mut batch = WriteBatch::new();
+        for key in 0..KEYS {
+            batch.put(key.to_be_bytes(), value.to_be_bytes());
+        }
+        table.apply(&batch).unwrap();
+    };
+    let first = || table.get(0_u32.to_be_bytes());
+    write_all(0);
+    let before = first();
+    for round in 1..=ROUNDS {
+        let stage = table.open_stage();
+        thread::scope(|scope| {
+            let owner = scope.spawn(|| write_all(round));
+            while first() == before {
+                thread::yield_now();
+            }
+            table.cleanup_stage(stage).unwrap();
+            while !owner.is_finished() {
+                table.insert("elsewhere", "").unwrap();
+                reclaim_garbage();
+            }
+        });
+        table.compact();
+        let values = (0..KEYS).map(|key| table.get(key.to_be_bytes()));
+        assert_eq!(values.filter(|value| *value != before).count(), 0);
+    }
+}
+
+#[test]
+fn a_stage_does_not_show_what_a_batch_has_only_tagged() {
+    let table = Memtable::new();
+    table.insert("before", "v").unwrap();
+    let stage = table.open_stage();
+    table.insert("within", "v").unwrap();
+    let mut batch = WriteBatch::new();
+    batch.tag("before", 1).tag("within", 2).put("new", "v");
+    table.apply(&batch).unwrap();
+    let shown = table.stage_writes(&stage).unwrap();
+    let keys: Vec<_> = shown.iter().map(|entry| &entry.key[..]).collect();
+    assert_eq!(keys, [&b"new"[..], b"within"], "newest first");
+    table.cleanup_stage(stage).unwrap();
 }

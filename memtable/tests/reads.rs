@@ -203,7 +203,7 @@ proptest! {
     }
 
     #[test]
-    fn shards_cover_the_table_once_and_count_it(map in contents(), at_most in 0..12usize) {
+    fn shards_cover_the_table_once_and_count_it(map in contents(), at_most in prop_oneof![0..12usize, Just(usize::MAX)]) {
         for capacity in CAPACITIES {
             let table = filled(&map, capacity);
             let shards = table.shards(at_most);

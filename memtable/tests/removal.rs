@@ -53,3 +53,37 @@ fn a_sweeper_takes_out_nothing_that_was_refreshed() {
     }
     assert_eq!(swept + spared, 2_000);
 }
+
+#[test]
+fn a_key_that_was_removed_leaves_nothing_once_what_was_written_since_is_taken_back() {
+    let table = Memtable::new();
+    table.insert("k", [0; 1000]).unwrap();
+    let outer = table.open_stage();
+    table.remove("k").unwrap();
+    let inner = table.open_stage();
+    table.insert("k", [0; 1000]).unwrap();
+    table.cleanup_stage(inner).unwrap();
+    assert_eq!(table.get("k"), None);
+    table.release_stage(outer).unwrap();
+    table.compact();
+    let memory = table.memory();
+    assert_eq!((table.len(), memory.entries, memory.superseded), (0, 0, 0));
+}
+
+/// What is there before the stage is there after it: it is not buried for what is on top.
+#[test]
+fn a_key_that_was_removed_in_a_stage_is_back_after_it() {
+    let table = Memtable::new();
+    table.insert("k", "v").unwrap();
+    let outer = table.open_stage();
+    table.remove("k").unwrap();
+    let inner = table.open_stage();
+    table.insert("k", "again").unwrap();
+    table.cleanup_stage(inner).unwrap();
+    table.compact();
+    assert_eq!(table.get("k"), None);
+    table.cleanup_stage(outer).unwrap();
+    table.compact();
+    assert_eq!(table.get("k").as_deref(), Some(&b"v"[..]));
+    assert_eq!(table.len(), 1);
+}

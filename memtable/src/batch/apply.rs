@@ -9,6 +9,7 @@ use crate::chain::{Inserted, Spot};
 use crate::entry::{EntryRef, EntrySlot, Head};
 use crate::error::Error;
 use crate::item::Written;
+use crate::marks::UNORDERED;
 use crate::mutant::planted;
 use crate::reclaim::{self, Guard};
 use crate::stamp::{Stamp, StampWord};
@@ -19,9 +20,6 @@ use crate::version::VersionRef;
 use crate::visible::Current;
 use crate::write::{self, Change};
 use std::ptr;
-
-/// So many ops are placed, or cleared up, under one guard, so that a large batch does not hold back all garbage.
-const SHARE: usize = 256;
 
 /// What an attempt to place an op came to.
 enum Placing<'g> {
@@ -81,7 +79,8 @@ impl Table {
         batch: &WriteBatch,
         encode: Option<Encode<'_>>,
     ) -> Result<Option<Written>, Error> {
-        let mut guard = reclaim::pin();
+        // One for all of it: a rollback of what the batch is decided to be in waits for who has not cleaned up (B3).
+        let guard = reclaim::pin();
         let view = self.clock.now(&guard);
         if view.frozen {
             return Err(write::refused());
@@ -99,19 +98,9 @@ impl Table {
             drop(claim);
             Err(write::refused())
         } else {
-            while !self.complete(descriptor, &guard) {
-                drop(guard);
-                guard = reclaim::pin();
-            }
+            self.complete(descriptor, &guard);
             let stamp = self.settle_and_book(descriptor, claim, &guard);
-            let mut staged = false;
-            for (number, ops) in descriptor.ops.chunks(SHARE).enumerate() {
-                if number > 0 {
-                    drop(guard);
-                    guard = reclaim::pin();
-                }
-                staged |= self.clean_up(descriptor, ops, stamp, &guard);
-            }
+            let staged = self.clean_up(descriptor, stamp, &guard);
             Ok((stamp != Stamp::Void).then_some(Written {
                 changed: true,
                 staged,
@@ -123,11 +112,10 @@ impl Table {
         written
     }
 
-    /// Places what is missing of `batch`, and of those that are in its way, up to a share, and closes it when nothing is. Answers
-    /// whether it is closed.
-    pub(crate) fn complete<'g>(&self, batch: &'g Descriptor, guard: &'g Guard) -> bool {
+    /// Places what is missing of `batch`, and of those that are in its way, and closes it.
+    pub(crate) fn complete<'g>(&self, batch: &'g Descriptor, guard: &'g Guard) {
         let mut ahead = Ahead::through(batch, self);
-        for _ in 0..SHARE {
+        loop {
             let placing = match ahead.next_op() {
                 Some(op) => {
                     let spot = ahead.seek(op, guard);
@@ -145,12 +133,11 @@ impl Table {
             match placing {
                 Placing::Placed => {}
                 Placing::Again => sync::spin(),
-                Placing::Closed if ptr::eq(ahead.batch, batch) => return true,
+                Placing::Closed if ptr::eq(ahead.batch, batch) => return,
                 Placing::Closed => ahead = Ahead::through(batch, self),
                 Placing::Behind(other) => ahead = Ahead::through(other, self),
             }
         }
-        false
     }
 
     fn place<'t, 'g>(
@@ -288,11 +275,11 @@ impl Table {
         stamp
     }
 
-    /// Gives the versions of some ops the stamp of their batch (B3), then does what every write does on its way out. Answers whether
-    /// they belong to a stage.
-    fn clean_up(&self, batch: &Descriptor, ops: &[Op], stamp: Stamp, guard: &Guard) -> bool {
+    /// Gives the versions of a batch its stamp (B3), then does what every write does on its way out. Answers whether they belong to
+    /// a stage.
+    fn clean_up(&self, batch: &Descriptor, stamp: Stamp, guard: &Guard) -> bool {
         let mut staged = false;
-        for op in ops {
+        for op in &batch.ops {
             // SAFETY: not booked yet.
             let Some(Placed { entry, version }) = (unsafe { op.placed(guard) }) else {
                 unreachable!("a closed batch is placed whole")
@@ -302,7 +289,11 @@ impl Table {
             }
             match stamp {
                 Stamp::At(segment) if batch.staged => {
-                    staged |= self.enlist(entry, batch.order, segment, None, guard);
+                    let order = match version.is_inline() {
+                        true => batch.order,
+                        false => UNORDERED,
+                    };
+                    staged |= self.enlist(entry, order, segment, None, guard);
                 }
                 _ if batch.staged => entry.settle_debt(),
                 _ => {}

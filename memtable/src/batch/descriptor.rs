@@ -108,10 +108,10 @@ impl Descriptor {
         op.change(&self.list, item)
     }
 
-    /// Bytes that it holds, those of the list not counted.
+    /// Bytes that it holds, those of the list too: nobody else may have that any more.
     pub(super) fn allocated(&self) -> usize {
         let stored = self.stored.as_ref().map_or(0, Vec::capacity);
-        size_of::<Descriptor>() + size_of_val(&*self.ops) + stored
+        size_of::<Descriptor>() + size_of_val(&*self.ops) + stored + self.list.allocated()
     }
 
     /// The versions of the batch, all of them if it is decided. For who found it announced under the guard: they are not booked.

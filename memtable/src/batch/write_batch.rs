@@ -33,6 +33,13 @@ pub(super) struct List {
     pub(super) writes: Vec<Write>,
 }
 
+impl List {
+    /// Bytes that it holds.
+    pub(super) fn allocated(&self) -> usize {
+        self.bytes.capacity() + self.writes.capacity() * size_of::<Write>()
+    }
+}
+
 /// Where among many bytes a key or a value lies.
 #[derive(Clone, Copy)]
 pub(super) struct Span {
@@ -85,12 +92,12 @@ impl WriteBatch {
         WriteBatch::default()
     }
 
-    /// Sets the key's value; its tag stays.
+    /// Sets the key's value; its tag stays, in a [`MemtableSet`](crate::MemtableSet) if the key lies in the active table.
     pub fn put(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> &mut WriteBatch {
         self.push(key.as_ref(), |list| What::Put(list.add(value.as_ref())))
     }
 
-    /// Writes a tombstone, on an absent key too; its tag stays.
+    /// Writes a tombstone, on an absent key too; its tag stays, as with [`put`](Self::put).
     pub fn delete(&mut self, key: impl AsRef<[u8]>) -> &mut WriteBatch {
         self.push(key.as_ref(), |_| What::Delete)
     }

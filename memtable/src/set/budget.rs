@@ -19,8 +19,9 @@ const LEAST_SHARE: u64 = 16;
 /// the limits are held by what the allocator gives out, not by an estimate after the fact; in return, a key that is overwritten
 /// counts as often as it is written.
 ///
-/// Not in the limits are leaves that were replaced by a copy and wait to be freed ([`garbage_bytes`](crate::garbage_bytes)): little as
-/// a rule, but while a [`Pinned`](crate::Pinned) lives, of whatever table, up to 1 KiB for each new key.
+/// Not in the limits is what waits to be freed ([`garbage_bytes`](crate::garbage_bytes)): leaves that were replaced by a copy, and the
+/// contents of batches that were applied. Little as a rule, but while a [`Pinned`](crate::Pinned) lives, of whatever table, up to 1 KiB for
+/// each new key, and every batch once more.
 ///
 /// Any limits work, though some badly. Where a write finds no room and no table is frozen, the active one is frozen before its
 /// time, so that there is something to flush: with `table` at or near `hard` that is what ends each table, and writers stand
