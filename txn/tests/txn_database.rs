@@ -5,14 +5,16 @@ mod txn_held_store;
 
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
 use std::time::{Duration, Instant};
 use txn_held_store::HeldStore;
 use untorn_txn::store::faults::{Fault, FaultPlan, FaultyStore, Request};
 use untorn_txn::store::mem::{LogOptions, MemStoreOptions, OpenError};
 use untorn_txn::{
-    BeginOptions, Db, Error, LockOptions, LockOutcome, MemStore, OnDrop, Transaction, TxnState,
+    BeginOptions, CommitOptions, Db, Error, LockOptions, LockOutcome, MemStore, OnDrop,
+    RetryPolicy, Transaction, TxnState,
 };
 
 fn begin(db: &Db) -> Transaction {
@@ -301,4 +303,77 @@ fn a_database_opened_again_has_what_was_committed_and_nothing_that_was_not() {
     let all = snapshot.blocking().range::<&str>(..).map(Result::unwrap);
     assert!(all.eq([("committed".into(), "1".into())]));
     assert!(put(&db, "locked", "3") > committed_at, "the lock has ended");
+}
+
+/// Rule 61: with the thread of the database nobody is left who would wake them.
+#[test]
+fn what_waits_for_a_time_ends_when_the_database_is_closed() {
+    let db = Db::in_memory();
+    let hour = Duration::from_secs(3600);
+    let policy = RetryPolicy::default().first_pause(hour).longest_pause(hour);
+    let (tell, told) = mpsc::channel();
+    thread::scope(|scope| {
+        let runs = scope.spawn(|| {
+            db.blocking()
+                .run_with(BeginOptions::default(), policy, |txn| {
+                    tell.send(()).unwrap();
+                    Err::<(), _>(Error::LockWaitTimeout {
+                        key: "k".into(),
+                        holders: vec![txn.start_ts()],
+                        waited: Duration::ZERO,
+                    })
+                })
+        });
+        told.recv().unwrap();
+        assert!(db.blocking().close(soon()).is_idle);
+        let ended = runs.join().unwrap();
+        assert!(matches!(ended, Err(Error::DatabaseClosed)), "{ended:?}");
+    });
+}
+
+#[test]
+fn a_close_that_left_work_behind_may_be_asked_again_and_two_need_not_wait_for_each_other() {
+    let faulty = Arc::new(FaultyStore::new(
+        Arc::new(MemStore::new()),
+        FaultPlan::new(0),
+    ));
+    let db = Db::new(Arc::clone(&faulty) as _);
+    let txn = begin(&db);
+    (0..1_000).for_each(|_| faulty.inject(Request::Rollback, Fault::Error));
+    assert!(txn.blocking().rollback().is_err());
+    let within = |millis| Instant::now() + Duration::from_millis(millis);
+    thread::scope(|scope| {
+        let patient = scope.spawn(|| db.blocking().close(within(60_000)));
+        assert!(!db.blocking().close(within(50)).is_idle);
+        assert!(!patient.join().unwrap().is_idle);
+    });
+    assert!(!db.blocking().close(within(60_000)).is_idle);
+}
+
+#[test]
+fn a_commit_that_is_not_answered_is_undetermined_when_the_database_is_closed() {
+    let faulty = Arc::new(FaultyStore::new(
+        Arc::new(MemStore::new()),
+        FaultPlan::new(0),
+    ));
+    let db = Db::new(Arc::clone(&faulty) as _);
+    let txn = begin(&db);
+    txn.put("k", "v").unwrap();
+    for request in [Request::Commit, Request::Status] {
+        (0..100_000).for_each(|_| faulty.inject(request, Fault::Error));
+    }
+    let options = CommitOptions::default().patience(Duration::from_secs(3600));
+    thread::scope(|scope| {
+        let commits = scope.spawn(|| txn.blocking().commit_with(options));
+        while faulty.happened(Fault::Error) < 2 {
+            thread::yield_now();
+        }
+        let closed = db.blocking().close(Instant::now());
+        assert_eq!(closed.left, [txn.start_ts()]);
+        let ended = commits.join().unwrap();
+        assert!(
+            matches!(ended, Err(Error::Undetermined { .. })),
+            "{ended:?}"
+        );
+    });
 }

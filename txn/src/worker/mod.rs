@@ -12,7 +12,7 @@ mod run;
 
 use crate::error::Error;
 use crate::store::lock;
-use run::{Due, Place, Shared, Task};
+use run::{Due, Place, Shared, Task, guarded};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -111,7 +111,7 @@ impl Worker {
         .await;
     }
 
-    /// The outcome of `future`, or `None` if that is not there by `end`.
+    /// The outcome of `future`, or `None` if that is not there by `end`, or when the thread is ended.
     pub(crate) async fn within<T>(
         &self,
         end: Option<Instant>,
@@ -129,11 +129,21 @@ impl Worker {
             if Instant::now() >= end {
                 return Poll::Ready(None);
             }
-            // Without a thread nobody looks at the clock: the future decides alone.
-            bell = self.wake_at(end, context.waker().clone()).ok();
+            match self.wake_at(end, context.waker().clone()) {
+                Ok(set) => bell = Some(set),
+                // Nobody looks at the clock any more.
+                Err(Error::DatabaseClosed) => return Poll::Ready(None),
+                // Nor where there is no thread; but there may be one later, and the future decides.
+                Err(_) => bell = None,
+            }
             Poll::Pending
         })
         .await
+    }
+
+    /// Whether the thread was ended: then time does not pass any more.
+    pub(crate) fn is_ended(&self) -> bool {
+        lock(&self.shared.state).ended
     }
 
     /// Ready once no task is left, or at `end`; says whether none is.
@@ -163,19 +173,24 @@ impl Worker {
         ready.iter().for_each(|task| self.shared.poll(task));
     }
 
-    /// Ends the thread. What was handed over and is not done is dropped.
+    /// Ends the thread. What was handed over and is not done is dropped; who waits for a time or for the last task is woken.
     pub(crate) fn end(&self) {
-        let left = {
+        let (timers, ready, idle) = {
             let mut state = lock(&self.shared.state);
             state.ended = true;
             (
                 std::mem::take(&mut state.timers),
                 std::mem::take(&mut state.ready),
+                std::mem::take(&mut state.idle),
             )
         };
         self.shared.changed.notify_all();
-        // After the mutex: what a drop does is not ours.
-        drop(left);
+        // After the mutex: what a drop or a waker does is not ours.
+        drop(ready);
+        let waiting = timers.into_values().filter_map(Due::into_waker);
+        waiting
+            .chain(idle)
+            .for_each(|waker| guarded(|| waker.wake()));
         let thread = lock(&self.thread).take();
         // The thread may itself drop the last handle, through a task: it cannot join itself.
         if let Some(thread) = thread

@@ -38,6 +38,15 @@ pub(super) enum Due {
     Run(Box<dyn FnOnce() + Send>),
 }
 
+impl Due {
+    pub(super) fn into_waker(self) -> Option<Waker> {
+        match self {
+            Self::Wake(waker) => Some(waker),
+            Self::Run(_) => None,
+        }
+    }
+}
+
 impl fmt::Debug for Due {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Due")
@@ -140,7 +149,7 @@ impl Shared {
 }
 
 /// Runs what belongs to others. A panic there is reported and ends only that.
-fn guarded(run: impl FnOnce()) {
+pub(super) fn guarded(run: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(run)).is_err() {
         tracing::error!("background work of a database panicked");
     }

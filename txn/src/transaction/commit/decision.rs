@@ -85,7 +85,8 @@ impl Core {
                     ..
                 }
             );
-            if is_final || end.is_some_and(|end| end <= Instant::now()) {
+            let is_over = end.is_some_and(|end| end <= Instant::now()) || worker.is_ended();
+            if is_final || is_over {
                 return Decided::Unknown(silence);
             }
             let next = Instant::now() + pause;

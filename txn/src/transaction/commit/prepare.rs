@@ -76,13 +76,21 @@ impl Core {
         }
         let answer = self.store().prewrite(self.start_ts, prewrite);
         let answer = self.db.worker.within(options.deadline, answer).await;
-        let answer = answer.unwrap_or(Err(Error::DeadlineExceeded));
+        let answer = answer.unwrap_or_else(|| Err(self.too_late()));
         let answer = answer.map_err(|error| self.ended_by_store(error))?;
         // The last moment at which the commit can still be stopped.
         if answer == Prewritten::Undecided {
             self.check_in_time(options)?;
         }
         Ok(answer)
+    }
+
+    /// Why an answer was not waited for any longer.
+    pub(in crate::transaction) fn too_late(&self) -> Error {
+        match self.db.worker.is_ended() {
+            true => Error::DatabaseClosed,
+            false => Error::DeadlineExceeded,
+        }
     }
 
     /// The locks are not lost, and the deadline is not over.

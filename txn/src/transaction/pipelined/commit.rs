@@ -48,7 +48,7 @@ impl Core {
         self.check_alive()?;
         let rest = writes.buffer.flush_rest();
         let rest = self.db.worker.within(options.deadline, rest).await;
-        let rest = rest.unwrap_or(Err(Error::DeadlineExceeded));
+        let rest = rest.unwrap_or_else(|| Err(self.too_late()));
         rest.map_err(|error| self.ended_by_store(error))?;
         // The last moment at which the commit can still be stopped.
         self.check_in_time(options)
