@@ -193,6 +193,25 @@ pub(super) fn a_lock_is_given_back_by_its_attempt_and_no_other(bed: &Bed) {
     bed.rollback(other);
 }
 
+pub(super) fn a_lock_that_two_attempts_were_granted_goes_with_the_last(bed: &Bed) {
+    let key = bed.key("k");
+    let (start, other) = (bed.begin(), bed.begin());
+    for (first, last) in [(1, 2), (4, 3)] {
+        bed.sure(bed.locking(start, request(&key).attempt(first.min(last))));
+        bed.sure(bed.locking(start, request(&key).attempt(first.max(last))));
+        bed.unlock(start, &key, first);
+        let refused = bed.lock(other, timed(&key, SHORT).attempt(first));
+        assert!(
+            matches!(refused, Err(Error::LockWaitTimeout { .. })),
+            "{refused:?}"
+        );
+        bed.unlock(start, &key, last);
+        bed.is_free(&key);
+    }
+    bed.rollback(start);
+    bed.rollback(other);
+}
+
 pub(super) fn a_lock_tells_the_newest_value_not_the_snapshot(bed: &Bed) {
     let (key, absent) = (bed.key("k"), bed.key("absent"));
     bed.apply(&[put(&key, "old")]);

@@ -158,6 +158,7 @@ cases! { $
         a_dropped_request_holds_nothing
         a_repeated_lock_request_answers_the_same
         a_lock_is_given_back_by_its_attempt_and_no_other
+        a_lock_that_two_attempts_were_granted_goes_with_the_last
         a_lock_tells_the_newest_value_not_the_snapshot
         a_lock_as_of_a_timestamp_refuses_later_commits
         a_lock_as_of_a_timestamp_out_of_range_is_refused

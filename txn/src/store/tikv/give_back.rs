@@ -36,12 +36,7 @@ impl TikvCore {
         let back = open.known(|known| {
             let mut back = Vec::new();
             for (key, attempt) in &locks {
-                if known
-                    .held
-                    .get(key)
-                    .is_some_and(|held| held.attempt == *attempt)
-                    && let Some(held) = known.held.remove(key)
-                {
+                if let Some(held) = known.let_go(key, *attempt) {
                     known.returning.insert(key.clone(), held);
                 }
                 // Also what was not answered the last time.

@@ -4,7 +4,7 @@
 //! attempt which was given back is refused, that an unlock comes before the next lock, is kept here, by this process
 //! for the transactions that it began. One mutex for each:
 //!
-//! - `held`: keys that were granted and told;
+//! - `held`: keys that were granted and told, each with the attempts to which that was;
 //! - `asking`: keys that are asked for right now, by attempt. Whoever asks is a task that runs to its end, also if
 //!   nobody waits for it any more, so that what it gets is always either held or given back;
 //! - `returning`: keys whose give-back is not answered. A lock request for one waits until it is;
@@ -50,6 +50,8 @@ pub(super) struct Known {
     pub(super) is_closed: bool,
     pub(super) primary: Option<Bytes>,
     pub(super) held: HashMap<Bytes, Held>,
+    /// Further attempts to which keys that are held were granted: the lock, which is one, goes back with the last.
+    held_beside: HashMap<Bytes, Vec<u64>>,
     pub(super) asking: HashMap<Bytes, HashSet<u64>>,
     pub(super) returning: HashMap<Bytes, Held>,
     given_back: HashSet<u64>,
@@ -180,12 +182,37 @@ impl Known {
 
     /// Keys with their attempts, but for those that the same attempt holds.
     pub(super) fn not_held_by_attempt(&self, keys: &[LockKey]) -> Vec<(Bytes, u64)> {
-        let is_held = |key: &&LockKey| {
-            let held = self.held.get(&key.key);
-            held.is_some_and(|held| held.attempt == key.attempt)
-        };
-        let keys = keys.iter().filter(|key| !is_held(key));
+        let keys = keys
+            .iter()
+            .filter(|key| !self.is_held_by(&key.key, key.attempt));
         keys.map(|key| (key.key.clone(), key.attempt)).collect()
+    }
+
+    fn is_held_by(&self, key: &Bytes, attempt: u64) -> bool {
+        let beside = self.held_beside.get(key);
+        self.held
+            .get(key)
+            .is_some_and(|held| held.attempt == attempt)
+            || beside.is_some_and(|beside| beside.contains(&attempt))
+    }
+
+    /// Takes an attempt off a key that it holds. The lock, if no other attempt holds it.
+    pub(super) fn let_go(&mut self, key: &Bytes, attempt: u64) -> Option<Held> {
+        let held = self.held.get_mut(key)?;
+        let Some(beside) = self.held_beside.get_mut(key) else {
+            return (held.attempt == attempt)
+                .then(|| self.held.remove(key))
+                .flatten();
+        };
+        if held.attempt == attempt {
+            held.attempt = beside.pop()?;
+        } else {
+            beside.retain(|other| *other != attempt);
+        }
+        if beside.is_empty() {
+            self.held_beside.remove(key);
+        }
+        None
     }
 
     pub(super) fn is_given_back(&self, attempt: u64) -> bool {
@@ -223,6 +250,12 @@ impl Known {
         self.has_asked(key, held.attempt);
         if is_wanted {
             self.suspect.remove(key);
+            let attempt = held.attempt;
+            let is_another = self.held.contains_key(key) && !self.is_held_by(key, attempt);
+            if is_another {
+                let beside = self.held_beside.entry(key.clone()).or_default();
+                beside.push(attempt);
+            }
             let before = self.held.entry(key.clone()).or_insert(held);
             before.for_update_ts = before.for_update_ts.max(held.for_update_ts);
             return false;
