@@ -3,9 +3,11 @@
 
 mod txn_held_store;
 
+use std::future::Future;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
-use txn_held_store::HeldStore;
+use txn_held_store::{HeldStore, locked_flags};
 use untorn_txn::lock::Wait;
 use untorn_txn::store::faults::{Fault, FaultPlan, FaultyStore, Request};
 use untorn_txn::{BeginOptions, Db, Error, KeyFlags, LockOptions, OnDrop, Transaction};
@@ -201,4 +203,40 @@ fn a_key_whose_give_back_is_not_answered_is_asked_for_again_only_afterwards_and_
     let outcome = &outcomes.unwrap()[0];
     assert!(outcome.locked && !outcome.already_locked && outcome.for_update_ts > healed_at);
     assert_eq!((held.sent("k"), held.given_back("k")), (2, 1));
+}
+
+/// Rules 33 and 35: the call had found its key in the buffer and reserved nothing for it.
+#[test]
+fn a_key_that_a_rollback_took_out_of_a_full_buffer_is_flagged_when_it_is_locked() {
+    for is_fair in [false, true] {
+        let store = Arc::new(HeldStore::default());
+        let db = Db::new(Arc::clone(&store) as _);
+        let mut options = BeginOptions::default();
+        options.limits.buffer = 4;
+        let txn = db.blocking().begin(options).unwrap();
+        txn.blocking()
+            .lock_keys(["a"], LockOptions::default())
+            .unwrap();
+        let stage = txn.stage().unwrap();
+        txn.put("d", "v").unwrap();
+        if is_fair {
+            txn.fair_begin().unwrap();
+        }
+        store.hold("d");
+        let mut call = Box::pin(txn.lock_keys(["d"], LockOptions::default()));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(call.as_mut().poll(&mut context).is_pending());
+        stage.cleanup().unwrap();
+        txn.put("c", "vv").unwrap();
+        store.answer("d", Ok(()));
+        let locked = call.as_mut().poll(&mut context);
+        assert!(matches!(locked, Poll::Ready(Ok(_))), "{locked:?}");
+        if is_fair {
+            txn.fair_done().unwrap();
+        }
+        assert_eq!(locked_flags(&txn), ["a", "d"]);
+        assert_eq!((txn.held_locks(), txn.size()), (2, 5));
+        assert!(matches!(txn.put("e", "v"), Err(Error::TxnTooLarge { .. })));
+        assert_eq!(txn.blocking().unlock_keys(["d"]).unwrap(), 1);
+    }
 }

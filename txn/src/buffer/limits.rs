@@ -116,6 +116,8 @@ pub(super) struct Room {
 #[derive(Debug, Default)]
 pub(super) struct Hold {
     held: usize,
+    /// No limit is asked for what it lacks.
+    is_reserved: bool,
     /// What the write will add, and what it will take away: of the item it was last shown.
     growth: usize,
     shrink: usize,
@@ -146,6 +148,7 @@ impl Room {
         }
         Hold {
             held: if limits.bounded() { bytes } else { 0 },
+            is_reserved: true,
             ..Hold::default()
         }
     }
@@ -176,7 +179,7 @@ impl Room {
         }
         if hold.growth > hold.held {
             let unlimited = Limits::default();
-            let limits = match planted("room-without-limit") {
+            let limits = match hold.is_reserved || planted("room-without-limit") {
                 true => &unlimited,
                 false => limits,
             };

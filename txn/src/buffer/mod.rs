@@ -85,7 +85,7 @@
 //! [`TxnTooLarge`](Error::TxnTooLarge). The key and buffer limits bind flags-only keys too. The
 //! buffer limit is strict under any number of writers. A write that does not grow its key passes
 //! every limit, also one that was lowered below what the key takes. `size` stands above it in two cases only: the limit was lowered, or a rollback left
-//! keys alive for their locks (no rollback ever fails). Then growth is refused, all else works.
+//! keys alive for their locks (no rollback ever fails), those of a lock call in flight too. Then growth is refused, all else works.
 //!
 //! # Coming from client-go
 //!

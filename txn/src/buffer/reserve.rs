@@ -2,7 +2,8 @@
 //!
 //! A lock call publishes its flags after the store granted the locks; a buffer that was full by then
 //! would leave locks without a trace. So the call reserves the length of its keys that are not live
-//! yet, and writes their flags through the reservation, which no limit refuses any more.
+//! yet, and writes their flags through the reservation, which no limit refuses any more: not even where a
+//! rollback has taken one out meanwhile that was live.
 
 use super::write::Content;
 use super::{Inner, MemBuffer};
