@@ -257,6 +257,23 @@ fn it_goes_on_if_the_store_does_not_answer_and_the_future_is_dropped() {
     }
 }
 
+/// What is given back goes with the rest.
+#[test]
+fn a_transaction_that_is_dropped_rolls_back_though_a_give_back_is_not_answered() {
+    let inner = Arc::new(MemStore::new());
+    let store = Arc::new(FaultyStore::new(inner.clone(), FaultPlan::new(1)));
+    let db = Db::new(store.clone());
+    let txn = begin(&db);
+    lock(&txn, &["a", "b"]).unwrap();
+    (0..1_000_000).for_each(|_| store.inject(Request::Unlock, Fault::Error));
+    let mut call = Box::pin(txn.unlock_keys(["b"]));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(call.as_mut().poll(&mut context).is_pending());
+    drop(call);
+    drop(txn);
+    lock(&begin(&db), &["a", "b"]).unwrap();
+}
+
 /// Whatever they do to each other, flag, register and store agree in the end, and others get what is unlocked.
 #[test]
 fn siblings_lock_and_unlock_the_same_keys() {

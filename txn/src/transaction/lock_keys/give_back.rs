@@ -5,6 +5,7 @@ use super::super::register::Withdrawn;
 use super::super::to_the_end::ToTheEnd;
 use crate::error::Error;
 use crate::store::Answer;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,7 @@ impl Core {
             return self.register.returned(&locks);
         }
         drop(answer);
-        self.db.worker.spawn(Arc::clone(self).until_returned(locks));
+        self.db.worker.spawn(self.until_returned(locks));
     }
 
     /// Gives locks back. Ready once that is answered or the transaction has ended; it goes on if it is dropped.
@@ -34,19 +35,24 @@ impl Core {
         self: &Arc<Self>,
         locks: Withdrawn,
     ) -> ToTheEnd<()> {
-        ToTheEnd::new(&self.db, Arc::clone(self).until_returned(locks))
+        ToTheEnd::new(&self.db, self.until_returned(locks))
     }
 
-    async fn until_returned(self: Arc<Self>, locks: Withdrawn) {
-        while !locks.is_empty() && self.life.check_open().is_ok() {
-            let answer = self.store().unlock(self.start_ts, locks.clone()).await;
-            if matches!(answer, Err(Error::Store { .. })) {
-                self.register.not_returned(&locks);
-                let worker = &self.db.worker;
-                worker.sleep_until(Instant::now() + SEND_AGAIN).await;
-                continue;
+    /// The transaction is not held meanwhile: an answer that never comes must not keep it open.
+    fn until_returned(self: &Arc<Self>, locks: Withdrawn) -> impl Future<Output = ()> + use<> {
+        let (db, core, start_ts) = (Arc::clone(&self.db), Arc::downgrade(self), self.start_ts);
+        async move {
+            let is_open = |core: Arc<Self>| core.life.check_open().is_ok();
+            while !locks.is_empty() && core.upgrade().is_some_and(is_open) {
+                let answer = db.store.unlock(start_ts, locks.clone()).await;
+                let Some(core) = core.upgrade() else { return };
+                if !matches!(answer, Err(Error::Store { .. })) {
+                    return core.register.returned(&locks);
+                }
+                core.register.not_returned(&locks);
+                drop(core);
+                db.worker.sleep_until(Instant::now() + SEND_AGAIN).await;
             }
-            return self.register.returned(&locks);
         }
     }
 }
