@@ -38,7 +38,7 @@ impl Db {
     /// pauses: the default [`RetryPolicy`]. Not so where the body itself has committed, or may have; nor where the options fix a
     /// `start_ts`, for what came too late once: [`Error::WriteConflict`], [`Error::SnapshotTooOld`].
     ///
-    /// Any other failure, and a panic, rolls back.
+    /// Any other failure rolls back. So does a panic, with the last clone that the body has left behind.
     ///
     /// [`Error::LockWaitTimeout`] is retryable, and each attempt may wait for as long as [`lock_wait`](BeginOptions::lock_wait) says,
     /// by default 50 seconds: ten attempts behind a lock that is not given back take minutes. Make `lock_wait` shorter, or use

@@ -180,7 +180,8 @@ pub struct LockOptions {
     /// still being given back, that is the answer to the give-back; if the store gives none, the call fails with
     /// [`LockNotAvailable`](crate::Error::LockNotAvailable), and the holder that it names is this transaction.
     pub wait: Option<Wait>,
-    /// When to give up in any case. One in the past makes one attempt without waiting.
+    /// When to give up in any case. One in the past makes one attempt without waiting. Over TiKV it ends the waiting for locks, but not for
+    /// a request that the cluster is slow to answer.
     pub deadline: Option<Instant>,
     /// Tell the newest committed values.
     pub return_values: bool,

@@ -173,22 +173,31 @@ impl Core {
 
     /// A view at a timestamp holds that in the stripe of its number, whether it was drawn or given.
     pub(super) fn hold_view(&self, given: Option<Timestamp>) -> Result<Timestamp, Error> {
-        let drawn = given.is_none().then(|| self.live.hold_fresh(&self.oracle));
-        let newest = self.oracle.newest();
-        let at = given.or(drawn.map(|drawn| drawn.at)).unwrap_or(newest);
-        let held = if at == 0 || at > newest {
-            Err(Error::InvalidTimestamp { given: at, newest })
-        } else {
-            self.live
-                .hold_given(at)
-                .map(|held| held.at)
-                .map_err(|safe_point| Error::SnapshotTooOld {
-                    start_ts: at,
-                    safe_point,
-                })
+        let Some(at) = given else {
+            return Ok(self.hold_view_of_now());
         };
-        drawn.into_iter().for_each(|drawn| self.live.release(drawn));
-        held
+        let newest = self.oracle.newest();
+        if at == 0 || at > newest {
+            return Err(Error::InvalidTimestamp { given: at, newest });
+        }
+        let held = self.live.hold_given(at);
+        held.map(|held| held.at)
+            .map_err(|safe_point| Error::SnapshotTooOld {
+                start_ts: at,
+                safe_point,
+            })
+    }
+
+    fn hold_view_of_now(&self) -> Timestamp {
+        loop {
+            let drawn = self.live.hold_fresh(&self.oracle);
+            let held = self.live.hold_given(drawn.at);
+            self.live.release(drawn);
+            // It may be too old by now, where snapshots live for a moment alone and this thread had to wait.
+            if let Ok(held) = held {
+                return held.at;
+            }
+        }
     }
 
     /// Forgets a transaction that is decided and resolved, but for how it ended.

@@ -10,6 +10,8 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How soon what was not answered is sent again.
+const SEND_AGAIN: Duration = Duration::from_millis(100);
 /// For the way to TiKV, beyond the wait in its queue.
 const MARGIN: Duration = Duration::from_millis(500);
 
@@ -80,6 +82,30 @@ impl TikvCore {
         });
         open.changed();
         Ok(())
+    }
+
+    /// Sends back what was not answered until it is, or is not to go back any more.
+    pub(super) fn send_back_again(
+        self: &Arc<Self>,
+        open: &Arc<Open>,
+        mut back: Vec<(Bytes, Held)>,
+    ) {
+        let (core, open) = (Arc::clone(self), Arc::clone(open));
+        self.background.spawn(async move {
+            loop {
+                tokio::time::sleep(SEND_AGAIN).await;
+                open.known(|known| {
+                    back.retain(|(key, held)| {
+                        let returning = known.returning.get(key);
+                        // The end of the transaction gives back what is left.
+                        !known.is_closed && returning.is_some_and(|now| now.attempt == held.attempt)
+                    });
+                });
+                if back.is_empty() || core.send_back(&open, back.clone()).await.is_ok() {
+                    return;
+                }
+            }
+        });
     }
 
     /// Once more, when no request that was withdrawn can be granted any more.

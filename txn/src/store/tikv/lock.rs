@@ -146,9 +146,8 @@ impl TikvCore {
         if is_withdrawn {
             self.give_back_later(open, orphans.clone());
         }
-        if !orphans.is_empty() {
-            // What stays unanswered is given back when somebody asks for that, or with the transaction's end.
-            drop(self.send_back(open, orphans).await);
+        if !orphans.is_empty() && self.send_back(open, orphans.clone()).await.is_err() {
+            self.send_back_again(open, orphans);
         }
         let mut answers = result?;
         let answered = keys.into_iter().map(|key| {
@@ -169,9 +168,17 @@ impl TikvCore {
             ForUpdate::At(at) => Some(self.checked_time(open.start, at).await?),
         };
         let wanted = |key: &Bytes| keys.iter().any(|asked| asked.key == *key);
-        open.until(|known| (!known.returning.keys().any(wanted)).then_some(()))
-            .await;
         let patience = Patience::new(terms);
+        let returned = open.until(|known| (!known.returning.keys().any(wanted)).then_some(()));
+        match patience.end() {
+            None => returned.await,
+            Some(end) => {
+                let returned = tokio::time::timeout_at(end.into(), returned).await;
+                if let (Err(_), Some(key)) = (returned, keys.first()) {
+                    return Err(patience.over(key.key.clone(), vec![open.start]));
+                }
+            }
+        }
         let mut answers = HashMap::with_capacity(keys.len());
         let mut left = keys.to_vec();
         while !left.is_empty() {

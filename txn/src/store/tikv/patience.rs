@@ -39,6 +39,12 @@ impl Patience {
         Some(left.min(LOOK_AFTER)).filter(|left| !left.is_zero())
     }
 
+    /// Until when a call waits for what this transaction has under way itself; also one that does not wait for others.
+    pub(super) fn end(&self) -> Option<Instant> {
+        let until = self.until.filter(|_| self.waits());
+        [until, self.deadline].into_iter().flatten().min()
+    }
+
     pub(super) fn waits(&self) -> bool {
         self.until != Some(self.began)
     }

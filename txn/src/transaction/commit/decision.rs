@@ -49,6 +49,15 @@ impl Core {
         }
     }
 
+    /// Rolls back after a failure before anything was sent that could commit.
+    pub(in crate::transaction) async fn take_back_unsent(&self, error: Error) -> Error {
+        let told = self.store().rollback(self.start_ts);
+        if let Err(Error::Store { .. }) = self.answer_by(None, told).await {
+            tell_later(&self.db, self.start_ts);
+        }
+        error
+    }
+
     /// Sends the decision until it is known.
     pub(in crate::transaction) async fn decide(
         &self,

@@ -174,10 +174,7 @@ impl Core {
         };
         let prepared = match prepared {
             Ok(prepared) => prepared,
-            Err(error) => {
-                self.roll_back_without_waiting();
-                return Err(error);
-            }
+            Err(error) => return Err(self.take_back_unsent(error).await),
         };
         let Prepared {
             prewrite,
