@@ -5,7 +5,6 @@
 
 use crate::debt::HoleRecord;
 use crate::sync::Arc;
-use std::collections::HashSet;
 
 /// A stretch of segments that was rolled back.
 #[derive(Clone)]
@@ -99,11 +98,12 @@ impl Holes {
 
     /// Without those that have these records.
     pub(crate) fn without(&self, records: &[Arc<HoleRecord>]) -> Holes {
-        let gone: HashSet<*const HoleRecord> =
+        let mut gone: Vec<*const HoleRecord> =
             records.iter().map(|gone| &raw const **gone).collect();
+        gone.sort_unstable();
         let others = self
             .iter()
-            .filter(|hole| !gone.contains(&(&raw const *hole.record)));
+            .filter(|hole| gone.binary_search(&(&raw const *hole.record)).is_err());
         Holes::laid_out(others.cloned().collect())
     }
 

@@ -13,7 +13,7 @@
 //! The task that asks is not bound to who waits for it. Where all of its attempts are given back, or nobody waits any more, it withdraws
 //! the request and gives back whatever that may have got. TiKV does not hear of a request that is withdrawn while it stands in
 //! its queue, and may grant it until its wait ends; so once that time is over it is given back a second time. A lock that was
-//! taken anew meanwhile stays: it is younger than what is given back.
+//! taken anew meanwhile stays, since it is younger than what is given back; but not one as of a given timestamp that is older.
 
 use super::TikvCore;
 use super::cluster::Keyed;
