@@ -157,6 +157,11 @@ impl Cluster {
         self.state.faults(|faults| faults.ask_for(method, fault));
     }
 
+    /// From now on every request of a method meets a fault, behind those that are queued.
+    pub fn inject_always(&self, method: &str, fault: Fault) {
+        self.state.faults(|faults| faults.last(method, fault));
+    }
+
     /// From now on every request to a store meets a fault with this chance, drawn from the seed.
     pub fn harm(&self, seed: u64, chance: f64) {
         self.state.faults(|faults| faults.draw_from(seed, chance));

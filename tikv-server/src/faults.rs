@@ -77,6 +77,7 @@ impl Fault {
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     asked_for: HashMap<String, VecDeque<Fault>>,
+    lasting: HashMap<String, Fault>,
     drawn: Option<(StdRng, f64)>,
     happened: u64,
 }
@@ -89,6 +90,11 @@ impl Faults {
             .push_back(fault);
     }
 
+    /// From now on every request of a method meets a fault, unless another one was asked for.
+    pub(crate) fn last(&mut self, method: &str, fault: Fault) {
+        self.lasting.insert(method.to_owned(), fault);
+    }
+
     /// From now on a request meets a fault with this chance.
     pub(crate) fn draw_from(&mut self, seed: u64, chance: f64) {
         self.drawn = Some((StdRng::seed_from_u64(seed), chance));
@@ -96,7 +102,8 @@ impl Faults {
 
     pub(crate) fn next(&mut self, method: &str) -> Option<Fault> {
         let asked_for = self.asked_for.get_mut(method).and_then(VecDeque::pop_front);
-        let fault = asked_for.or_else(|| {
+        let planned = asked_for.or_else(|| self.lasting.get(method).copied());
+        let fault = planned.or_else(|| {
             let (rng, chance) = self.drawn.as_mut()?;
             rng.random_bool(*chance)
                 .then(|| Fault::DRAWN[rng.random_range(0..Fault::DRAWN.len())])
@@ -109,6 +116,7 @@ impl Faults {
     /// No more faults.
     pub(crate) fn end(&mut self) {
         self.asked_for.clear();
+        self.lasting.clear();
         self.drawn = None;
     }
 

@@ -1,24 +1,22 @@
 //! How commits are decided: in two phases, by the prewrite, in one request; and what becomes of them if answers are lost.
 #![allow(clippy::unwrap_used)]
 
+mod two_regions;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use two_regions::{IN_TIME, no_locks_are_left, two_regions};
 use untorn_tikv_server::{Cluster, Fault};
 use untorn_txn::store::tikv::{TikvOptions, TikvStore};
 use untorn_txn::{
     BeginOptions, CommitInfo, CommitOptions, Db, Error, LockOptions, Transaction, TxnState,
 };
 
-/// More than any wait here should take.
-const IN_TIME: Duration = Duration::from_secs(20);
-
 /// Two regions, cut at "m".
-fn two_regions(options: TikvOptions) -> (Cluster, Db) {
-    let cluster = Cluster::start(2).unwrap();
-    assert!(cluster.split("m"));
-    let store = TikvStore::connect_blocking([cluster.pd_endpoint()], options).unwrap();
-    (cluster, Db::new(Arc::new(store)))
+fn opened(options: TikvOptions) -> (Cluster, Db) {
+    let (cluster, store) = two_regions(options);
+    (cluster, Db::new(store))
 }
 
 fn written(db: &Db, keys: &[&str]) -> Transaction {
@@ -54,19 +52,9 @@ fn reads(db: &Db, keys: &[&str], is_there: bool) {
     }
 }
 
-/// What is done in the background is done.
-#[track_caller]
-fn no_locks_are_left(cluster: &Cluster) {
-    let until = Instant::now() + IN_TIME;
-    while !cluster.locks().is_empty() {
-        assert!(Instant::now() < until, "{:?}", cluster.locks());
-        std::thread::yield_now();
-    }
-}
-
 #[test]
 fn a_commit_of_one_region_is_one_request() {
-    let (cluster, db) = two_regions(TikvOptions::default());
+    let (cluster, db) = opened(TikvOptions::default());
     assert!(committed(&db, &["a", "b", "c"]).one_phase);
     assert!(cluster.locks().is_empty());
     reads(&db, &["a", "b", "c"], true);
@@ -74,7 +62,7 @@ fn a_commit_of_one_region_is_one_request() {
 
 #[test]
 fn a_commit_of_two_regions_is_decided_by_its_prewrite() {
-    let (cluster, db) = two_regions(TikvOptions::default());
+    let (cluster, db) = opened(TikvOptions::default());
     // Of the second phase nothing comes through, and the commit is one all the same.
     for _ in 0..4 {
         cluster.inject("KvCommit", Fault::LostRequest);
@@ -87,7 +75,7 @@ fn a_commit_of_two_regions_is_decided_by_its_prewrite() {
 
 #[test]
 fn a_pessimistic_commit_is_decided_by_its_prewrite_too() {
-    let (cluster, db) = two_regions(TikvOptions::default());
+    let (cluster, db) = opened(TikvOptions::default());
     let txn = db.blocking().begin(BeginOptions::default()).unwrap();
     for key in ["a", "only locked", "z"] {
         txn.blocking().get_for_update(key).unwrap();
@@ -102,7 +90,7 @@ fn a_pessimistic_commit_is_decided_by_its_prewrite_too() {
 
 #[test]
 fn a_cluster_that_declines_makes_it_two_phases() {
-    let (cluster, db) = two_regions(TikvOptions::default());
+    let (cluster, db) = opened(TikvOptions::default());
     cluster.decide_in_prewrite(false);
     assert!(!committed(&db, &["a", "b"]).one_phase);
     assert!(!committed(&db, &["a", "z"]).one_phase);
@@ -121,7 +109,7 @@ fn a_lost_answer_to_the_deciding_request_is_asked_for_again() {
         ),
     ] {
         for fault in [Fault::LostAnswer, Fault::LostRequest, Fault::Duplicate] {
-            let (cluster, db) = two_regions(options.clone());
+            let (cluster, db) = opened(options.clone());
             cluster.inject(method, fault);
             committed(&db, &["a", "b"]);
             assert_eq!(cluster.faults(), 1);
@@ -133,11 +121,9 @@ fn a_lost_answer_to_the_deciding_request_is_asked_for_again() {
 
 #[test]
 fn a_prewrite_that_reaches_one_region_of_two_is_no_commit() {
-    let (cluster, db) = two_regions(TikvOptions::default().patience(Duration::from_millis(300)));
+    let (cluster, db) = opened(TikvOptions::default().patience(Duration::from_millis(300)));
     cluster.inject("KvPrewrite", Fault::Spared);
-    for _ in 0..10_000 {
-        cluster.inject("KvPrewrite", Fault::LostRequest);
-    }
+    cluster.inject_always("KvPrewrite", Fault::LostRequest);
     let txn = written(&db, &["a", "z"]);
     let failed = txn.blocking().commit();
     assert!(matches!(failed, Err(Error::Store { .. })), "{failed:?}");
@@ -149,11 +135,9 @@ fn a_prewrite_that_reaches_one_region_of_two_is_no_commit() {
 #[test]
 fn a_commit_that_nobody_answers_is_undetermined_and_looked_up_later() {
     let options = TikvOptions::default().patience(Duration::from_millis(200));
-    let (cluster, db) = two_regions(options.one_phase(false).async_commit(false));
-    for _ in 0..10_000 {
-        cluster.inject("KvCommit", Fault::LostAnswer);
-        cluster.inject("KvCheckTxnStatus", Fault::LostRequest);
-    }
+    let (cluster, db) = opened(options.one_phase(false).async_commit(false));
+    cluster.inject_always("KvCommit", Fault::LostAnswer);
+    cluster.inject_always("KvCheckTxnStatus", Fault::LostRequest);
     let txn = written(&db, &["a"]);
     let deadline = Instant::now() + Duration::from_millis(900);
     let options = CommitOptions::default().deadline(deadline);
@@ -172,7 +156,7 @@ fn a_commit_that_nobody_answers_is_undetermined_and_looked_up_later() {
 
 #[test]
 fn a_store_that_is_dropped_finishes_what_it_has_decided() {
-    let (cluster, db) = two_regions(TikvOptions::default());
+    let (cluster, db) = opened(TikvOptions::default());
     for _ in 0..2 {
         cluster.inject("KvCommit", Fault::Delay(Duration::from_secs(1)));
     }
@@ -184,10 +168,7 @@ fn a_store_that_is_dropped_finishes_what_it_has_decided() {
 
 #[test]
 fn a_process_that_is_about_to_end_waits_for_what_was_decided() {
-    let cluster = Cluster::start(2).unwrap();
-    assert!(cluster.split("m"));
-    let options = TikvOptions::default();
-    let store = Arc::new(TikvStore::connect_blocking([cluster.pd_endpoint()], options).unwrap());
+    let (cluster, store) = two_regions(TikvOptions::default());
     let db = Db::new(store.clone());
     for _ in 0..2 {
         cluster.inject("KvCommit", Fault::Delay(Duration::from_secs(1)));
@@ -201,7 +182,7 @@ fn a_process_that_is_about_to_end_waits_for_what_was_decided() {
 #[test]
 fn a_database_that_is_closed_has_waited_for_what_was_decided() {
     for (wait, delay, is_idle) in [(Duration::ZERO, 1_000, false), (IN_TIME, 100, true)] {
-        let (cluster, db) = two_regions(TikvOptions::default());
+        let (cluster, db) = opened(TikvOptions::default());
         for _ in 0..2 {
             cluster.inject("KvCommit", Fault::Delay(Duration::from_millis(delay)));
         }
@@ -215,10 +196,8 @@ fn a_database_that_is_closed_has_waited_for_what_was_decided() {
 /// The client is gone between its prewrite and the end: whoever comes tells from the other locks.
 #[test]
 fn what_a_dead_client_has_decided_is_found_out_by_its_locks() {
-    let (cluster, db) = two_regions(TikvOptions::default());
-    for _ in 0..10_000 {
-        cluster.inject("KvCommit", Fault::LostRequest);
-    }
+    let (cluster, db) = opened(TikvOptions::default());
+    cluster.inject_always("KvCommit", Fault::LostRequest);
     let txn = db
         .blocking()
         .begin(BeginOptions {
@@ -247,7 +226,7 @@ fn what_a_dead_client_has_decided_is_found_out_by_its_locks() {
 /// Fair locking: who waited has the lock at once, in spite of the commit that it waited for, and commits above it.
 #[test]
 fn a_forced_lock_is_granted_over_a_conflict_and_its_transaction_commits() {
-    let (cluster, db) = two_regions(TikvOptions::default());
+    let (cluster, db) = opened(TikvOptions::default());
     let holder = db.blocking().begin(BeginOptions::default()).unwrap();
     holder.blocking().get_for_update("k").unwrap();
     holder.put("k", "first").unwrap();
@@ -307,7 +286,7 @@ fn short_lived() -> BeginOptions {
 /// Fair locking gives up a primary that was chosen in an attempt before: signs of life go to the new one.
 #[test]
 fn a_primary_of_a_second_attempt_is_kept_alive() {
-    let (cluster, db) = two_regions(TikvOptions::default());
+    let (cluster, db) = opened(TikvOptions::default());
     let txn = db.blocking().begin(short_lived()).unwrap();
     let lock = |key: &str| txn.blocking().lock_keys([key], LockOptions::default());
     txn.fair_begin().unwrap();
@@ -324,7 +303,7 @@ fn a_primary_of_a_second_attempt_is_kept_alive() {
 /// A transaction is not taken for dead while its new primary is waited for.
 #[test]
 fn a_primary_of_a_second_attempt_may_be_waited_for() {
-    let (cluster, db) = two_regions(TikvOptions::default());
+    let (cluster, db) = opened(TikvOptions::default());
     let holder = db.blocking().begin(short_lived()).unwrap();
     holder.blocking().get_for_update("z").unwrap();
     let txn = db.blocking().begin(short_lived()).unwrap();
@@ -347,13 +326,11 @@ fn a_primary_of_a_second_attempt_may_be_waited_for() {
 
 #[test]
 fn a_transaction_whose_signs_of_life_are_lost_loses_its_locks_and_commits_nothing() {
-    let (cluster, db) = two_regions(TikvOptions::default());
+    let (cluster, db) = opened(TikvOptions::default());
     let silent = db.blocking().begin(short_lived()).unwrap();
     silent.blocking().get_for_update("k").unwrap();
     silent.put("k", "late").unwrap();
-    for _ in 0..10_000 {
-        cluster.inject("KvTxnHeartBeat", Fault::LostRequest);
-    }
+    cluster.inject_always("KvTxnHeartBeat", Fault::LostRequest);
     let other = db.blocking().begin(BeginOptions::default()).unwrap();
     other.blocking().get_for_update("k").unwrap();
     other.put("k", "v").unwrap();
@@ -370,7 +347,7 @@ fn a_transaction_whose_signs_of_life_are_lost_loses_its_locks_and_commits_nothin
 
 #[test]
 fn a_read_below_the_collectors_safe_point_is_refused() {
-    let (cluster, db) = two_regions(TikvOptions::default());
+    let (cluster, db) = opened(TikvOptions::default());
     let old = db.blocking().begin(BeginOptions::optimistic()).unwrap();
     assert_eq!(old.blocking().get("a").unwrap(), None);
     let safe_point = db.blocking().timestamp().unwrap();

@@ -4,11 +4,13 @@
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+use tokio::runtime::Builder;
 use untorn_tikv_server::{Cluster, Fault};
 use untorn_txn::lock::Wait;
 use untorn_txn::store::tikv::{TikvOptions, TikvStore};
+use untorn_txn::store::{Begin, Flush, Mutation, MutationOp, Prewrite, Store};
 use untorn_txn::{
-    BeginOptions, CommitOptions, Db, Error, LockOptions, OnDrop, PipelinedOptions,
+    BeginOptions, CommitOptions, Db, Entry, Error, LockOptions, OnDrop, PipelinedOptions,
     PipelinedTransaction, TxnState,
 };
 
@@ -209,6 +211,35 @@ fn a_conflict_is_told_to_the_commit_which_rolls_back() {
     assert_eq!(txn.state(), TxnState::RolledBack);
     no_lock_is_left(&cluster, &store);
     assert_eq!(newest(&cluster, 2), [None, Some("theirs".to_owned())]);
+}
+
+/// Whoever meets a lock whose time is over resolves it. What was flushed is then gone, and not as if it had never been.
+#[test]
+fn what_was_flushed_and_taken_for_dead_is_not_read_as_never_flushed() {
+    let (cluster, store, db) = opened(1);
+    assert!(cluster.split(key(1)));
+    let runtime = Builder::new_current_thread().build().unwrap();
+    let start = runtime.block_on(async {
+        let start = store.begin(Begin::default()).await.unwrap();
+        let put = |n| Mutation::new(key(n).into(), MutationOp::Put("v".into()));
+        let brief = Prewrite {
+            ttl: Duration::from_millis(1),
+            ..Prewrite::new(vec![put(0), put(1)])
+        };
+        store.flush(start, &Flush::new(1, brief)).await.unwrap();
+        start
+    });
+    let flushed = |n| runtime.block_on(store.flushed(start, &[key(n).into()]));
+    assert_eq!(flushed(1).unwrap(), [Some(Entry::Value("v".into()))]);
+    assert_eq!(flushed(2).unwrap(), [None]);
+    let other = db.blocking().begin(BeginOptions::default()).unwrap();
+    let held = other.blocking().lock_keys([key(1)], LockOptions::default());
+    held.unwrap();
+    let gone = flushed(1);
+    assert!(
+        matches!(gone, Err(Error::TransactionClosed { .. })),
+        "{gone:?}"
+    );
 }
 
 /// It would be read back as a deletion.

@@ -1,11 +1,12 @@
 //! A range that locks its rows, over regions, beside a transaction that writes them.
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
+mod two_regions;
+
 use std::thread;
-use untorn_tikv_server::Cluster;
+use two_regions::two_regions;
 use untorn_txn::lock::Wait;
-use untorn_txn::store::tikv::{TikvOptions, TikvStore};
+use untorn_txn::store::tikv::TikvOptions;
 use untorn_txn::{BeginOptions, Db, Error, LockOptions, RangeLockOptions, Transaction};
 
 fn begin(db: &Db) -> Transaction {
@@ -40,11 +41,8 @@ fn no_wait() -> LockOptions {
 
 #[test]
 fn only_what_exists_is_locked_also_by_the_first_statement() {
-    let cluster = Cluster::start(2).unwrap();
-    assert!(cluster.split("m"));
-    let options = TikvOptions::default();
-    let store = TikvStore::connect_blocking([cluster.pd_endpoint()], options).unwrap();
-    let db = Db::new(Arc::new(store));
+    let (_cluster, store) = two_regions(TikvOptions::default());
+    let db = Db::new(store);
     apply(&db, &[("a", "1"), ("b", "1"), ("y", "1"), ("z", "1")]);
 
     let rival = begin(&db);
@@ -75,11 +73,8 @@ fn only_what_exists_is_locked_also_by_the_first_statement() {
 
 #[test]
 fn it_waits_for_a_writer_and_yields_what_he_has_left() {
-    let cluster = Cluster::start(2).unwrap();
-    assert!(cluster.split("m"));
-    let options = TikvOptions::default();
-    let store = TikvStore::connect_blocking([cluster.pd_endpoint()], options).unwrap();
-    let db = Db::new(Arc::new(store));
+    let (cluster, store) = two_regions(TikvOptions::default());
+    let db = Db::new(store);
     apply(&db, &[("a", "1"), ("b", "1"), ("y", "1"), ("z", "1")]);
 
     let writer = begin(&db);

@@ -158,7 +158,8 @@ pub enum Error {
         assertion: Assertion,
     },
     /// The store did not tell whether the commit was carried out: it may have been or not. Final for the
-    /// transaction; [`Transaction::outcome`](crate::Transaction::outcome) may be asked later.
+    /// transaction; the store is asked again in the background, and
+    /// [`Transaction::outcome`](crate::Transaction::outcome) tells once it has answered.
     #[error("nobody knows whether transaction {start_ts} is committed: {source}")]
     Undetermined {
         /// The transaction.

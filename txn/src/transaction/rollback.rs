@@ -6,7 +6,7 @@ use super::{Core, Transaction};
 use crate::db::Shared;
 use crate::error::{Error, TxnState};
 use crate::metrics::{self, Event};
-use crate::store::{Answer, Timestamp};
+use crate::store::{Answer, Store, Timestamp};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::Instrument;
@@ -47,9 +47,9 @@ impl Core {
         Ok(ToTheEnd::new(&self.db, told.instrument(span)))
     }
 
-    fn rolled_back(&self, answer: Result<(), Error>) -> Result<(), Error> {
+    pub(super) fn rolled_back(&self, answer: Result<(), Error>) -> Result<(), Error> {
         if let Err(Error::Store { .. }) = answer {
-            tell_later(&self.db, self.start_ts);
+            tell_later(&self.db, self.start_ts, <dyn Store>::rollback);
         }
         self.db.registry.leave(self.start_ts);
         answer
@@ -75,20 +75,24 @@ impl Core {
         match self.store().rollback(self.start_ts) {
             Answer::Ready(Some(answer)) => drop(self.rolled_back(answer)),
             _ => {
-                tell_later(&self.db, self.start_ts);
+                tell_later(&self.db, self.start_ts, <dyn Store>::rollback);
                 self.db.registry.leave(self.start_ts);
             }
         }
     }
 }
 
-/// Tells the store of a rollback until it has heard of it.
-pub(super) fn tell_later(db: &Arc<Shared>, start_ts: Timestamp) {
+/// Tells the store how a transaction ends until it has heard of it.
+pub(super) fn tell_later<T: Send + 'static>(
+    db: &Arc<Shared>,
+    start_ts: Timestamp,
+    tell: fn(&dyn Store, Timestamp) -> Answer<'_, T>,
+) {
     let work = Arc::clone(db);
     db.worker.spawn(async move {
         let mut pause = FIRST_PAUSE;
-        while let Err(Error::Store { source, .. }) = work.store.rollback(start_ts).await {
-            tracing::warn!(start_ts, %source, "a rollback is not answered");
+        while let Err(Error::Store { source, .. }) = tell(&*work.store, start_ts).await {
+            tracing::warn!(start_ts, %source, "the end of a transaction is not answered");
             work.worker.sleep_until(Instant::now() + pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }

@@ -5,11 +5,11 @@
 //! effect of one however often it comes, so both are answered in the same way: the keys are looked up anew and the
 //! request is sent again, until [`patience`](super::TikvOptions::patience) is over.
 
+use super::decided::Decided;
 use super::oracle::Oracle;
 use super::pd::Pd;
 use super::proto::{RegionRequest, RegionResponse};
 use super::region::{Region, RegionCache};
-use super::resolve::Decided;
 use super::retry::Retry;
 use super::{TikvError, TikvOptions};
 use crate::DisplayKey;

@@ -1,4 +1,4 @@
-//! The second phase: the commit of the primary decides, that of all others follows in the background.
+//! The second phase: the commit of the primary decides.
 //!
 //! A commit timestamp that was sent is kept until the region refuses it (a reader has pushed past it) or answers: a
 //! commit that comes again is the same commit. What a region says besides that is not believed but
@@ -25,18 +25,12 @@ impl TikvCore {
         }
         let end = self.commit_primary(open, &mut decision).await?;
         decision.end = Some(end);
-        let committed = match end {
-            End::Committed { at, .. } => {
-                self.commit_in_background(open, at, false);
-                Ok(at)
-            }
-            End::RolledBack => {
-                self.release_in_background(open);
-                Err(end.closed())
-            }
-        };
+        self.finish_in_background(open, end, false);
         self.registry.end(open, end);
-        committed
+        match end {
+            End::Committed { at, .. } => Ok(at),
+            End::RolledBack => Err(end.closed()),
+        }
     }
 
     async fn commit_primary(&self, open: &Open, decision: &mut Decision) -> Result<End, Error> {
@@ -120,49 +114,5 @@ impl TikvCore {
             Standing::Committed(earlier) => earlier,
             _ => at,
         })
-    }
-
-    /// Turns the locks that were put down into data, those of the primary too where the prewrite has decided.
-    pub(super) fn commit_in_background(
-        self: &Arc<Self>,
-        open: &Arc<Open>,
-        at: Timestamp,
-        with_primary: bool,
-    ) {
-        let core = Arc::clone(self);
-        let open = Arc::clone(open);
-        self.background.spawn(async move {
-            let keys: Vec<Bytes> = open.known(|known| {
-                let is_due = |key: &&Bytes| with_primary || known.primary.as_ref() != Some(*key);
-                known.put_down.iter().filter(is_due).cloned().collect()
-            });
-            let make = |keys: &[Bytes]| CommitRequest {
-                context: None,
-                start_version: open.start,
-                keys: keys.to_vec(),
-                commit_version: at,
-            };
-            // Whoever meets what is left resolves it by the primary.
-            if let Err(error) = core.resolve_flushed(&open, at).await {
-                tracing::warn!(start_ts = open.start, %error, "what was flushed is left to who meets it");
-            }
-            match core.cluster.spread(keys, make, Duration::ZERO).await {
-                Ok(answers) => {
-                    for error in answers.into_iter().filter_map(|(_, answer)| answer.error) {
-                        tracing::debug!(
-                            start_ts = open.start,
-                            ?error,
-                            "a secondary was resolved by somebody else"
-                        );
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(start_ts = open.start, %error, "secondaries are left to who meets them")
-                }
-            }
-            if let Err(error) = core.release_rest(&open).await {
-                tracing::warn!(start_ts = open.start, %error, "locks are left to who meets them");
-            }
-        });
     }
 }

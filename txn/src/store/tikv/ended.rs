@@ -30,6 +30,14 @@ impl End {
         };
         Error::TransactionClosed { state }
     }
+
+    /// Zero for one that was rolled back.
+    pub(super) fn commit_ts(self) -> Timestamp {
+        match self {
+            End::Committed { at, .. } => at,
+            End::RolledBack => 0,
+        }
+    }
 }
 
 #[derive(Debug, Default)]

@@ -70,7 +70,13 @@ impl TikvCore {
             secondaries: None,
             one_phase: false,
         };
-        self.send_flush(&plan, request.generation, items).await
+        let has_primary = items.iter().any(|item| *item.key() == prewrite.primary);
+        let sent = Instant::now();
+        self.send_flush(&plan, request.generation, items).await?;
+        if has_primary {
+            open.known(|known| known.lives_from(sent, prewrite.ttl));
+        }
+        Ok(())
     }
 
     /// Sends all mutations until they are put down, within the budget for locks of others.
@@ -126,6 +132,7 @@ impl TikvCore {
         let mut sorted = keys.to_vec();
         sorted.sort_unstable();
         sorted.dedup();
+        let asked = sorted.len();
         let make = |keys: &[Bytes]| BufferBatchGetRequest {
             context: None,
             keys: keys.to_vec(),
@@ -141,7 +148,9 @@ impl TikvCore {
             found.extend(answer.pairs.into_iter().map(|pair| (pair.key, pair.value)));
         }
         // Of one that has ended meanwhile nothing is left to be read.
-        self.registry.open(open.start)?;
+        if found.len() < asked {
+            self.check_alive(open).await?;
+        }
         let entry = |value: &Bytes| match value.is_empty() {
             true => Entry::Tombstone,
             false => Entry::Value(value.clone()),

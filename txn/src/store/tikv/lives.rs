@@ -1,4 +1,7 @@
 //! Signs of life, and how far a transaction has come.
+//!
+//! Whoever meets a lock of a transaction whose time to live is over ends it. As long as that time, from the last sign of life that was
+//! answered, is surely not over, nobody has; after that the primary tells.
 
 use super::TikvCore;
 use super::ended::End;
@@ -9,7 +12,7 @@ use crate::error::Error;
 use crate::store::{Timestamp, TxnStatus};
 use bytes::Bytes;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 impl TikvCore {
     pub(super) async fn heartbeat(
@@ -26,11 +29,13 @@ impl TikvCore {
             start_version: open.start,
             advise_lock_ttl: open.ttl_ms(ttl),
         };
+        let sent = Instant::now();
         let answer = self
             .cluster
             .at_key(&primary, &request, Duration::ZERO)
             .await?;
         let Some(error) = answer.error else {
+            open.known(|known| known.lives_from(sent, ttl));
             return Ok(());
         };
         match self.status_of(open.start, primary).await? {
@@ -41,6 +46,33 @@ impl TikvCore {
             .closed()),
             TxnStatus::RolledBack => Err(End::RolledBack.closed()),
             TxnStatus::Open => Err(refused("a heartbeat", error).into()),
+        }
+    }
+
+    /// Whether nobody has ended a transaction that has put down its primary, so that its locks still stand.
+    pub(super) async fn check_alive(&self, open: &Open) -> Result<(), Error> {
+        self.registry.open(open.start)?;
+        let now = Instant::now();
+        let asked = open.known(|known| match known.alive_until {
+            Some(end) if now < end => None,
+            _ => known.standing_primary(),
+        });
+        let Some(primary) = asked else { return Ok(()) };
+        // As of no time: the question itself ends nothing.
+        let inquiry = Inquiry {
+            primary,
+            start: open.start,
+            ..Inquiry::default()
+        };
+        match self.cluster.inquire(&inquiry).await? {
+            Standing::Locked { .. } => Ok(()),
+            Standing::Committed(at) => Err(End::Committed {
+                at,
+                by_prewrite: None,
+            }
+            .closed()),
+            Standing::RolledBack | Standing::Unknown => Err(End::RolledBack.closed()),
+            Standing::Elsewhere => Err(strayed(&inquiry).into()),
         }
     }
 
@@ -113,10 +145,7 @@ impl TikvCore {
             return;
         }
         decision.end = Some(end);
-        match end {
-            End::Committed { at, .. } => self.commit_in_background(open, at, true),
-            End::RolledBack => self.release_in_background(open),
-        }
+        self.finish_in_background(open, end, true);
         self.registry.end(open, end);
     }
 }

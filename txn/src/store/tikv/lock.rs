@@ -127,7 +127,7 @@ impl TikvCore {
                 let granted_at = answer.as_ref().ok().copied().flatten();
                 known.for_update_ts = known.for_update_ts.max(granted_at.unwrap_or(0));
                 let held = Held {
-                    attempt: key.attempt,
+                    attempts: vec![key.attempt],
                     mode: terms.mode,
                     for_update_ts: granted_at.unwrap_or(known.for_update_ts.max(fresh)),
                     is_forced: terms.force,
@@ -137,7 +137,7 @@ impl TikvCore {
                     || granted_at.is_some()
                     || matches!(answer, Err(Error::Store { .. }));
                 let is_wanted = granted_at.is_some() && !known.is_given_back(key.attempt);
-                if known.answered(&key.key, may_hold, is_wanted, held) {
+                if known.answered(key, may_hold, is_wanted, held.clone()) {
                     orphans.push((key.key.clone(), held));
                 }
             }

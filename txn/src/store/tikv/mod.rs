@@ -31,8 +31,8 @@
 //! # How a request goes
 //!
 //! `store` takes the requests of a transaction. `registry` knows those that were begun here: what a `Store` promises beyond single
-//! requests, it keeps. `read`, `resolve` (locks of others), `lock`, `give_back`, `prewrite`, `flush`, `commit`, `rollback` and `lives` speak the
-//! protocol; each opens with its part of it. `cluster` sends a request to the leaders of its keys until it is answered, `region`
+//! requests, it keeps. `read`, `resolve` (locks of others), `lock`, `give_back`, `prewrite`, `flush`, `commit`, `rollback`, `finish` and `lives` speak
+//! the protocol; each opens with its part of it. `cluster` sends a request to the leaders of its keys until it is answered, `region`
 //! remembers which region holds a key, `pd` and `oracle` talk to the placement driver, and `background` counts what nobody waits for.
 //!
 //! # What is promised
@@ -43,6 +43,7 @@
 //!   that it meets between its prewrite and its end.
 //! - Waiters for a lock are woken one by one, and ask again; whoever comes at that moment may be first.
 //! - Time to live is all that counts for a lock: that its owner is alive in this process is not known to a cluster.
+//! - What is left to do once a transaction is decided is sent again until the cluster answers, for as long as the store lives.
 //! - The collector is the cluster's: an open transaction does not hold it back. A read below its safe point is
 //!   [`SnapshotTooOld`](crate::Error::SnapshotTooOld); the safe point is asked for once a second at most.
 //! - A timestamp is a round trip to PD, shared by all who ask at once.
@@ -70,8 +71,10 @@ mod call;
 mod cluster;
 pub mod codec;
 mod commit;
+mod decided;
 mod ended;
 mod error;
+mod finish;
 mod flush;
 mod give_back;
 mod lives;
@@ -248,7 +251,7 @@ impl Cluster {
         Ok(Self {
             oracle: Oracle::start(&pd),
             regions: RegionCache::new(&pd),
-            decided: resolve::Decided::default(),
+            decided: decided::Decided::default(),
             pd,
             options,
         })

@@ -74,7 +74,7 @@ impl Plan<'_> {
         let is_pessimistic = self.for_update_ts != 0;
         let has_primary = batch.iter().any(|item| *item.key() == self.request.primary);
         let constraints = batch.iter().enumerate().filter_map(|(index, item)| {
-            let held = item.held.filter(|held| held.is_forced)?;
+            let held = item.held.as_ref().filter(|held| held.is_forced)?;
             Some(ForUpdateTsConstraint {
                 index: index as u32,
                 expected_for_update_ts: held.for_update_ts,
@@ -199,7 +199,10 @@ fn lost(start_ts: Timestamp, request: &Prewrite) -> Error {
 
 impl Item {
     pub(super) fn message(&self) -> kvrpcpb::Mutation {
-        let is_shared = self.held.is_some_and(|held| held.mode == LockMode::Shared);
+        let is_shared = self
+            .held
+            .as_ref()
+            .is_some_and(|held| held.mode == LockMode::Shared);
         let (op, value) = match &self.mutation.op {
             MutationOp::Put(value) => (Op::Put, value.clone()),
             MutationOp::Insert(value) => (Op::Insert, value.clone()),
@@ -235,8 +238,10 @@ impl Item {
 pub(super) fn items(open: &Open, request: &Prewrite) -> Result<Vec<Item>, Error> {
     open.known(|known| {
         let item = |mutation: &Mutation| {
-            let held = known.held.get(&mutation.key).copied();
-            let is_shared = held.is_some_and(|held| held.mode == LockMode::Shared);
+            let held = known.held.get(&mutation.key).cloned();
+            let is_shared = held
+                .as_ref()
+                .is_some_and(|held| held.mode == LockMode::Shared);
             // Put down by an earlier request of this prewrite, it may be gone from those that are held.
             let is_down = known.put_down.contains(&mutation.key);
             match mutation.guard {

@@ -62,9 +62,11 @@ impl TikvCore {
             let newest = known.for_update_ts.max(request.for_update_ts);
             (is_pessimistic, newest.max(open.start))
         });
-        let is_shared = items
-            .iter()
-            .any(|item| item.held.is_some_and(|held| held.mode == LockMode::Shared));
+        let is_shared = items.iter().any(|item| {
+            item.held
+                .as_ref()
+                .is_some_and(|held| held.mode == LockMode::Shared)
+        });
         // What is trusted may have been committed by others up to now, above the least timestamp that is asked for.
         let may_decide =
             request.may_decide && request.leaves_something() && !is_shared && !is_trusting;
@@ -116,9 +118,7 @@ impl TikvCore {
                     by_prewrite: Some(is_one_phase),
                 };
                 decision.end = Some(end);
-                if !is_one_phase {
-                    self.commit_in_background(open, at, true);
-                }
+                self.finish_in_background(open, end, true);
                 self.registry.end(open, end);
                 answer_again(end)
             }

@@ -50,8 +50,6 @@ pub(super) struct Known {
     pub(super) is_closed: bool,
     pub(super) primary: Option<Bytes>,
     pub(super) held: HashMap<Bytes, Held>,
-    /// Further attempts to which keys that are held were granted: the lock, which is one, goes back with the last.
-    held_beside: HashMap<Bytes, Vec<u64>>,
     pub(super) asking: HashMap<Bytes, HashSet<u64>>,
     pub(super) returning: HashMap<Bytes, Held>,
     given_back: HashSet<u64>,
@@ -62,6 +60,8 @@ pub(super) struct Known {
     pub(super) put_down: BTreeSet<Bytes>,
     /// The first and the last key that was flushed; of those only the primary is in `put_down`.
     pub(super) flushed: Option<(Bytes, Bytes)>,
+    /// Until when nobody takes it for dead, if the primary was put down and the clocks of the cluster go on as here.
+    pub(super) alive_until: Option<Instant>,
     /// A prewrite was sent, and this is the least commit timestamp that it asked for.
     pub(super) prewritten_from: Option<Timestamp>,
     /// A copy of a prewrite that may decide was not answered.
@@ -70,9 +70,10 @@ pub(super) struct Known {
     pub(super) may_be_one_phase: bool,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Held {
-    pub(super) attempt: u64,
+    /// To whom it was granted: the lock, which is one, goes back with the last of them.
+    pub(super) attempts: Vec<u64>,
     pub(super) mode: LockMode,
     pub(super) for_update_ts: Timestamp,
     pub(super) is_forced: bool,
@@ -189,30 +190,32 @@ impl Known {
     }
 
     fn is_held_by(&self, key: &Bytes, attempt: u64) -> bool {
-        let beside = self.held_beside.get(key);
-        self.held
-            .get(key)
-            .is_some_and(|held| held.attempt == attempt)
-            || beside.is_some_and(|beside| beside.contains(&attempt))
+        let held = self.held.get(key);
+        held.is_some_and(|held| held.attempts.contains(&attempt))
     }
 
-    /// Takes an attempt off a key that it holds. The lock, if no other attempt holds it.
-    pub(super) fn let_go(&mut self, key: &Bytes, attempt: u64) -> Option<Held> {
-        let held = self.held.get_mut(key)?;
-        let Some(beside) = self.held_beside.get_mut(key) else {
-            return (held.attempt == attempt)
-                .then(|| self.held.remove(key))
-                .flatten();
+    /// Takes an attempt off a key that it holds; one that no other holds is returning then.
+    pub(super) fn let_go(&mut self, key: &Bytes, attempt: u64) {
+        let Some(held) = self.held.get_mut(key) else {
+            return;
         };
-        if held.attempt == attempt {
-            held.attempt = beside.pop()?;
-        } else {
-            beside.retain(|other| *other != attempt);
+        if held.attempts != [attempt] {
+            return held.attempts.retain(|other| *other != attempt);
         }
-        if beside.is_empty() {
-            self.held_beside.remove(key);
+        if let Some(held) = self.held.remove(key) {
+            self.returning.insert(key.clone(), held);
         }
-        None
+    }
+
+    /// What an attempt has let go of and is not back yet.
+    pub(super) fn returning_from(&self, key: &Bytes, attempt: u64) -> Option<&Held> {
+        let returning = self.returning.get(key);
+        returning.filter(|held| held.attempts.contains(&attempt))
+    }
+
+    pub(super) fn is_returning(&self, key: &Bytes, held: &Held) -> bool {
+        let returning = self.returning.get(key);
+        returning.is_some_and(|returning| returning.attempts == held.attempts)
     }
 
     pub(super) fn is_given_back(&self, attempt: u64) -> bool {
@@ -242,22 +245,20 @@ impl Known {
     /// it. Says whether the lock is nobody's and has to go back: it is `returning` then.
     pub(super) fn answered(
         &mut self,
-        key: &Bytes,
+        LockKey { key, attempt, .. }: &LockKey,
         may_hold: bool,
         is_wanted: bool,
         held: Held,
     ) -> bool {
-        self.has_asked(key, held.attempt);
+        self.has_asked(key, *attempt);
         if is_wanted {
             self.suspect.remove(key);
-            let attempt = held.attempt;
-            let is_another = self.held.contains_key(key) && !self.is_held_by(key, attempt);
-            if is_another {
-                let beside = self.held_beside.entry(key.clone()).or_default();
-                beside.push(attempt);
+            let at = held.for_update_ts;
+            let held = self.held.entry(key.clone()).or_insert(held);
+            held.for_update_ts = held.for_update_ts.max(at);
+            if !held.attempts.contains(attempt) {
+                held.attempts.push(*attempt);
             }
-            let before = self.held.entry(key.clone()).or_insert(held);
-            before.for_update_ts = before.for_update_ts.max(held.for_update_ts);
             return false;
         }
         if self.held.contains_key(key) {
@@ -275,6 +276,27 @@ impl Known {
             self.returning.insert(key.clone(), held);
         }
         goes_back
+    }
+
+    /// Whether nothing is held, or may be, that was not put down.
+    pub(super) fn is_all_put_down(&self) -> bool {
+        let held = self.held.keys().chain(self.returning.keys());
+        let mut may_be_held = held.chain(self.asking.keys());
+        may_be_held.all(|key| self.put_down.contains(key))
+    }
+
+    /// Everything that is held without having been written is returning from now on: the transaction is over.
+    pub(super) fn let_go_of_all(&mut self) {
+        let held = std::mem::take(&mut self.held);
+        self.returning.extend(held);
+        let put_down = &self.put_down;
+        self.returning.retain(|key, _| !put_down.contains(key));
+    }
+
+    /// Notes a sign of life that was sent at an instant, and has arrived. A quarter is left for clocks that leap.
+    pub(super) fn lives_from(&mut self, sent: Instant, ttl: Duration) {
+        let end = sent.checked_add(ttl / 4 * 3);
+        self.alive_until = self.alive_until.max(end);
     }
 
     /// Notes that a key is flushed.
@@ -299,7 +321,8 @@ impl Known {
     /// The same, and the attempt that holds it unless it was put down.
     pub(super) fn standing_attempt(&self) -> Option<(Bytes, Option<u64>)> {
         let primary = self.primary.as_ref()?;
-        let attempt = self.held.get(primary).map(|held| held.attempt);
+        let held = self.held.get(primary);
+        let attempt = held.and_then(|held| held.attempts.first().copied());
         let stands = attempt.is_some() || self.put_down.contains(primary);
         stands.then(|| (primary.clone(), attempt))
     }

@@ -24,10 +24,10 @@ use super::proto::kvrpcpb::{
     Op, PessimisticRollbackRequest, ResolveLockRequest,
 };
 use crate::DisplayKey;
-use crate::store::{COUNTER_BITS, Timestamp, lock};
+use crate::store::{COUNTER_BITS, Timestamp};
 use bytes::Bytes;
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// For how long a primary may come after the other locks of a prewrite, where nothing else is known.
@@ -42,29 +42,6 @@ pub(super) enum Found {
     Passed,
     /// Its transaction lives for so long from now on, if nothing is heard of it.
     Alive { left: Duration },
-}
-
-/// How transactions of others ended whose locks were in the way: a few thousand, and then anew.
-#[derive(Debug, Default)]
-pub(super) struct Decided {
-    /// Commit timestamps by start timestamps; zero for rolled back.
-    known: Mutex<HashMap<Timestamp, Timestamp>>,
-}
-
-impl Decided {
-    const MOST: usize = 4096;
-
-    fn of(&self, start: Timestamp) -> Option<Timestamp> {
-        lock(&self.known).get(&start).copied()
-    }
-
-    fn note(&self, start: Timestamp, decided: Timestamp) {
-        let mut known = lock(&self.known);
-        if known.len() >= Self::MOST {
-            known.clear();
-        }
-        known.insert(start, decided);
-    }
 }
 
 /// What a reader has passed over.

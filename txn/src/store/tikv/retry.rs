@@ -1,10 +1,15 @@
-//! Trying again: longer and longer pauses with jitter, up to a deadline.
+//! Trying again, with longer and longer pauses: with jitter and up to a deadline where somebody waits, else until it is done.
 
 use super::TikvError;
+use crate::error::Error;
+use crate::store::Timestamp;
+use std::future::Future;
 use std::time::{Duration, Instant};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(300);
+const FIRST_PAUSE_OF_NOBODY: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE_OF_NOBODY: Duration = Duration::from_secs(5);
 
 /// The attempts of one operation.
 #[derive(Debug, Clone)]
@@ -61,6 +66,29 @@ impl Retry {
         self.is_retried = true;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         Ok(())
+    }
+}
+
+/// Does what nobody waits for until it succeeds, or fails for a reason that stays. Each attempt has a patience of its own.
+pub(super) async fn until_answered<F>(start_ts: Timestamp, mut attempt: impl FnMut() -> F)
+where
+    F: Future<Output = Result<(), Error>>,
+{
+    let mut pause = FIRST_PAUSE_OF_NOBODY;
+    while let Err(error) = attempt().await {
+        tracing::warn!(start_ts, %error, "locks stay where they are");
+        let stays = !matches!(
+            error,
+            Error::Store {
+                transient: true,
+                ..
+            }
+        );
+        if stays {
+            return;
+        }
+        tokio::time::sleep(jittered(pause)).await;
+        pause = (pause * 2).min(LONGEST_PAUSE_OF_NOBODY);
     }
 }
 

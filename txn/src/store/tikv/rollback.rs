@@ -39,7 +39,7 @@ impl TikvCore {
         match end {
             // What stays locked is released when the rollback comes again.
             End::RolledBack => self.release_rest(open).await?,
-            End::Committed { at, .. } => self.commit_in_background(open, at, true),
+            End::Committed { .. } => self.finish_in_background(open, end, true),
         }
         decision.end = Some(end);
         self.registry.end(open, end);
@@ -50,7 +50,7 @@ impl TikvCore {
     }
 
     /// Rolls back everything that was put down, unless it turns out to be committed.
-    async fn roll_back_for_good(self: &Arc<Self>, open: &Open) -> Result<End, Error> {
+    pub(super) async fn roll_back_for_good(self: &Arc<Self>, open: &Open) -> Result<End, Error> {
         let keys: Vec<Bytes> = open.known(|known| known.put_down.iter().cloned().collect());
         let make = |keys: &[Bytes]| BatchRollbackRequest {
             context: None,
@@ -98,41 +98,5 @@ impl TikvCore {
             Standing::RolledBack | Standing::Unknown | Standing::Locked { .. } => None,
             Standing::Elsewhere => return Err(strayed(&inquiry).into()),
         })
-    }
-
-    /// Releases what a transaction that is over still holds without having written it; also what it may still get.
-    pub(super) async fn release_rest(self: &Arc<Self>, open: &Open) -> Result<(), Error> {
-        let (mut keys, for_update_ts) = open.known(|known| {
-            let asking = known.asking.keys();
-            let rest = known
-                .held
-                .keys()
-                .chain(known.returning.keys())
-                .chain(asking);
-            let rest = rest.filter(|key| !known.put_down.contains(*key));
-            (rest.cloned().collect::<Vec<Bytes>>(), known.for_update_ts)
-        });
-        keys.sort_unstable();
-        keys.dedup();
-        self.roll_back_locks(open, keys, for_update_ts).await?;
-        open.known(|known| {
-            known.held.clear();
-            known.returning.clear();
-        });
-        open.changed();
-        Ok(())
-    }
-
-    pub(super) fn release_in_background(self: &Arc<Self>, open: &Arc<Open>) {
-        let (core, open) = (Arc::clone(self), Arc::clone(open));
-        self.background.spawn(async move {
-            let released = async {
-                core.roll_back_for_good(&open).await?;
-                core.release_rest(&open).await
-            };
-            if let Err(error) = released.await {
-                tracing::warn!(start_ts = open.start, %error, "locks are left to who meets them");
-            }
-        });
     }
 }

@@ -4,7 +4,7 @@ use super::super::Core;
 use super::super::options::CommitOptions;
 use super::super::rollback::tell_later;
 use crate::error::{Error, Loss, TxnState};
-use crate::store::{Timestamp, TxnStatus};
+use crate::store::{Store, Timestamp, TxnStatus};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,10 +40,12 @@ impl Core {
                     _ => Decided::Unknown(error),
                 }
             }
-            Err(Error::Store { .. }) if may_be_committed => Decided::Unknown(error),
             Err(Error::Store { .. }) => {
-                tell_later(&self.db, self.start_ts);
-                Decided::RolledBack(error)
+                tell_later(&self.db, self.start_ts, <dyn Store>::rollback);
+                match may_be_committed {
+                    true => Decided::Unknown(error),
+                    false => Decided::RolledBack(error),
+                }
             }
             _ => Decided::RolledBack(error),
         }
@@ -52,15 +54,13 @@ impl Core {
     /// Rolls back after a failure before anything was sent that could commit.
     pub(in crate::transaction) async fn take_back_unsent(&self, error: Error) -> Error {
         let told = self.store().rollback(self.start_ts);
-        if let Err(Error::Store { .. }) = self.answer_by(None, told).await {
-            tell_later(&self.db, self.start_ts);
-        }
+        drop(self.rolled_back(self.answer_by(None, told).await));
         error
     }
 
-    /// Sends the decision until it is known.
+    /// Sends the decision until it is known; in the background, once nobody waits for it any more.
     pub(in crate::transaction) async fn decide(
-        &self,
+        self: &Arc<Self>,
         options: CommitOptions,
         primary: &Bytes,
     ) -> Decided {
@@ -94,8 +94,12 @@ impl Core {
                     ..
                 }
             );
-            let is_over = end.is_some_and(|end| end <= Instant::now()) || worker.is_ended();
-            if is_final || is_over {
+            if is_final {
+                // Refused for good; unless an attempt before it has committed.
+                return self.take_back(silence, primary, true).await;
+            }
+            if end.is_some_and(|end| end <= Instant::now()) || worker.is_ended() {
+                tell_later(&self.db, self.start_ts, <dyn Store>::commit);
                 return Decided::Unknown(silence);
             }
             let next = Instant::now() + pause;

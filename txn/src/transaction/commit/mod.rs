@@ -12,8 +12,9 @@
 //!
 //! Until the deciding request is sent every failure rolls back, and is reported only once the store has been told or
 //! cannot be reached (then the database's thread tells it). After that only the store knows: what it does not tell by
-//! the deadline is undetermined, and nothing is taken back (rules 23 and 55). All of it runs to its end once it was
-//! polled (rule 60).
+//! the deadline is undetermined, and nothing is taken back that was not before; the last request is sent again by the
+//! database's thread until the store answers (rules 23 and 55). A commit that is refused for good is taken back. All of it
+//! runs to its end once it was polled (rule 60).
 
 mod decision;
 mod ending;

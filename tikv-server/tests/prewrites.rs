@@ -1,0 +1,294 @@
+//! Prewrites: what they may decide, and that a transaction is decided once where they come twice, late, after their region
+//! was cut or their transaction taken for dead.
+#![allow(clippy::unwrap_used)]
+
+mod two_regions;
+
+use bytes::Bytes;
+use std::time::{Duration, Instant};
+use two_regions::{IN_TIME, another, runtime, two_regions};
+use untorn_tikv_server::{Cluster, Fault};
+use untorn_txn::store::tikv::{TikvOptions, TikvStore};
+use untorn_txn::store::{
+    Begin, Guard, LockKey, LockTerms, Mutation, MutationOp, Prewrite, Prewritten, Store, Timestamp,
+    TxnStatus,
+};
+use untorn_txn::{BeginOptions, Db, Error};
+
+const IMPATIENT: Duration = Duration::from_millis(200);
+
+fn put(key: &'static str) -> Mutation {
+    Mutation::new(key.into(), MutationOp::Put("v".into()))
+}
+
+fn trusted(key: &'static str) -> Mutation {
+    Mutation {
+        guard: Guard::Trusted,
+        ..put(key)
+    }
+}
+
+fn prewrite_of(mutations: Vec<Mutation>) -> Prewrite {
+    Prewrite::new(mutations)
+}
+
+/// The answer of a store that has hardly the patience for any.
+async fn told<T>(ask: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
+    let until = Instant::now() + IN_TIME;
+    loop {
+        match ask().await {
+            Err(Error::Store { .. }) if Instant::now() < until => {}
+            answer => return answer,
+        }
+    }
+}
+
+async fn value(store: &TikvStore, key: &str, at: Timestamp) -> Option<Bytes> {
+    store.get(key.as_bytes(), at).await.unwrap()
+}
+
+async fn newest(store: &TikvStore, key: &str) -> Option<Bytes> {
+    let now = store.timestamp().await.unwrap();
+    value(store, key, now).await
+}
+
+/// Every copy of every request that was sent has been carried out.
+#[track_caller]
+fn all_has_come(cluster: &Cluster) {
+    let until = Instant::now() + IN_TIME;
+    while cluster.requests() > 0 {
+        assert!(Instant::now() < until, "{} requests", cluster.requests());
+        std::thread::yield_now();
+    }
+}
+
+/// Whoever meets the locks of an async commit takes the largest of their timestamps: the client has to take the same,
+/// however often it has asked.
+#[test]
+fn a_prewrite_that_comes_again_commits_at_what_its_locks_say() {
+    let options = TikvOptions::default().patience(IMPATIENT).one_phase(false);
+    let (cluster, store) = two_regions(options);
+    cluster.inject_always("KvPrewrite", Fault::LostAnswer);
+    cluster.inject_always("KvCommit", Fault::LostRequest);
+    runtime().block_on(async {
+        let start = told(async || store.begin(Begin::default()).await)
+            .await
+            .unwrap();
+        let request = prewrite_of(vec![put("a"), put("z")]);
+        let unknown = store.prewrite(start, &request).await;
+        assert!(matches!(unknown, Err(Error::Store { .. })), "{unknown:?}");
+        cluster.heal();
+        cluster.inject_always("KvCommit", Fault::LostRequest);
+        let decided = told(async || store.prewrite(start, &request).await)
+            .await
+            .unwrap();
+        let Prewritten::Committed { at, .. } = decided else {
+            panic!("both regions take part: {decided:?}");
+        };
+        let told = cluster.locks().iter().map(|lock| lock.min_commit_ts).max();
+        assert_eq!(told, Some(at));
+    });
+}
+
+/// TiKV checks a write that is to be trusted where its request comes again.
+#[test]
+fn a_trusted_write_that_is_sent_again_is_no_conflict() {
+    let (cluster, store) = two_regions(TikvOptions::default());
+    let db = Db::new(another(&cluster));
+    runtime().block_on(async {
+        let start = store.begin(Begin::default()).await.unwrap();
+        let rival = db.blocking().begin(BeginOptions::default()).unwrap();
+        rival.put("a", "rival").unwrap();
+        rival.blocking().commit().unwrap();
+        cluster.inject("KvPrewrite", Fault::LostRequest);
+        let request = prewrite_of(vec![trusted("a"), trusted("b")]);
+        let prewritten = store.prewrite(start, &request).await.unwrap();
+        assert_eq!(prewritten, Prewritten::Undecided);
+        let at = store.commit(start).await.unwrap();
+        for (key, before) in [("a", Some(Bytes::from("rival"))), ("b", None)] {
+            assert_eq!(value(&store, key, at).await.as_deref(), Some(&b"v"[..]));
+            assert_eq!(value(&store, key, at - 1).await, before);
+        }
+    });
+}
+
+/// Else what is not checked would be put down over its own end.
+#[test]
+fn a_trusted_write_that_was_taken_for_dead_stays_rolled_back() {
+    let (cluster, store) = two_regions(TikvOptions::default().patience(IMPATIENT));
+    runtime().block_on(async {
+        let start = told(async || store.begin(Begin::default()).await)
+            .await
+            .unwrap();
+        let brief = Prewrite {
+            ttl: Duration::from_millis(1),
+            ..prewrite_of(vec![trusted("a"), trusted("b")])
+        };
+        cluster.inject_always("KvPrewrite", Fault::LostAnswer);
+        let unknown = store.prewrite(start, &brief).await;
+        assert!(matches!(unknown, Err(Error::Store { .. })), "{unknown:?}");
+        cluster.heal();
+        let other = another(&cluster);
+        assert_eq!(newest(&other, "a").await, None);
+        let ended = told(async || store.prewrite(start, &brief).await).await;
+        assert!(
+            matches!(ended, Err(Error::TransactionClosed { .. })),
+            "{ended:?}"
+        );
+        assert_eq!(newest(&other, "b").await, None);
+    });
+}
+
+/// A commit in one request that was carried out, unanswered, and whose region was cut before it was sent again.
+#[test]
+fn a_commit_of_one_request_whose_region_was_cut_is_told_as_it_was() {
+    let options = TikvOptions::default().async_commit(false);
+    let (cluster, store) = two_regions(options);
+    cluster.inject("KvPrewrite", Fault::LostAnswer);
+    cluster.inject_always("KvPrewrite", Fault::Busy);
+    let db = Db::new(store.clone());
+    let txn = db.blocking().begin(BeginOptions::optimistic()).unwrap();
+    txn.put("a", "v").unwrap();
+    txn.put("c", "v").unwrap();
+    let info = std::thread::scope(|scope| {
+        let committing = scope.spawn(|| txn.blocking().commit().unwrap());
+        let until = Instant::now() + IN_TIME;
+        while cluster.faults() < 2 {
+            assert!(Instant::now() < until, "it is sent again");
+            std::thread::yield_now();
+        }
+        cluster.split("b");
+        cluster.heal();
+        committing.join().unwrap()
+    });
+    let at = info.commit_ts.unwrap();
+    runtime().block_on(async {
+        assert!(value(&store, "a", at).await.is_some());
+        assert_eq!(value(&store, "a", at - 1).await, None);
+        assert_eq!(value(&store, "c", at - 1).await, None);
+    });
+}
+
+/// What was told to be rolled back stays so, whatever comes late.
+#[test]
+fn a_prewrite_that_comes_after_the_status_was_told_is_refused() {
+    let options = TikvOptions::default()
+        .patience(IMPATIENT)
+        .call_timeout(IMPATIENT / 2);
+    let (cluster, store) = two_regions(options);
+    cluster.inject_always("KvPrewrite", Fault::Delay(3 * IMPATIENT));
+    cluster.inject_always("KvBatchRollback", Fault::LostRequest);
+    runtime().block_on(async {
+        let start = told(async || store.begin(Begin::default()).await)
+            .await
+            .unwrap();
+        let request = prewrite_of(vec![put("a")]);
+        let unknown = store.prewrite(start, &request).await;
+        assert!(matches!(unknown, Err(Error::Store { .. })), "{unknown:?}");
+        let status = told(async || store.status(start, "a".into()).await)
+            .await
+            .unwrap();
+        all_has_come(&cluster);
+        let other = another(&cluster);
+        let is_there = newest(&other, "a").await.is_some();
+        match status {
+            TxnStatus::Committed(_) => assert!(is_there),
+            TxnStatus::RolledBack => assert!(!is_there),
+            other => panic!("nothing is under way that could tell: {other:?}"),
+        }
+    });
+}
+
+/// One region declines async commit after the other has taken it: it is a commit of two phases, also to who meets the locks.
+#[test]
+fn a_region_that_declines_alone_leaves_the_decision_to_the_primary() {
+    for is_committed in [true, false] {
+        let (cluster, store) = two_regions(TikvOptions::default().one_phase(false));
+        cluster.inject("KvPrewrite", Fault::Spared);
+        cluster.inject("KvPrewrite", Fault::Delay(IMPATIENT));
+        let start = runtime().block_on(store.begin(Begin::default())).unwrap();
+        let brief = Prewrite {
+            ttl: Duration::from_millis(1),
+            ..prewrite_of(vec![put("a"), put("z")])
+        };
+        std::thread::scope(|scope| {
+            let prewritten = scope.spawn(|| runtime().block_on(store.prewrite(start, &brief)));
+            let until = Instant::now() + IN_TIME;
+            while cluster.locks().is_empty() {
+                assert!(Instant::now() < until, "one region is not delayed");
+                std::thread::yield_now();
+            }
+            cluster.decide_in_prewrite(false);
+            assert_eq!(prewritten.join().unwrap().unwrap(), Prewritten::Undecided);
+        });
+        let asynchronous = cluster.locks();
+        let asynchronous = asynchronous.iter().filter(|lock| lock.use_async_commit);
+        assert_eq!(asynchronous.count(), 1);
+        let other = another(&cluster);
+        runtime().block_on(async {
+            if is_committed {
+                store.commit(start).await.unwrap();
+            }
+            for key in ["z", "a"] {
+                assert_eq!(newest(&other, key).await.is_some(), is_committed, "{key}");
+            }
+            let again = store.commit(start).await;
+            assert_eq!(again.is_ok(), is_committed, "{again:?}");
+        });
+    }
+}
+
+/// TiKV tells a pessimistic transaction nothing of how long the lock lives that its prewrite meets.
+#[test]
+fn a_live_transaction_is_not_ended_by_a_pessimistic_prewrite() {
+    let options = TikvOptions::default().async_commit(false).one_phase(false);
+    let (_cluster, store) = two_regions(options);
+    runtime().block_on(async {
+        let live = store.begin(Begin::default()).await.unwrap();
+        let request = prewrite_of(vec![put("a"), put("z")]);
+        store.prewrite(live, &request).await.unwrap();
+        let start = store.begin(Begin::default()).await.unwrap();
+        let terms = LockTerms::new("b".into());
+        let keys = [LockKey::new("b".into(), 1)];
+        store.lock(start, &keys, &terms).await.unwrap();
+        let held = Mutation {
+            guard: Guard::Locked,
+            ..put("b")
+        };
+        let refused = store
+            .prewrite(start, &prewrite_of(vec![held, put("z")]))
+            .await;
+        assert!(
+            matches!(refused, Err(Error::LockNotAvailable { .. })),
+            "{refused:?}"
+        );
+        store.rollback(start).await.unwrap();
+        let at = store.commit(live).await.unwrap();
+        assert!(value(&store, "z", at).await.is_some());
+    });
+}
+
+/// Rule 54: the primary's lock would have to name them all.
+#[test]
+fn more_or_longer_keys_than_a_lock_may_name_are_committed_in_two_phases() {
+    let (_cluster, store) = two_regions(TikvOptions::default());
+    let is_decided = |keys: Vec<String>| {
+        let put = |key: String| Mutation::new(key.into(), MutationOp::Put("v".into()));
+        let request = prewrite_of(keys.into_iter().map(put).collect());
+        runtime().block_on(async {
+            let start = store.begin(Begin::default()).await.unwrap();
+            let prewritten = store.prewrite(start, &request).await.unwrap();
+            store.rollback(start).await.ok();
+            matches!(prewritten, Prewritten::Committed { .. })
+        })
+    };
+    // In both regions, so that one request is never enough.
+    let keys = |name: &str, count: usize, length: usize| -> Vec<String> {
+        let key = |at: usize| format!("{}{name}{at:0>length$}", ["a", "z"][at % 2]);
+        (0..count).map(key).collect()
+    };
+    assert!(is_decided(keys("few", 256, 5)));
+    assert!(!is_decided(keys("many", 257, 5)));
+    assert!(is_decided(keys("s", 2, 2046)));
+    assert!(!is_decided(keys("l", 2, 2047)));
+}

@@ -1,0 +1,43 @@
+//! A cluster of two regions, cut at "m", and a client of it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::runtime::{Builder, Runtime};
+use untorn_tikv_server::Cluster;
+use untorn_txn::store::tikv::{TikvOptions, TikvStore};
+
+/// More than any wait should take.
+#[allow(dead_code)]
+pub const IN_TIME: Duration = Duration::from_secs(20);
+
+pub fn two_regions(options: TikvOptions) -> (Cluster, Arc<TikvStore>) {
+    let cluster = Cluster::start(2).unwrap();
+    assert!(cluster.split("m"));
+    let store = TikvStore::connect_blocking([cluster.pd_endpoint()], options).unwrap();
+    (cluster, Arc::new(store))
+}
+
+/// Another client of the cluster.
+#[allow(dead_code)]
+pub fn another(cluster: &Cluster) -> Arc<TikvStore> {
+    let options = TikvOptions::default();
+    Arc::new(TikvStore::connect_blocking([cluster.pd_endpoint()], options).unwrap())
+}
+
+/// For requests to a store that no transaction makes.
+#[allow(dead_code)]
+pub fn runtime() -> Runtime {
+    let runtime = Builder::new_current_thread().build();
+    runtime.unwrap()
+}
+
+/// What is done in the background is done.
+#[allow(dead_code)]
+#[track_caller]
+pub fn no_locks_are_left(cluster: &Cluster) {
+    let until = Instant::now() + IN_TIME;
+    while !cluster.locks().is_empty() {
+        assert!(Instant::now() < until, "{:?}", cluster.locks());
+        std::thread::yield_now();
+    }
+}

@@ -1,0 +1,217 @@
+//! What the end of a transaction leaves to be done is done once the cluster answers, however late that is: nobody waits for
+//! a time to live.
+#![allow(clippy::unwrap_used)]
+
+mod two_regions;
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+use two_regions::{IN_TIME, no_locks_are_left, two_regions};
+use untorn_tikv_server::{Cluster, Fault};
+use untorn_txn::lock::Wait;
+use untorn_txn::store::TxnStatus;
+use untorn_txn::store::tikv::{TikvOptions, TikvStore};
+use untorn_txn::{
+    BeginOptions, CommitOptions, Db, Error, LockOptions, OnDrop, Transaction, TxnState,
+};
+
+/// Longer than any test.
+const LONG_LIFE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_millis(200);
+
+fn impatient() -> TikvOptions {
+    TikvOptions::default()
+        .patience(PATIENCE)
+        .call_timeout(PATIENCE)
+}
+
+fn opened(options: TikvOptions) -> (Cluster, Arc<TikvStore>, Db) {
+    let (cluster, store) = two_regions(options);
+    (cluster, store.clone(), Db::new(store))
+}
+
+fn begin(db: &Db, options: BeginOptions) -> Transaction {
+    let options = BeginOptions {
+        lock_ttl: LONG_LIFE,
+        on_drop: OnDrop::Silent,
+        ..options
+    };
+    db.blocking().begin(options).unwrap()
+}
+
+fn waiting(wait: Duration) -> LockOptions {
+    LockOptions {
+        wait: Some(Wait::For(wait)),
+        ..LockOptions::default()
+    }
+}
+
+/// A lock that the cluster has granted, of a call that was dropped; its return is not answered until the cluster is healed.
+#[track_caller]
+fn lock_and_drop(cluster: &Cluster, txn: &Transaction, key: &str) {
+    let mut call = pin!(txn.lock_keys([key], waiting(IN_TIME)));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(call.as_mut().poll(&mut context).is_pending());
+    let until = Instant::now() + IN_TIME;
+    while !cluster.locks().iter().any(|lock| lock.key == key) {
+        assert!(Instant::now() < until, "{key} is not locked");
+        std::thread::yield_now();
+    }
+    cluster.inject_always("KVPessimisticRollback", Fault::Busy);
+}
+
+/// It does not give up with its patience, and is done once it is answered.
+#[track_caller]
+fn goes_on_until_it_is_answered(cluster: &Cluster, store: &TikvStore) {
+    let many = Instant::now() + 4 * PATIENCE;
+    assert!(!store.settle_blocking(many), "{:?}", cluster.locks());
+    cluster.heal();
+    no_locks_are_left(cluster);
+    assert!(store.settle_blocking(Instant::now() + IN_TIME));
+}
+
+#[track_caller]
+fn ended(txn: &Transaction) -> TxnStatus {
+    let until = Instant::now() + IN_TIME;
+    loop {
+        match txn.blocking().outcome() {
+            Ok(TxnStatus::Open) | Err(Error::Store { .. }) => assert!(Instant::now() < until),
+            outcome => return outcome.unwrap(),
+        }
+    }
+}
+
+#[track_caller]
+fn nothing_is_open(store: &TikvStore) {
+    let until = Instant::now() + IN_TIME;
+    while store.open_transactions() > 0 {
+        assert!(Instant::now() < until, "it is not told how it ends");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_second_phase_is_sent_again_and_holds_up_nobody_of_this_process() {
+    let (cluster, store, db) = opened(impatient());
+    cluster.inject_always("KvCommit", Fault::Busy);
+    let txn = begin(&db, BeginOptions::default());
+    for key in ["a", "b", "z"] {
+        txn.put(key, "v").unwrap();
+    }
+    txn.blocking().commit().unwrap();
+    let next = begin(&db, BeginOptions::default());
+    next.blocking().lock_keys(["a"], waiting(IN_TIME)).unwrap();
+    assert_eq!(
+        next.blocking().get("z").unwrap().as_deref(),
+        Some(&b"v"[..])
+    );
+    next.blocking().rollback().unwrap();
+    goes_on_until_it_is_answered(&cluster, &store);
+}
+
+#[test]
+fn a_lock_whose_return_a_commit_overtakes_is_released_after_it() {
+    for keys in [&["a"][..], &["a", "z"]] {
+        let (cluster, store, db) = opened(impatient());
+        let txn = begin(&db, BeginOptions::default());
+        lock_and_drop(&cluster, &txn, "b");
+        for key in keys {
+            txn.put(key, "v").unwrap();
+        }
+        let one_phase = txn.blocking().commit().unwrap().one_phase;
+        assert_eq!(one_phase, keys.len() == 1);
+        goes_on_until_it_is_answered(&cluster, &store);
+    }
+}
+
+/// It stands at the commit that it was granted over, later than the timestamp that it was asked for at.
+#[test]
+fn a_forced_lock_of_which_nobody_was_told_is_released() {
+    let (cluster, store, db) = opened(impatient());
+    let holder = begin(&db, BeginOptions::default());
+    holder.blocking().get_for_update("k").unwrap();
+    holder.put("k", "v").unwrap();
+    let txn = begin(&db, BeginOptions::default());
+    txn.fair_begin().unwrap();
+    cluster.inject("KvPessimisticLock", Fault::LostAnswer);
+    for method in ["KvPessimisticLock", "KVPessimisticRollback"] {
+        cluster.inject_always(method, Fault::Busy);
+    }
+    let answer = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| txn.blocking().lock_keys(["k"], waiting(5 * PATIENCE)));
+        let until = Instant::now() + IN_TIME;
+        while cluster.waiting() == 0 {
+            assert!(Instant::now() < until, "somebody holds it");
+            std::thread::yield_now();
+        }
+        holder.blocking().commit().unwrap();
+        asked.join().unwrap()
+    });
+    assert!(matches!(answer, Err(Error::Store { .. })), "{answer:?}");
+    assert!(txn.blocking().rollback().is_err(), "it is not answered");
+    goes_on_until_it_is_answered(&cluster, &store);
+}
+
+#[test]
+fn a_rollback_that_leaves_a_commit_undetermined_is_sent_again() {
+    let (cluster, store, db) = opened(impatient());
+    let txn = begin(&db, BeginOptions::optimistic());
+    txn.put("a", "v").unwrap();
+    txn.put("z", "v").unwrap();
+    cluster.inject("KvPrewrite", Fault::Spared);
+    for method in ["KvPrewrite", "KvCheckTxnStatus", "KvBatchRollback"] {
+        cluster.inject_always(method, Fault::Busy);
+    }
+    let unknown = txn.blocking().commit();
+    assert!(
+        matches!(unknown, Err(Error::Undetermined { .. })),
+        "{unknown:?}"
+    );
+    cluster.heal();
+    assert_eq!(ended(&txn), TxnStatus::RolledBack);
+    no_locks_are_left(&cluster);
+    nothing_is_open(&store);
+}
+
+#[test]
+fn a_commit_that_is_undetermined_is_sent_again() {
+    let (cluster, store, db) = opened(impatient().one_phase(false).async_commit(false));
+    let txn = begin(&db, BeginOptions::optimistic());
+    txn.put("a", "v").unwrap();
+    txn.put("z", "v").unwrap();
+    cluster.inject_always("KvCommit", Fault::Busy);
+    let options = CommitOptions::default().deadline(Instant::now() + 4 * PATIENCE);
+    let unknown = txn.blocking().commit_with(options);
+    assert!(
+        matches!(unknown, Err(Error::Undetermined { .. })),
+        "{unknown:?}"
+    );
+    cluster.heal();
+    assert!(matches!(ended(&txn), TxnStatus::Committed(_)));
+    no_locks_are_left(&cluster);
+    nothing_is_open(&store);
+}
+
+#[test]
+fn a_commit_that_is_refused_for_good_is_rolled_back() {
+    let (cluster, _, db) = opened(impatient().one_phase(false).async_commit(false));
+    let txn = begin(&db, BeginOptions::optimistic());
+    txn.put("a", "v").unwrap();
+    cluster.inject("KvCommit", Fault::TooLarge);
+    let refused = txn.blocking().commit();
+    assert!(
+        matches!(
+            refused,
+            Err(Error::Store {
+                transient: false,
+                ..
+            })
+        ),
+        "{refused:?}"
+    );
+    assert_eq!(txn.state(), TxnState::RolledBack);
+    no_locks_are_left(&cluster);
+}
