@@ -1,15 +1,17 @@
 //! Calls that are ended by a token.
 #![allow(clippy::unwrap_used)]
 
+mod faulty;
 mod txn_calls;
 
+use faulty::faulty;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use txn_calls::{begin, lock, waiting};
 use untorn_txn::lock::{LockMode, Wait};
-use untorn_txn::store::faults::{Fault, FaultPlan, FaultyStore, Request};
+use untorn_txn::store::faults::{Fault, FaultPlan, Request};
 use untorn_txn::{
     BeginOptions, CancelToken, Db, Error, LockOptions, MemStore, Mode, RangeLockOptions,
 };
@@ -88,11 +90,7 @@ fn a_call_that_is_given_a_cancelled_token_answers_that_and_does_nothing() {
 
 #[test]
 fn a_call_of_an_optimistic_transaction_that_waits_for_values_is_cancelled() {
-    let store = Arc::new(FaultyStore::new(
-        Arc::new(MemStore::new()),
-        FaultPlan::new(0),
-    ));
-    let db = Db::new(Arc::clone(&store) as _);
+    let (store, _, db) = faulty(FaultPlan::new(1));
     let options = BeginOptions {
         mode: Mode::Optimistic,
         ..BeginOptions::default()

@@ -1,8 +1,10 @@
 //! The database around its transactions: closing, dropping, safe point, snapshots, statement views (rules 28, 52, 56, 61).
 #![allow(clippy::unwrap_used)]
 
+mod faulty;
 mod txn_held_store;
 
+use faulty::faulty;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, mpsc};
@@ -10,7 +12,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 use txn_held_store::HeldStore;
-use untorn_txn::store::faults::{Fault, FaultPlan, FaultyStore, Request};
+use untorn_txn::store::faults::{Fault, FaultPlan, Request};
 use untorn_txn::store::mem::{LogOptions, MemStoreOptions, OpenError};
 use untorn_txn::{
     BeginOptions, CommitOptions, Db, Error, LockOptions, LockOutcome, MemStore, OnDrop,
@@ -89,27 +91,25 @@ fn no_call_is_granted_the_lock_of_a_transaction_that_is_closed_with_its_own() {
 /// Rule 60: what is closed is told to the store.
 #[test]
 fn a_close_that_is_dropped_leaves_no_lock_of_what_it_has_closed() {
-    let store = Arc::new(MemStore::new());
-    let faulty = Arc::new(FaultyStore::new(store.clone(), FaultPlan::new(0)));
-    let db = Db::new(Arc::clone(&faulty) as _);
+    let (store, inner, db) = faulty(FaultPlan::new(1));
     let open = [begin(&db), begin(&db)];
     for (txn, key) in open.iter().zip(["a", "b"]) {
         let locked = txn.blocking().lock_keys([key], LockOptions::default());
         locked.unwrap();
     }
     open.iter()
-        .for_each(|_| faulty.inject(Request::Rollback, Fault::Delay));
+        .for_each(|_| store.inject(Request::Rollback, Fault::Delay));
     let later = Instant::now() + Duration::from_secs(10);
     {
         let mut closing = pin!(db.close(later));
         let mut context = Context::from_waker(Waker::noop());
         assert!(closing.as_mut().poll(&mut context).is_pending());
-        assert_eq!(faulty.happened(Fault::Delay), 2, "both are under way");
+        assert_eq!(store.happened(Fault::Delay), 2, "both are under way");
     }
     let states = open.each_ref().map(Transaction::state);
     assert_eq!(states, [TxnState::RolledBack; 2]);
     assert!(db.blocking().close(later).is_idle);
-    assert!(store.locks().is_empty());
+    assert!(inner.locks().is_empty());
 }
 
 /// Rule 61.
@@ -333,13 +333,12 @@ fn what_waits_for_a_time_ends_when_the_database_is_closed() {
 
 #[test]
 fn a_close_that_left_work_behind_may_be_asked_again_and_two_need_not_wait_for_each_other() {
-    let faulty = Arc::new(FaultyStore::new(
-        Arc::new(MemStore::new()),
-        FaultPlan::new(0),
-    ));
-    let db = Db::new(Arc::clone(&faulty) as _);
+    let (_, _, db) = faulty(
+        FaultPlan::new(1)
+            .chance(Fault::Error, 1.0)
+            .only([Request::Rollback]),
+    );
     let txn = begin(&db);
-    (0..1_000).for_each(|_| faulty.inject(Request::Rollback, Fault::Error));
     assert!(txn.blocking().rollback().is_err());
     let within = |millis| Instant::now() + Duration::from_millis(millis);
     thread::scope(|scope| {
@@ -352,20 +351,17 @@ fn a_close_that_left_work_behind_may_be_asked_again_and_two_need_not_wait_for_ea
 
 #[test]
 fn a_commit_that_is_not_answered_is_undetermined_when_the_database_is_closed() {
-    let faulty = Arc::new(FaultyStore::new(
-        Arc::new(MemStore::new()),
-        FaultPlan::new(0),
-    ));
-    let db = Db::new(Arc::clone(&faulty) as _);
+    let (store, _, db) = faulty(
+        FaultPlan::new(1)
+            .chance(Fault::Error, 1.0)
+            .only([Request::Commit, Request::Status]),
+    );
     let txn = begin(&db);
     txn.put("k", "v").unwrap();
-    for request in [Request::Commit, Request::Status] {
-        (0..100_000).for_each(|_| faulty.inject(request, Fault::Error));
-    }
     let options = CommitOptions::default().patience(Duration::from_secs(3600));
     thread::scope(|scope| {
         let commits = scope.spawn(|| txn.blocking().commit_with(options));
-        while faulty.happened(Fault::Error) < 2 {
+        while store.happened(Fault::Error) < 2 {
             thread::yield_now();
         }
         let closed = db.blocking().close(Instant::now());

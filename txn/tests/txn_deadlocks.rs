@@ -1,11 +1,14 @@
 //! Deadlocks of transactions: who is the victim, which of its calls fail, and what it may do then (rules 41 and 42, S29).
 #![allow(clippy::unwrap_used)]
 
+mod faulty;
+
+use faulty::faulty;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::thread;
 use untorn_txn::lock::Wait;
-use untorn_txn::store::faults::{Fault, FaultPlan, FaultyStore, Request};
+use untorn_txn::store::faults::{Fault, FaultPlan, Request};
 use untorn_txn::{BeginOptions, Db, Error, LockOptions, MemStore, OnDrop, Transaction, TxnState};
 
 fn in_memory() -> (Arc<MemStore>, Db) {
@@ -135,9 +138,7 @@ fn siblings_that_hold_and_wait_for_each_others_keys_are_no_deadlock() {
 /// Rule 41: the store takes its time with what the victim gives back.
 #[test]
 fn a_victim_is_told_once_what_it_gives_back_is_given_back() {
-    let inner = Arc::new(MemStore::new());
-    let store = Arc::new(FaultyStore::new(inner.clone(), FaultPlan::new(1)));
-    let db = Db::new(store.clone());
+    let (store, inner, db) = faulty(FaultPlan::new(1));
     let (elder, younger) = (holding(&db, "a"), holding(&db, "b"));
     thread::scope(|scope| {
         let waits = scope.spawn(|| lock(&elder, "b"));
@@ -156,9 +157,7 @@ fn a_victim_is_told_once_what_it_gives_back_is_given_back() {
 /// Nobody would ask the store again, and siblings would wait for its answer.
 #[test]
 fn what_a_victim_gives_back_goes_back_also_where_its_call_is_dropped_meanwhile() {
-    let inner = Arc::new(MemStore::new());
-    let store = Arc::new(FaultyStore::new(inner.clone(), FaultPlan::new(1)));
-    let db = Db::new(store.clone());
+    let (store, inner, db) = faulty(FaultPlan::new(1));
     for fault in [Fault::Delay, Fault::Error] {
         let (elder, younger) = (holding(&db, "a"), holding(&db, "b"));
         thread::scope(|scope| {

@@ -1,10 +1,13 @@
 //! Signs of life, what ends them, and what is left then (rules 50 and 51, S23).
 #![allow(clippy::unwrap_used)]
 
+mod faulty;
+
+use faulty::faulty;
 use std::sync::Arc;
 use std::time::Duration;
 use untorn_txn::lock::Wait;
-use untorn_txn::store::faults::{Fault, FaultPlan, FaultyStore, Request};
+use untorn_txn::store::faults::{Fault, FaultPlan, Request};
 use untorn_txn::store::{LockKey, LockTerms};
 use untorn_txn::{
     BeginOptions, Db, Error, LockOptions, Loss, MemStore, OnDrop, Store, Transaction,
@@ -33,12 +36,6 @@ fn lock(txn: &Transaction, key: &str) -> Result<(), Error> {
     locked.map(drop)
 }
 
-fn faulty(plan: FaultPlan) -> (Arc<FaultyStore>, Db) {
-    let store = Arc::new(FaultyStore::new(Arc::new(MemStore::new()), plan));
-    let db = Db::new(store.clone());
-    (store, db)
-}
-
 fn loss(result: Result<(), Error>) -> Option<Loss> {
     match result {
         Ok(()) => None,
@@ -60,7 +57,7 @@ fn until_lost(txn: &Transaction) -> Loss {
 #[test]
 fn a_store_that_does_not_answer_for_a_whole_time_to_live_means_the_locks_are_lost() {
     let plan = FaultPlan::new(1).chance(Fault::Error, 1.0);
-    let (store, db) = faulty(plan.only([Request::Heartbeat]));
+    let (store, _, db) = faulty(plan.only([Request::Heartbeat]));
     let txn = begin(&db, short_lived());
     lock(&txn, "k").unwrap();
     assert_eq!(until_lost(&txn), Loss::Unanswered);
@@ -72,7 +69,7 @@ fn a_store_that_does_not_answer_for_a_whole_time_to_live_means_the_locks_are_los
 
 #[test]
 fn answers_that_come_again_keep_the_locks() {
-    let (store, db) = faulty(FaultPlan::new(1));
+    let (store, _, db) = faulty(FaultPlan::new(1));
     let txn = begin(
         &db,
         BeginOptions {
@@ -133,7 +130,7 @@ fn what_the_store_has_ended_of_its_own_accord_is_lost() {
 #[test]
 fn a_failed_call_does_not_stop_the_signs_of_life() {
     let plan = FaultPlan::new(1).chance(Fault::Error, 1.0);
-    let (store, db) = faulty(plan.only([Request::Heartbeat]));
+    let (store, _, db) = faulty(plan.only([Request::Heartbeat]));
     let holder = begin(&db, BeginOptions::default());
     lock(&holder, "held").unwrap();
     let txn = begin(&db, short_lived());

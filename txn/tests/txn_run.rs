@@ -1,11 +1,14 @@
 //! `Db::run`: what is tried again, what is not, and what becomes of the transaction (rules 62, 63).
 #![allow(clippy::unwrap_used)]
 
+mod faulty;
+
+use faulty::faulty;
 use std::error::Error as StdError;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
-use untorn_txn::store::faults::{Fault, FaultPlan, FaultyStore, Request};
+use untorn_txn::store::faults::{Fault, FaultPlan, Request};
 use untorn_txn::{
     BeginOptions, ConflictReason, Db, Error, MemStore, OnDrop, RetryPolicy, Transaction, TxnState,
 };
@@ -203,11 +206,7 @@ fn a_snapshot_stays_and_holds_back_what_it_shows() {
 
 #[test]
 fn a_beginning_that_the_store_did_not_answer_is_tried_again() {
-    let store = Arc::new(FaultyStore::new(
-        Arc::new(MemStore::new()),
-        FaultPlan::new(1),
-    ));
-    let db = Db::new(store.clone());
+    let (store, _, db) = faulty(FaultPlan::new(1));
     for fault in [Fault::Error, Fault::LostRequest, Fault::Error] {
         store.inject(Request::Begin, fault);
     }

@@ -1,21 +1,16 @@
 //! Commits and rollbacks of a store that does not answer, and deadlines (rules 23, 55, 60).
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
+mod faulty;
+
+use faulty::faulty;
 use std::time::{Duration, Instant};
 use untorn_txn::lock::Wait;
 use untorn_txn::store::TxnStatus;
-use untorn_txn::store::faults::{Fault, FaultPlan, FaultyStore, Request};
+use untorn_txn::store::faults::{Fault, FaultPlan, Request};
 use untorn_txn::{
-    BeginOptions, CommitOptions, Db, Error, LockOptions, MemStore, OnDrop, Transaction, TxnState,
+    BeginOptions, CommitOptions, Db, Error, LockOptions, OnDrop, Transaction, TxnState,
 };
-
-fn faulty(plan: FaultPlan) -> (Arc<FaultyStore>, Arc<MemStore>, Db) {
-    let inner = Arc::new(MemStore::new());
-    let store = Arc::new(FaultyStore::new(inner.clone(), plan));
-    let db = Db::new(store.clone());
-    (store, inner, db)
-}
 
 fn begin(db: &Db) -> Transaction {
     let options = BeginOptions {
@@ -82,6 +77,13 @@ fn a_store_that_stays_silent_leaves_the_commit_undetermined_and_may_be_asked_lat
             !is_committed,
             "nothing is rolled back"
         );
+        // It is asked for until the store has heard of it.
+        store.heal();
+        let until = Instant::now() + Duration::from_secs(20);
+        while !matches!(txn.blocking().outcome(), Ok(TxnStatus::Committed(_))) {
+            assert!(Instant::now() < until, "{:?}", txn.blocking().outcome());
+            std::thread::yield_now();
+        }
     }
 }
 

@@ -1,9 +1,11 @@
 //! Locks that are given back before their transaction ends.
 #![allow(clippy::unwrap_used)]
 
+mod faulty;
 mod txn_calls;
 mod txn_held_store;
 
+use faulty::faulty;
 use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -11,7 +13,7 @@ use std::thread;
 use txn_calls::{begin, lock, waiting};
 use txn_held_store::{HeldStore, held_by, locked_flags};
 use untorn_txn::lock::Wait;
-use untorn_txn::store::faults::{Fault, FaultPlan, FaultyStore, Request};
+use untorn_txn::store::faults::{Fault, FaultPlan, Request};
 use untorn_txn::{
     BeginOptions, Db, Error, FlagOp, LockOptions, MemStore, Transaction, TxnState, UnlockedWrites,
 };
@@ -238,9 +240,7 @@ fn refused_it_changes_nothing() {
 /// Nobody would ask the store again, and who asks for the key would wait for its answer.
 #[test]
 fn it_goes_on_if_the_store_does_not_answer_and_the_future_is_dropped() {
-    let inner = Arc::new(MemStore::new());
-    let store = Arc::new(FaultyStore::new(inner.clone(), FaultPlan::new(1)));
-    let db = Db::new(store.clone());
+    let (store, inner, db) = faulty(FaultPlan::new(1));
     for fault in [Fault::Delay, Fault::Error, Fault::LostRequest] {
         let txn = begin(&db);
         lock(&txn, &["a", "b"]).unwrap();
@@ -260,12 +260,13 @@ fn it_goes_on_if_the_store_does_not_answer_and_the_future_is_dropped() {
 /// What is given back goes with the rest.
 #[test]
 fn a_transaction_that_is_dropped_rolls_back_though_a_give_back_is_not_answered() {
-    let inner = Arc::new(MemStore::new());
-    let store = Arc::new(FaultyStore::new(inner.clone(), FaultPlan::new(1)));
-    let db = Db::new(store.clone());
+    let (_, _, db) = faulty(
+        FaultPlan::new(1)
+            .chance(Fault::Error, 1.0)
+            .only([Request::Unlock]),
+    );
     let txn = begin(&db);
     lock(&txn, &["a", "b"]).unwrap();
-    (0..1_000_000).for_each(|_| store.inject(Request::Unlock, Fault::Error));
     let mut call = Box::pin(txn.unlock_keys(["b"]));
     let mut context = Context::from_waker(Waker::noop());
     assert!(call.as_mut().poll(&mut context).is_pending());

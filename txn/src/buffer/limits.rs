@@ -117,7 +117,7 @@ pub(super) struct Room {
 pub(super) struct Hold {
     held: usize,
     /// No limit is asked for what it lacks.
-    is_reserved: bool,
+    pub(super) is_reserved: bool,
     /// What the write will add, and what it will take away: of the item it was last shown.
     growth: usize,
     shrink: usize,

@@ -188,7 +188,6 @@ impl Inner {
         ops: &[FlagOp],
         reserved: Option<Hold>,
     ) -> Result<(), Error> {
-        let is_reserved = reserved.is_some();
         let hold = reserved.unwrap_or_default();
         if let Some(state) = rules.closed() {
             self.room.settle(hold, false);
@@ -197,7 +196,7 @@ impl Inner {
         self.options.admit_empty(content)?;
         let limits = rules.limits();
         let value_len = content.value_len();
-        let too_large = match is_reserved {
+        let too_large = match hold.is_reserved {
             true => None,
             false => limits.admit(key.len(), value_len).err(),
         };
