@@ -80,8 +80,9 @@
 //! its leaf's run, at most 64 pairs of words; an overwrite allocates one version and copies nothing else. A batch costs the same for each
 //! key, but for the descents that sorted neighbours save. An entry costs 24
 //! bytes beside its key and value, and some 14 in the run, whose leaves are not full. A key that is overwritten keeps its first value,
-//! if that lies in the entry, beside the newest one. A batch of few keys costs about
-//! twice what they cost one by one, since it is sorted, described and announced as one. An empty table owns no heap.
+//! if that lies in the entry, beside the newest one. A batch of one key is a
+//! single write; one of two keys costs half as much again as they cost one by one, one of ten a fifth, since it is sorted, described and
+//! announced as one. An empty table owns no heap.
 //!
 //! # Memory
 //!
