@@ -112,21 +112,24 @@ impl View {
     }
 
     /// What follows when all that was stamped from `first` on is taken back, so that `marks` are left.
-    pub(crate) fn cut(&self, first: u64, marks: Marks, record: &Arc<HoleRecord>) -> View {
+    pub(crate) fn cut(&self, first: u64, marks: Marks) -> (View, Arc<HoleRecord>) {
+        let at = self.segment + 1;
+        let record = HoleRecord::new(at);
         let hole = Hole {
             first,
             last: self.segment,
-            at: self.segment + 1,
+            at,
             record: record.clone(),
         };
-        View {
-            segment: hole.at,
+        let view = View {
+            segment: at,
             turns: self.turns + u64::from(!planted("cut-without-turn")),
             marks,
             holes: self.holes.with(hole),
             instants: self.instants.clone(),
             frozen: self.frozen,
-        }
+        };
+        (view, record)
     }
 }
 

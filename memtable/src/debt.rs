@@ -32,8 +32,9 @@ pub(crate) use list::{DebtorList, Debtors};
 pub(crate) const SHARE: usize = 2;
 
 /// What is known about the clearing away of one hole.
-#[derive(Default)]
 pub(crate) struct HoleRecord {
+    /// The segment that began with the rollback.
+    pub(crate) at: u64,
     /// Batches that are not paid yet.
     unpaid: AtomicUsize,
     /// The guards of the time when the first payer took its batch are gone, so those of the rollback too.
@@ -43,8 +44,13 @@ pub(crate) struct HoleRecord {
 }
 
 impl HoleRecord {
-    pub(crate) fn new() -> Arc<HoleRecord> {
-        Arc::new(HoleRecord::default())
+    pub(crate) fn new(at: u64) -> Arc<HoleRecord> {
+        Arc::new(HoleRecord {
+            at,
+            unpaid: AtomicUsize::new(0),
+            cut_settled: AtomicBool::new(false),
+            paid_settled: AtomicBool::new(false),
+        })
     }
 
     /// Another batch belongs to the hole; before its guard ends, so before the hole can be forgotten.
@@ -162,9 +168,9 @@ impl Debts {
     }
 
     /// Takes over the list of a stage that was rolled back.
-    pub(crate) fn add_hole(&self, list: DebtorList, hole: &Arc<HoleRecord>) {
+    pub(crate) fn add_hole(&self, list: DebtorList, hole: Arc<HoleRecord>) {
         hole.expect_batch();
-        self.add(list, Some(hole.clone()));
+        self.add(list, Some(hole));
     }
 
     pub(crate) fn is_empty(&self) -> bool {

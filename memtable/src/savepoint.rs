@@ -1,7 +1,7 @@
 //! Savepoints: instants to which everything that was written since can be taken back, again and again.
 
 use crate::clock::{Clock, View};
-use crate::debt::{Debts, HoleRecord};
+use crate::debt::Debts;
 use crate::marks::{Anchor, Mark, Marks};
 use crate::memtable::Memtable;
 use crate::mutant::planted;
@@ -129,7 +129,6 @@ fn roll_back(
     debts: &Debts,
     guard: &Guard,
 ) -> Result<(), RollbackError> {
-    let hole = HoleRecord::new();
     loop {
         let view = clock.now(guard);
         let mark = view.marks.iter().find(|mark| mark.is_anchored_by(anchor));
@@ -143,7 +142,7 @@ fn roll_back(
             true => view.marks.clone(),
             false => outside.with(Mark::savepoint(first, &outside, anchor)),
         };
-        if cut(view, mark, anew, &hole, clock, debts, guard) {
+        if cut(view, mark, anew, clock, debts, guard) {
             mark.note_return();
             return Ok(());
         }

@@ -1,7 +1,7 @@
 //! Stages: writes that can be taken back at one instant.
 
 use crate::clock::{Clock, View, ViewRef};
-use crate::debt::{DebtorList, Debts, HoleRecord};
+use crate::debt::{DebtorList, Debts};
 use crate::marks::{Mark, Marks};
 use crate::reclaim::Guard;
 use crate::savepoint::sweep;
@@ -110,21 +110,12 @@ pub(crate) fn clean_up(
     debts: &Debts,
     guard: &Guard,
 ) -> Result<(), StageId> {
-    let hole = HoleRecord::new();
     loop {
         let view = clock.now(guard);
         if !is_innermost(&view, &id) {
             return Err(id);
         }
-        if cut(
-            view,
-            &id.mark,
-            |outside, _| outside,
-            &hole,
-            clock,
-            debts,
-            guard,
-        ) {
+        if cut(view, &id.mark, |outside, _| outside, clock, debts, guard) {
             break;
         }
         sync::spin();
@@ -139,13 +130,13 @@ pub(crate) fn cut(
     seen: ViewRef<'_>,
     mark: &Arc<Mark>,
     left: impl FnOnce(Marks, u64) -> Marks,
-    hole: &Arc<HoleRecord>,
     clock: &Clock,
     debts: &Debts,
     guard: &Guard,
 ) -> bool {
     let left = left(seen.marks.outside_of(mark), seen.segment + 1);
-    if !clock.step(seen, seen.cut(mark.first, left, hole), guard) {
+    let (view, hole) = seen.cut(mark.first, left);
+    if !clock.step(seen, view, guard) {
         return false;
     }
     let mut written = DebtorList::default();

@@ -307,12 +307,7 @@ impl Tally {
 
 /// Whether no rollback can take back one of two neighbouring sums without the other.
 fn never_parted(older: &Sum, newer: &Sum, view: &View) -> bool {
-    !view.mark_between(older.last, newer.first)
-        && view.holes.iter().all(|hole| {
-            let edges = [older.first, older.last, newer.first, newer.last];
-            edges.iter().all(|&edge| hole.contains(edge))
-                || (newer.last < hole.first || hole.last < older.first)
-        })
+    !view.mark_between(older.last, newer.first) && !view.holes.do_part(older.first, newer.last)
 }
 
 fn cons(sum: Sum, older: *mut OlderSum) -> *mut OlderSum {
