@@ -7,7 +7,7 @@ mod two_regions;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use two_regions::{IN_TIME, no_locks_are_left, two_regions};
 use untorn_tikv_server::{Cluster, Fault};
@@ -61,6 +61,15 @@ fn lock_and_drop(cluster: &Cluster, txn: &Transaction, key: &str) {
         std::thread::yield_now();
     }
     cluster.inject_always("KVPessimisticRollback", Fault::Busy);
+}
+
+#[track_caller]
+fn meets_a_fault(cluster: &Cluster) {
+    let until = Instant::now() + IN_TIME;
+    while cluster.faults() == 0 {
+        assert!(Instant::now() < until, "nothing is sent");
+        std::thread::yield_now();
+    }
 }
 
 /// It does not give up with its patience, and is done once it is answered.
@@ -153,6 +162,61 @@ fn a_forced_lock_of_which_nobody_was_told_is_released() {
     assert!(matches!(answer, Err(Error::Store { .. })), "{answer:?}");
     assert!(txn.blocking().rollback().is_err(), "it is not answered");
     goes_on_until_it_is_answered(&cluster, &store);
+}
+
+/// The request that nobody was told of has moved the lock to a later timestamp than the one that was granted.
+#[test]
+fn a_lock_that_two_calls_asked_for_goes_back_as_late_as_it_stands() {
+    for unlocks in [false, true] {
+        let (cluster, _, db) = opened(impatient());
+        let txn = begin(&db, BeginOptions::default());
+        txn.blocking().lock_keys(["p"], waiting(IN_TIME)).unwrap();
+        cluster.inject("KvPessimisticLock", Fault::Delay(PATIENCE / 2));
+        cluster.inject("KvPessimisticLock", Fault::LostAnswer);
+        cluster.inject_always("KvPessimisticLock", Fault::Busy);
+        std::thread::scope(|scope| {
+            let earlier = scope.spawn(|| txn.blocking().lock_keys(["k"], waiting(IN_TIME)));
+            meets_a_fault(&cluster);
+            let no_wait = LockOptions {
+                wait: Some(Wait::NoWait),
+                ..LockOptions::default()
+            };
+            let later = txn.blocking().lock_keys(["k"], no_wait);
+            assert!(matches!(later, Err(Error::Store { .. })), "{later:?}");
+            earlier.join().unwrap().unwrap();
+        });
+        cluster.heal();
+        if unlocks {
+            txn.blocking().unlock_keys(["k"]).unwrap();
+            let held = cluster.locks();
+            assert!(held.iter().all(|lock| lock.key == "p"), "{held:?}");
+        }
+        txn.blocking().rollback().unwrap();
+        assert_eq!(cluster.locks(), []);
+    }
+}
+
+/// As in a `select!` whose other branch rolls back.
+#[test]
+fn a_lock_that_comes_after_the_end_is_released_though_nobody_polls_its_call() {
+    for _ in 0..10 {
+        let (cluster, store, db) = opened(TikvOptions::default());
+        let txn = begin(&db, BeginOptions::default());
+        txn.blocking().lock_keys(["p"], waiting(IN_TIME)).unwrap();
+        cluster.inject("KvPessimisticLock", Fault::Delay(PATIENCE / 4));
+        let mut call = pin!(txn.lock_keys(["k"], waiting(IN_TIME)));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(call.as_mut().poll(&mut context).is_pending());
+        meets_a_fault(&cluster);
+        txn.blocking().rollback().unwrap();
+        while cluster.requests() > 0 {
+            std::thread::yield_now();
+        }
+        let ended = call.as_mut().poll(&mut context);
+        assert!(!matches!(ended, Poll::Ready(Ok(_))), "{ended:?}");
+        assert!(store.settle_blocking(Instant::now() + IN_TIME));
+        assert_eq!(cluster.locks(), []);
+    }
 }
 
 #[test]

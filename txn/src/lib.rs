@@ -273,6 +273,7 @@ mod spin;
 pub mod store;
 mod sync;
 pub mod transaction;
+mod wake;
 mod worker;
 
 #[cfg(untorn_loom)]

@@ -111,6 +111,19 @@ fn past_its_lifetime_a_transaction_has_lost_its_locks_and_others_get_them() {
 }
 
 #[test]
+fn a_lifetime_ends_also_where_a_time_to_live_never_does() {
+    let db = Db::in_memory();
+    let options = BeginOptions {
+        max_lifetime: Some(SHORT),
+        lock_ttl: Duration::MAX,
+        ..BeginOptions::default()
+    };
+    let txn = begin(&db, options);
+    lock(&txn, "k").unwrap();
+    assert_eq!(until_lost(&txn), Loss::Lifetime);
+}
+
+#[test]
 fn what_the_store_has_ended_of_its_own_accord_is_lost() {
     let store = Arc::new(MemStore::new());
     let db = Db::new(store.clone());

@@ -236,7 +236,7 @@ fn a_body_that_has_committed_is_not_run_again_whatever_it_answers() {
 }
 
 #[test]
-fn what_comes_too_late_at_a_fixed_timestamp_is_not_tried_again() {
+fn what_fails_at_a_fixed_timestamp_is_not_tried_again() {
     let (_, db) = in_memory();
     let snapshot = db.blocking().snapshot().unwrap();
     db.blocking()

@@ -154,6 +154,7 @@ pub use snapshot::BufferSnapshot;
 pub use stage::{Stage, StageOrder};
 pub use union::Union;
 pub use untorn_memtable::{Memory, Stats};
+pub(crate) use write::Content;
 
 use crate::error::{Error, TxnState};
 use crate::sync::{AtomicBool, Ordering};

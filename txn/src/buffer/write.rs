@@ -18,7 +18,7 @@ use untorn_memtable::{Item, Kind, Memtable, Update, Written};
 
 /// What a write does to the content of its key.
 #[derive(Clone, Copy)]
-pub(super) enum Content<'v> {
+pub(crate) enum Content<'v> {
     Value(&'v [u8]),
     Tombstone,
     Keep,
@@ -131,7 +131,22 @@ impl MemBuffer {
         inner.dirty.load(Ordering::SeqCst)
     }
 
+    #[inline]
     fn write(&self, key: &[u8], content: Content<'_>, ops: &[FlagOp]) -> Result<(), Error> {
+        let written = self.write_unreported(key, content, ops);
+        let _inside = planted("hook-inside").then(|| self.inner().inside());
+        self.report_memory();
+        written
+    }
+
+    /// A write whose memory the caller reports once it holds no lock: the hook may write the same key.
+    #[inline]
+    pub(crate) fn write_unreported(
+        &self,
+        key: &[u8],
+        content: Content<'_>,
+        ops: &[FlagOp],
+    ) -> Result<(), Error> {
         let inner = match self.made() {
             Some(inner) => inner,
             None => {
@@ -143,10 +158,7 @@ impl MemBuffer {
         if ops.contains(&FlagOp::SetPresumeNotExists) {
             inner.presumes.store(true, Ordering::SeqCst);
         }
-        let written = inner.write(key, content, ops);
-        let _inside = planted("hook-inside").then(|| inner.inside());
-        inner.report_memory();
-        written
+        inner.write(key, content, ops)
     }
 }
 

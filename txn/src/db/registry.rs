@@ -2,6 +2,7 @@
 
 use crate::store::{Timestamp, lock};
 use crate::transaction::Core;
+use crate::wake::wake_all;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,7 +30,7 @@ impl Registry {
         drop(left);
         if self.is_awaited.load(Ordering::Acquire) {
             let waiting = std::mem::take(&mut *lock(&self.waiting));
-            waiting.into_iter().for_each(Waker::wake);
+            wake_all(waiting);
         }
     }
 

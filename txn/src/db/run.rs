@@ -36,7 +36,7 @@ impl Db {
     /// Runs `body` in a transaction and commits, unless the body has ended it. If the beginning, the body or the commit fails with
     /// an error that is [retryable](Error::is_retryable), it is run again in a new transaction, up to ten times in all with growing
     /// pauses: the default [`RetryPolicy`]. Not so where the body itself has committed, or may have; nor where the options fix a
-    /// `start_ts`, for what came too late once: [`Error::WriteConflict`], [`Error::SnapshotTooOld`].
+    /// `start_ts`, which names one transaction.
     ///
     /// Any other failure rolls back. So does a panic, with the last clone that the body has left behind.
     ///
@@ -74,9 +74,8 @@ impl Db {
                 Err(failed) => failed,
             };
             let again = !failed.may_be_committed
-                && failed.error.cause().is_some_and(|error| {
-                    error.is_retryable() && (options.start_ts.is_none() || !came_too_late(error))
-                });
+                && options.start_ts.is_none()
+                && failed.error.cause().is_some_and(Error::is_retryable);
             let next = policy.next_after(attempt, Instant::now());
             let Some(next) = next.filter(|_| again) else {
                 return Err(failed.error);
@@ -126,14 +125,6 @@ struct Failed<E> {
     error: E,
     /// What it wrote must not be written again.
     may_be_committed: bool,
-}
-
-/// Whether the next transaction that reads at the same timestamp meets it, too.
-fn came_too_late(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::WriteConflict { .. } | Error::SnapshotTooOld { .. }
-    )
 }
 
 impl super::BlockingDb<'_> {

@@ -4,6 +4,7 @@
 //! The word, low bits first: three bits of state; for `GRANTED`, one bit that says that the owner held the key before;
 //! from bit 32 on, how many calls were left in the queue.
 
+use crate::wake::wake;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -168,30 +169,28 @@ impl Waiter {
     /// Notes the task to wake. The caller reads the word again afterwards.
     pub(crate) fn wake_task(&self, waker: &Waker) {
         let mut slot = self.slot.lock();
-        match &slot.wake {
-            Wake::Task(known) if known.will_wake(waker) => {}
-            _ => slot.wake = Wake::Task(waker.clone()),
-        }
+        let replaced = match &slot.wake {
+            Wake::Task(known) if known.will_wake(waker) => return,
+            _ => std::mem::replace(&mut slot.wake, Wake::Task(waker.clone())),
+        };
+        drop(slot);
+        // Whose drop may grant this very call: a waker may own the last handle of who holds the lock.
+        drop(replaced);
     }
 
     /// Notes the thread to unpark. The caller reads the word again afterwards.
     pub(crate) fn wake_thread(&self, thread: Unparker) {
-        self.slot.lock().wake = Wake::Parked(thread);
+        let replaced = std::mem::replace(&mut self.slot.lock().wake, Wake::Parked(thread));
+        drop(replaced);
     }
 
-    /// Wakes whoever waits here. After the word was changed, with no lock held. A waker that panics is reported and
-    /// does not keep the others asleep.
+    /// Wakes whoever waits here. After the word was changed, with no lock held.
     pub(crate) fn wake(&self) {
-        let wake = std::mem::take(&mut self.slot.lock().wake);
-        match wake {
+        let sleeper = std::mem::take(&mut self.slot.lock().wake);
+        match sleeper {
             Wake::Nobody => {}
             Wake::Parked(thread) => thread.unpark(),
-            Wake::Task(waker) => {
-                let woken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| waker.wake()));
-                if woken.is_err() {
-                    tracing::error!(owner = self.owner, "a waker panicked");
-                }
-            }
+            Wake::Task(waker) => wake(waker),
         }
     }
 

@@ -82,7 +82,7 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     ///
     /// For a given one [`Error::InvalidTimestamp`] where it is zero, out of range, in the future or names a
-    /// transaction that is open, and [`Error::SnapshotTooOld`].
+    /// transaction that is open or is known to have ended, and [`Error::SnapshotTooOld`].
     fn begin(&self, begin: Begin) -> Answer<'_, Timestamp>;
 
     /// A timestamp above every one given out before.

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::store::lock;
+use crate::wake::wake_all;
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -72,7 +73,7 @@ impl CancelToken {
     pub fn cancel(&self) {
         self.shared.is_cancelled.store(true, Ordering::Release);
         let wakers = std::mem::take(&mut lock(&self.shared.waiting).wakers);
-        wakers.into_values().for_each(Waker::wake);
+        wake_all(wakers.into_values());
     }
 
     /// Whether it was cancelled.

@@ -88,12 +88,9 @@ impl Core {
 
     /// Sets the next beat; `answered` is when the last one was.
     fn beat_after(self: &Arc<Self>, answered: Instant, span: Duration) {
-        let Some(mut at) = Instant::now().checked_add(span) else {
-            return;
-        };
-        if let Some(end) = self.lifetime_ends() {
-            at = at.min(end);
-        }
+        let next = Instant::now().checked_add(span);
+        let due = next.into_iter().chain(self.lifetime_ends()).min();
+        let Some(at) = due else { return };
         let core = Arc::downgrade(self);
         let set = self.db.worker.run_at(at, move || {
             if let Some(core) = core.upgrade() {

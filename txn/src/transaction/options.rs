@@ -103,7 +103,7 @@ impl fmt::Debug for MutationFilter {
 pub struct BeginOptions {
     /// Pessimistic by default.
     pub mode: Mode,
-    /// The timestamp to read at; by default a fresh one. For one that is not fresh keep a [`DbSnapshot`](crate::DbSnapshot) of it
+    /// The timestamp to read at; by default a fresh one. It names the transaction in the store, so there is one for each. For one that is not fresh keep a [`DbSnapshot`](crate::DbSnapshot) of it
     /// alive until the transaction has begun, else it may be too old by then.
     pub start_ts: Option<Timestamp>,
     /// How long a lock, and a commit that has to lock, waits if nothing else is said. By default 50 seconds, in each of the attempts of

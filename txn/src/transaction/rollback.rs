@@ -91,8 +91,11 @@ pub(super) fn tell_later<T: Send + 'static>(
     let work = Arc::clone(db);
     db.worker.spawn(async move {
         let mut pause = FIRST_PAUSE;
-        while let Err(Error::Store { source, .. }) = tell(&*work.store, start_ts).await {
+        while let Err(Error::Store { source, transient }) = tell(&*work.store, start_ts).await {
             tracing::warn!(start_ts, %source, "the end of a transaction is not answered");
+            if !transient {
+                return;
+            }
             work.worker.sleep_until(Instant::now() + pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }

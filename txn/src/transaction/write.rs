@@ -2,7 +2,7 @@
 
 use super::register::Known;
 use super::{Core, Transaction, owned};
-use crate::buffer::{Entry, MemBuffer};
+use crate::buffer::{Content, Entry, MemBuffer};
 use crate::error::Error;
 use crate::flags::{FlagOp, KeyFlags};
 use crate::sync::MutexGuard;
@@ -45,9 +45,10 @@ impl Transaction {
         value: impl AsRef<[u8]>,
         ops: impl AsRef<[FlagOp]>,
     ) -> Result<(), Error> {
-        let key = key.as_ref();
-        self.core
-            .write(key, |buffer| buffer.set_with_flags(key, value, ops))
+        let (key, value) = (key.as_ref(), Content::Value(value.as_ref()));
+        self.core.write(key, |buffer| {
+            buffer.write_unreported(key, value, ops.as_ref())
+        })
     }
 
     /// Sets the value of a key that is presumed to have none. The store is asked when the key is locked, else
@@ -79,12 +80,12 @@ impl Transaction {
         value: impl AsRef<[u8]>,
         ops: impl AsRef<[FlagOp]>,
     ) -> Result<(), Error> {
-        let key = key.as_ref();
+        let (key, value) = (key.as_ref(), Content::Value(value.as_ref()));
         let exists = || Error::KeyExists { key: owned(key) };
         self.core.write(key, |buffer| match buffer.get(key) {
             Some(Entry::Value(_)) => Err(exists()),
             // Deleted here: whatever the store has, the key is free, and what was presumed before stays.
-            Some(Entry::Tombstone) => buffer.set_with_flags(key, value, ops),
+            Some(Entry::Tombstone) => buffer.write_unreported(key, value, ops.as_ref()),
             None => {
                 let hold = self.core.register.kept(key);
                 if hold.is_some_and(|hold| hold.known == Known::Exists) {
@@ -92,7 +93,7 @@ impl Transaction {
                 }
                 let mut all: SmallVec<[FlagOp; 4]> = smallvec![FlagOp::SetPresumeNotExists];
                 all.extend_from_slice(ops.as_ref());
-                buffer.set_with_flags(key, value, all)
+                buffer.write_unreported(key, value, &all)
             }
         })
     }
@@ -117,21 +118,25 @@ impl Transaction {
         ops: impl AsRef<[FlagOp]>,
     ) -> Result<(), Error> {
         let key = key.as_ref();
-        self.core
-            .write(key, |buffer| buffer.delete_with_flags(key, ops))
+        self.core.write(key, |buffer| {
+            buffer.write_unreported(key, Content::Tombstone, ops.as_ref())
+        })
     }
 }
 
 impl Core {
-    /// One write of a key, in its turn.
+    /// One write of a key, in its turn; `write` reports no memory.
     fn write(
         &self,
         key: &[u8],
         write: impl FnOnce(&MemBuffer) -> Result<(), Error>,
     ) -> Result<(), Error> {
         self.check_writable(key)?;
-        let _turn = self.turn(key);
-        self.closing(write(&self.buffer))
+        let turn = self.turn(key);
+        let written = write(&self.buffer);
+        drop(turn);
+        self.buffer.report_memory();
+        self.closing(written)
     }
 
     /// Open, and not locked shared: the lock would have to be upgraded.

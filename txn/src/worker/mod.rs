@@ -12,7 +12,8 @@ mod run;
 
 use crate::error::Error;
 use crate::store::lock;
-use run::{Due, Place, Shared, Task, guarded};
+use crate::wake::wake;
+use run::{Due, Place, Shared, Task};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -165,7 +166,7 @@ impl Worker {
         let timers = std::mem::take(&mut lock(&self.shared.state).timers);
         for due in timers.into_values() {
             match due {
-                Due::Wake(waker) => waker.wake(),
+                Due::Wake(waker) => wake(waker),
                 Due::Run(job) => job(),
             }
         }
@@ -188,9 +189,7 @@ impl Worker {
         // After the mutex: what a drop or a waker does is not ours.
         drop(ready);
         let waiting = timers.into_values().filter_map(Due::into_waker);
-        waiting
-            .chain(idle)
-            .for_each(|waker| guarded(|| waker.wake()));
+        waiting.chain(idle).for_each(wake);
         let thread = lock(&self.thread).take();
         // The thread may itself drop the last handle, through a task: it cannot join itself.
         if let Some(thread) = thread

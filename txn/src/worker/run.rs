@@ -1,6 +1,7 @@
 //! What the thread runs: timers when they are due, tasks when they are woken.
 
 use crate::store::lock;
+use crate::wake::{wake, wake_all};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::Future;
@@ -94,7 +95,7 @@ impl Shared {
                     let due = state.timers.remove(&place);
                     drop(state);
                     match due {
-                        Some(Due::Wake(waker)) => guarded(|| waker.wake()),
+                        Some(Due::Wake(waker)) => wake(waker),
                         Some(Due::Run(job)) => guarded(job),
                         None => {}
                     }
@@ -144,12 +145,12 @@ impl Shared {
             Vec::new()
         };
         drop(state);
-        idle.into_iter().for_each(Waker::wake);
+        wake_all(idle);
     }
 }
 
 /// Runs what belongs to others. A panic there is reported and ends only that.
-pub(super) fn guarded(run: impl FnOnce()) {
+fn guarded(run: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(run)).is_err() {
         tracing::error!("background work of a database panicked");
     }

@@ -3,6 +3,7 @@
 use super::Generation;
 use crate::error::Error;
 use crate::sync::Mutex;
+use crate::wake::wake_all;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -33,7 +34,7 @@ impl Flight {
         state.outcome = Some(outcome);
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        waiting.into_iter().for_each(Waker::wake);
+        wake_all(waiting);
     }
 
     pub(super) fn has_landed(&self) -> bool {

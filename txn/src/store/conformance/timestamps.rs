@@ -35,7 +35,7 @@ pub(super) fn timestamps_rise_whoever_draws_them(bed: &Bed) {
     assert!(bed.now() > all[all.len() - 1]);
 }
 
-/// Zero, one that is in use and one in the future are refused; one in between reads what was there then.
+/// Zero, one that is or was in use and one in the future are refused; one in between reads what was there then.
 pub(super) fn a_given_start_timestamp_is_past_and_free(bed: &Bed) {
     let key = bed.key("k");
     // Holds back whatever collects old versions.
@@ -47,14 +47,17 @@ pub(super) fn a_given_start_timestamp_is_past_and_free(bed: &Bed) {
     let given = bed.sure(bed.store.begin(bed.opening(Some(between))));
     assert_eq!(given, between);
     assert_eq!(bed.get(&key, given).as_deref(), Some(&b"old"[..]));
-    let future = bed.now() + (1 << 40);
-    for invalid in [0, between, future, Timestamp::MAX] {
+    let is_refused = |invalid| {
         let refused = bed.ask(bed.store.begin(bed.opening(Some(invalid))));
         assert!(
             matches!(refused, Err(Error::InvalidTimestamp { given, .. }) if given == invalid),
             "{refused:?}"
         );
-    }
+    };
+    let future = bed.now() + (1 << 40);
+    [0, between, future, Timestamp::MAX].map(is_refused);
     bed.rollback(given);
+    // A late request of the one that has ended must not be one of another.
+    is_refused(between);
     bed.rollback(holder);
 }

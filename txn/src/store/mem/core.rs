@@ -153,8 +153,8 @@ impl Core {
         };
         let newest = self.oracle.newest();
         let invalid = Error::InvalidTimestamp { given: at, newest };
-        let is_taken = matches!(self.ended.of(at), Ok(End::Committed(_)));
-        if at == 0 || at > newest || is_taken {
+        // What is still under way of one that has ended must not meet another of its name.
+        if at == 0 || at > newest || self.ended.has(at) {
             return Err(invalid);
         }
         // The slot first: it makes sure that no other transaction of this name holds the timestamp.

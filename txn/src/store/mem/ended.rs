@@ -86,6 +86,12 @@ impl Ended {
         }
     }
 
+    /// Whether a transaction of this name is known to have ended.
+    pub(super) fn has(&self, start: Timestamp) -> bool {
+        let ring = lock(self.ring(start));
+        ring.notes.iter().any(|note| note.0 == start)
+    }
+
     fn ring(&self, start: Timestamp) -> &Mutex<Ring> {
         // Multiplied, because a clock that ticks in milliseconds leaves the low bits alike.
         let spread = start.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60;

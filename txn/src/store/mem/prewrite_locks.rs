@@ -56,7 +56,12 @@ impl Core {
                 false => error.after_waiting(began.elapsed()),
             });
             if let Some(acquire) = queued? {
-                self.wait(owner, &mutation.key, acquire).await?;
+                let granted = self.wait(owner, &mutation.key, acquire).await;
+                granted.map_err(|error| match error {
+                    // Only the end of the transaction ends this wait.
+                    Error::Cancelled => End::RolledBack.closed(),
+                    other => other,
+                })?;
             }
         }
         Ok(())

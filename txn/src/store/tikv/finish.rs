@@ -8,7 +8,7 @@ use super::TikvCore;
 use super::ended::End;
 use super::proto::kvrpcpb::CommitRequest;
 use super::registry::Open;
-use super::retry::until_answered;
+use super::retry::{is_transient, until_answered};
 use crate::error::Error;
 use crate::store::Timestamp;
 use bytes::Bytes;
@@ -47,16 +47,21 @@ impl TikvCore {
         end: End,
         with_primary: bool,
     ) -> Result<(), Error> {
-        let written = match end {
-            // In one phase: it left no locks.
-            End::Committed {
-                by_prewrite: Some(true),
-                ..
-            } => Ok(()),
-            End::Committed { at, .. } => self.commit_rest(open, at, with_primary).await,
-            End::RolledBack => self.roll_back_for_good(open).await.map(drop),
+        let write = async {
+            match end {
+                // In one phase: it left no locks.
+                End::Committed {
+                    by_prewrite: Some(true),
+                    ..
+                } => Ok(()),
+                End::Committed { at, .. } => self.commit_rest(open, at, with_primary).await,
+                End::RolledBack => self.roll_back_for_good(open).await.map(drop),
+            }
         };
-        written.and(self.release_rest(open).await)
+        let (written, released) = tokio::join!(write, self.release_rest(open));
+        let failed = [written, released].into_iter().filter_map(Result::err);
+        // As long as another attempt may help there is one.
+        failed.max_by_key(is_transient).map_or(Ok(()), Err)
     }
 
     /// Turns the locks that were put down into data.

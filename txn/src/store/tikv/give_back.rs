@@ -56,11 +56,8 @@ impl TikvCore {
     ) -> Result<(), Error> {
         open.known(|known| back.retain(|(key, held)| known.is_returning(key, held)));
         back.sort_by(|one, other| one.0.cmp(&other.0));
-        let for_update_ts = back
-            .iter()
-            .map(|(_, held)| held.for_update_ts)
-            .max()
-            .unwrap_or(0);
+        // A request beside the one that was granted may have moved the lock, as late as any that was sent.
+        let for_update_ts = open.known(|known| known.for_update_ts.max(known.forced_upto));
         let keys: Vec<Bytes> = back.iter().map(|(key, _)| key.clone()).collect();
         self.roll_back_locks(open, keys, for_update_ts).await?;
         open.known(|known| {

@@ -114,7 +114,9 @@ impl TikvCore {
             0
         };
         let mut orphans = Vec::new();
-        open.known(|known| {
+        let mut withdrawn = Vec::new();
+        let is_closed = open.known(|known| {
+            known.forced_upto = known.forced_upto.max(fresh);
             for key in &keys {
                 let answer = match &result {
                     Ok(answers) => answers.get(&key.key).map_or(Ok(None), |answer| {
@@ -136,20 +138,28 @@ impl TikvCore {
                 let may_hold = is_withdrawn
                     || granted_at.is_some()
                     || matches!(answer, Err(Error::Store { .. }));
-                let is_wanted = granted_at.is_some() && !known.is_given_back(key.attempt);
+                let is_wanted =
+                    granted_at.is_some() && !known.is_closed && !known.is_given_back(key.attempt);
+                if is_withdrawn {
+                    withdrawn.push((key.key.clone(), held.clone()));
+                }
                 if known.answered(key, may_hold, is_wanted, held.clone()) {
                     orphans.push((key.key.clone(), held));
                 }
             }
+            known.is_closed
         });
         open.changed();
         if is_withdrawn {
-            self.give_back_later(open, orphans.clone());
+            self.give_back_later(open, withdrawn);
         }
         if !orphans.is_empty() && self.send_back(open, orphans.clone()).await.is_err() {
             self.send_back_again(open, orphans);
         }
         let mut answers = result?;
+        if is_closed {
+            return Err(End::RolledBack.closed());
+        }
         let answered = keys.into_iter().map(|key| {
             let answer = answers.remove(&key.key);
             answer.unwrap_or_else(|| Err(Error::store(super::TikvError::ShutDown)))

@@ -57,6 +57,8 @@ pub(super) struct Known {
     suspect: HashSet<Bytes>,
     /// The largest timestamp as of which any key was asked for.
     pub(super) for_update_ts: Timestamp,
+    /// The largest at which a forced lock may stand of which nobody was told.
+    pub(super) forced_upto: Timestamp,
     pub(super) put_down: BTreeSet<Bytes>,
     /// The first and the last key that was flushed; of those only the primary is in `put_down`.
     pub(super) flushed: Option<(Bytes, Bytes)>,
@@ -88,16 +90,14 @@ pub(super) struct Decision {
 }
 
 impl Registry {
-    /// Enters a transaction; refused where one of this name is open or has committed.
+    /// Enters a transaction; refused where one of this name is open or has ended.
     pub(super) fn enter(&self, start: Timestamp, newest: Timestamp) -> Result<(), Error> {
         let invalid = Error::InvalidTimestamp {
             given: start,
             newest,
         };
-        if start == 0
-            || start > newest
-            || matches!(self.ended.of(start), Some(End::Committed { .. }))
-        {
+        // What is still under way of one that has ended must not meet another of its name.
+        if start == 0 || start > newest || self.ended.of(start).is_some() {
             return Err(invalid);
         }
         let mut is_vacant = false;

@@ -77,19 +77,22 @@ where
     let mut pause = FIRST_PAUSE_OF_NOBODY;
     while let Err(error) = attempt().await {
         tracing::warn!(start_ts, %error, "locks stay where they are");
-        let stays = !matches!(
-            error,
-            Error::Store {
-                transient: true,
-                ..
-            }
-        );
-        if stays {
+        if !is_transient(&error) {
             return;
         }
         tokio::time::sleep(jittered(pause)).await;
         pause = (pause * 2).min(LONGEST_PAUSE_OF_NOBODY);
     }
+}
+
+pub(super) fn is_transient(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Store {
+            transient: true,
+            ..
+        }
+    )
 }
 
 /// Between half of a pause and the whole of it, so that those who failed together do not come back together.

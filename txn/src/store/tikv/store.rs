@@ -3,6 +3,7 @@
 
 use super::ended::End;
 use super::registry::Open;
+use super::retry::until_answered;
 use super::{TikvError, TikvStore, prewrite};
 use crate::Entry;
 use crate::error::Error;
@@ -99,11 +100,12 @@ impl Store for TikvStore {
                 .background
                 .spawn(async move { core.lock_noted(&asking, keys, terms).await });
             tokio::select! {
+                biased;
+                () = open.until(|known| known.is_closed.then_some(())) => Err(End::RolledBack.closed()),
                 answers = task => {
                     call.locks.clear();
                     answers.unwrap_or_else(|_| Err(TikvError::ShutDown.into()))
                 }
-                () = open.until(|known| known.is_closed.then_some(())) => Err(End::RolledBack.closed()),
             }
         })
     }
@@ -242,9 +244,7 @@ impl Drop for Call<'_> {
         });
         let (core, open) = (Arc::clone(&self.store.core), Arc::clone(&self.open));
         self.store.core.background.spawn(async move {
-            if let Err(error) = core.give_back(&open, locks).await {
-                tracing::warn!(start_ts = open.start, %error, "a dropped lock is not given back");
-            }
+            until_answered(open.start, || core.give_back(&open, locks.clone())).await;
         });
     }
 }

@@ -6,9 +6,10 @@
 
 use super::key::{Key, Place};
 use super::slots::Slot;
-use super::{Keys, Register, Withdrawn, wake};
+use super::{Keys, Register, Withdrawn};
 use crate::error::Error;
 use crate::lock::LockMode;
+use crate::wake::wake_all;
 use bytes::Bytes;
 
 #[derive(Debug, Default)]
@@ -16,6 +17,8 @@ pub(super) struct Fair {
     pub(super) round: Option<u64>,
     /// Calls in flight that belong to the mode.
     calls: usize,
+    /// Where calls have left their keys pending. Some are not any more, some slots have other keys.
+    pub(super) pending: Vec<Slot>,
 }
 
 /// What is to be done after the mode has gone on or ended.
@@ -75,15 +78,29 @@ impl Fair {
 }
 
 impl Keys {
+    /// Where keys are pending.
+    pub(super) fn pending_slots(&mut self) -> &[Slot] {
+        let slots = &mut self.slots;
+        let pending = &mut self.fair.pending;
+        pending.retain(|&slot| slots.get_mut(slot).is_some_and(|key| key.pending.is_some()));
+        pending.sort_unstable();
+        pending.dedup();
+        pending
+    }
+
     /// The pending locks of the rounds that `which` names, with their attempt numbers.
-    fn pending(&self, which: impl Fn(u64) -> bool) -> Vec<(Slot, u64)> {
-        let pending = |(slot, key): (Slot, &Key)| match &key.place {
-            Place::Held(lock) if key.claims == 0 && key.pending.is_some_and(&which) => {
-                Some((slot, lock.hold.attempt))
-            }
+    fn pending(&mut self, which: impl Fn(u64) -> bool) -> Vec<(Slot, u64)> {
+        let slots = self.pending_slots().to_vec();
+        let pending = |slot: Slot| match &self.slots[slot] {
+            Key {
+                place: Place::Held(lock),
+                claims: 0,
+                pending: Some(round),
+                ..
+            } if which(*round) => Some((slot, lock.hold.attempt)),
             _ => None,
         };
-        self.slots.iter().filter_map(pending).collect()
+        slots.into_iter().filter_map(pending).collect()
     }
 
     /// Whether the primary was chosen in the mode and no lock that stays names it.
@@ -134,7 +151,7 @@ impl Register {
         }
         let gone = register.let_go(unwanted, &mut wakers);
         drop(register);
-        wake(wakers);
+        wake_all(wakers);
         Ok(gone)
     }
 
@@ -150,7 +167,8 @@ impl Register {
             gone: register.let_go(unwanted, &mut wakers),
             ..Settled::default()
         };
-        for key in register.slots.values_mut() {
+        for slot in register.pending_slots().to_vec() {
+            let key = &mut register.slots[slot];
             if key.pending.take() == Some(round)
                 && let Place::Held(lock) = &key.place
             {
@@ -159,7 +177,7 @@ impl Register {
             }
         }
         drop(register);
-        wake(wakers);
+        wake_all(wakers);
         Ok(settled)
     }
 
@@ -173,11 +191,11 @@ impl Register {
         let unwanted = register.pending(|_| true);
         let gone = register.let_go(unwanted, &mut wakers);
         // What is left of the mode is wanted by a call in flight that does not belong to it.
-        for key in register.slots.values_mut() {
-            key.pending = None;
+        for slot in register.pending_slots().to_vec() {
+            register.slots[slot].pending = None;
         }
         drop(register);
-        wake(wakers);
+        wake_all(wakers);
         Ok(gone)
     }
 }

@@ -49,13 +49,13 @@ use crate::lock::LockMode;
 use crate::mutant::planted;
 use crate::store::Timestamp;
 use crate::sync::{Mutex, MutexGuard};
+use crate::wake::wake_all;
 use bytes::Bytes;
 use fair::Fair;
 use key::Place;
 use primary::Primary;
 use slots::Slots;
 use smallvec::SmallVec;
-use std::task::Waker;
 
 /// What a call says of itself.
 #[derive(Debug, Clone, Copy)]
@@ -145,15 +145,11 @@ impl Keys {
     }
 }
 
-fn wake(wakers: Vec<Waker>) {
-    wakers.into_iter().for_each(Waker::wake);
-}
-
 fn let_go(mut register: MutexGuard<'_, Keys>, unwanted: Vec<(Slot, u64)>) -> Withdrawn {
     let mut wakers = Vec::new();
     let withdrawn = register.let_go(unwanted, &mut wakers);
     drop(register);
-    wake(wakers);
+    wake_all(wakers);
     withdrawn
 }
 
@@ -263,7 +259,10 @@ impl Register {
             };
             let seen = lock.hold.for_update_ts;
             match round {
-                Some(_) if !key.kept => key.pending = round,
+                Some(_) if !key.kept => {
+                    key.pending = round;
+                    register.fair.pending.push(slot);
+                }
                 _ => {
                     key.kept = true;
                     key.pending = None;
@@ -314,9 +313,8 @@ impl Register {
 
     /// Whether a commit may begin.
     pub(super) fn check_settled(&self) -> Result<(), Error> {
-        let register = self.keys.lock();
-        let is_pending = || register.slots.iter().any(|(_, key)| key.pending.is_some());
-        if register.fair.is_busy() || is_pending() {
+        let mut register = self.keys.lock();
+        if register.fair.is_busy() || !register.pending_slots().is_empty() {
             return Err(Error::OptionConflict {
                 reason: "fair locks are pending: they are to be done or cancelled first",
             });
@@ -336,7 +334,7 @@ impl Register {
             wakers.append(&mut primary.waiters);
         }
         drop(register);
-        wake(wakers);
+        wake_all(wakers);
     }
 
     /// The lock on the key, if a call that took it has succeeded.

@@ -21,10 +21,11 @@
 
 use super::key::Place;
 use super::slots::Slot;
-use super::{Announced, Announcement, Keys, Next, Register, Terms, Withdrawn, wake};
+use super::{Announced, Announcement, Keys, Next, Register, Terms, Withdrawn};
 use crate::error::Error;
 use crate::lock::LockMode;
 use crate::mutant::planted;
+use crate::wake::wake_all;
 use bytes::Bytes;
 use std::task::{Poll, Waker};
 
@@ -232,7 +233,7 @@ impl Register {
             wakers.append(&mut primary.waiters);
         }
         drop(register);
-        wake(wakers);
+        wake_all(wakers);
     }
 
     /// For a commit that has locked nothing: this key stands for the transaction.

@@ -2,9 +2,10 @@
 
 use super::key::{Hold, Known, Lock, Place};
 use super::slots::Slot;
-use super::{Keys, Register, wake};
+use super::{Keys, Register};
 use crate::error::Error;
 use crate::mutant::planted;
+use crate::wake::wake_all;
 use bytes::Bytes;
 use std::task::{Poll, Waker};
 
@@ -93,7 +94,7 @@ impl Register {
         let starts_to_beat = register.active > 0 && !register.is_beating;
         register.is_beating |= starts_to_beat;
         drop(register);
-        wake(wakers);
+        wake_all(wakers);
         (surplus, starts_to_beat)
     }
 
@@ -117,7 +118,7 @@ impl Register {
             register.not_asked(slot, attempt, then(attempt), &mut wakers);
         }
         drop(register);
-        wake(wakers);
+        wake_all(wakers);
     }
 
     /// Ready once nothing of this key is with the store; for who is in a `hurry` also once the store has left a
@@ -194,6 +195,6 @@ impl Register {
             }
         }
         drop(register);
-        wake(wakers);
+        wake_all(wakers);
     }
 }

@@ -8,7 +8,7 @@ use std::hash::BuildHasher;
 use std::ops::{Index, IndexMut};
 
 /// A key's number, good for as long as the key is claimed or its lock held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::transaction) struct Slot(usize);
 
 #[derive(Debug, Default)]
@@ -57,6 +57,11 @@ impl Slots {
             found.remove();
         }
         self.keys.remove(slot.0);
+    }
+
+    /// What has this number now, whatever had it before.
+    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Key> {
+        self.keys.get_mut(slot.0)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &Key)> {

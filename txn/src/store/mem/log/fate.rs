@@ -18,6 +18,7 @@ use crate::mutant::planted;
 use crate::store::Timestamp;
 use crate::store::mem::core::{Core, Open};
 use crate::sync::Mutex;
+use crate::wake::wake_all;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -52,8 +53,8 @@ pub(super) struct Told {
 }
 
 impl Told {
-    pub(super) fn wake(&self) {
-        self.wakers.iter().for_each(Waker::wake_by_ref);
+    pub(super) fn wake(self) {
+        wake_all(self.wakers);
     }
 }
 

@@ -158,8 +158,9 @@ impl Writer {
             }
         }
         for (open, time, whom) in told {
+            let is_alone = whom.is_alone;
             whom.wake();
-            if whom.is_alone {
+            if is_alone {
                 self.core.finish(&open, time);
             }
         }

@@ -1,0 +1,129 @@
+//! Code of others that a transaction calls, wakers and memory hooks: with no lock held, and whatever it does.
+#![allow(clippy::unwrap_used)]
+
+mod txn_calls;
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
+use std::time::Duration;
+use txn_calls::{begin, lock};
+use untorn_txn::store::mem::LogOptions;
+use untorn_txn::{Db, MemStore, Transaction};
+
+/// More than anything here should take.
+const IN_TIME: Duration = Duration::from_secs(60);
+
+/// Runs in a thread, which may hang.
+fn ends(run: impl FnOnce() + Send + 'static) {
+    let (done, ended) = mpsc::channel();
+    let running = thread::spawn(move || {
+        run();
+        done.send(()).unwrap();
+    });
+    if ended.recv_timeout(IN_TIME) == Err(mpsc::RecvTimeoutError::Timeout) {
+        panic!("it hangs");
+    }
+    running.join().unwrap();
+}
+
+struct Panics;
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        panic!("as meant");
+    }
+}
+
+/// As executors have whose tasks live in their wakers.
+struct Owns(#[allow(dead_code)] Transaction);
+
+impl Wake for Owns {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[track_caller]
+fn is_pending<T>(call: std::pin::Pin<&mut impl Future<Output = T>>, waker: &Waker) {
+    assert!(call.poll(&mut Context::from_waker(waker)).is_pending());
+}
+
+#[test]
+fn a_memory_hook_may_write_the_key_that_is_written() {
+    ends(|| {
+        let db = Db::in_memory();
+        let txn = begin(&db);
+        let inside = txn.clone();
+        let hook = move |_| inside.put("k", "of the hook").unwrap();
+        txn.buffer().set_memory_hook(hook);
+        txn.put("k", vec![1; 1 << 20]).unwrap();
+        let value = txn.blocking().get("k").unwrap();
+        assert_eq!(value.as_deref(), Some(&b"of the hook"[..]));
+        txn.buffer().clear_memory_hook();
+    });
+}
+
+#[test]
+fn a_waker_that_is_replaced_may_own_who_holds_the_lock() {
+    ends(|| {
+        let db = Db::in_memory();
+        let (holder, other) = (begin(&db), begin(&db));
+        lock(&holder, &["k"]).unwrap();
+        let mut call = pin!(other.get_for_update("k"));
+        is_pending(call.as_mut(), &Waker::from(Arc::new(Owns(holder))));
+        let mut context = Context::from_waker(Waker::noop());
+        while call.as_mut().poll(&mut context).is_pending() {
+            thread::yield_now();
+        }
+    });
+}
+
+#[test]
+fn siblings_that_wait_for_one_answer_are_woken_in_spite_of_a_waker_that_panics() {
+    ends(|| {
+        let store = Arc::new(MemStore::new());
+        let db = Db::new(store.clone());
+        let (holder, txn) = (begin(&db), begin(&db));
+        lock(&holder, &["k"]).unwrap();
+        let mut asks = pin!(txn.get_for_update("k"));
+        is_pending(asks.as_mut(), Waker::noop());
+        let mut joins = pin!(txn.get_for_update("k"));
+        is_pending(joins.as_mut(), &Waker::from(Arc::new(Panics)));
+        thread::scope(|scope| {
+            let sibling = scope.spawn(|| lock(&txn, &["k"]));
+            holder.blocking().rollback().unwrap();
+            let mut context = Context::from_waker(Waker::noop());
+            while asks.as_mut().poll(&mut context).is_pending() {
+                thread::yield_now();
+            }
+            sibling.join().unwrap().unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_log_takes_and_tells_commits_in_spite_of_a_waker_that_panics() {
+    ends(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let db = Db::open(directory.path(), LogOptions::default()).unwrap();
+        for round in 0..20 {
+            let bad = begin(&db);
+            bad.put("bad", "v").unwrap();
+            thread::scope(|scope| {
+                for n in 0..4 {
+                    let txn = begin(&db);
+                    scope.spawn(move || {
+                        txn.put(format!("{round}/{n}"), "v").unwrap();
+                        txn.blocking().commit().unwrap();
+                    });
+                }
+                let mut commits = pin!(bad.commit());
+                let waker = Waker::from(Arc::new(Panics));
+                if let Poll::Ready(done) = commits.as_mut().poll(&mut Context::from_waker(&waker)) {
+                    done.unwrap();
+                }
+            });
+        }
+    });
+}
