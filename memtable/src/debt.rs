@@ -7,6 +7,7 @@
 //!
 //! * D1: an entry that a list names (`hold`, see [`entry`](crate::entry)) is not buried, so the names in a list stay valid. A
 //!   staged write owes before it publishes; who takes the item pays under the trim flag.
+//!   Of batches that wait without a hole one names it: a payer that meets it blocked in another one settles that debt.
 //! * D2: who pays is decided by a flag that is tried, never awaited.
 //! * D3: a hole is forgotten in this order: it was cut; a payer took its batch; all guards of that time are gone (late stampers
 //!   among them); its items are paid, so no version carries a stamp in it; the account has dropped its sums; again all guards are
@@ -23,7 +24,7 @@ use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use crate::sync::{self, Arc, const_fn};
 use crate::trim::Role;
 use std::cell::UnsafeCell;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::ptr;
 
 pub(crate) use list::{DebtorList, Debtors};
@@ -70,6 +71,8 @@ fn after_grace(record: &Arc<HoleRecord>, flag: fn(&HoleRecord) -> &AtomicBool, g
 struct Batch {
     list: DebtorList,
     hole: Option<Arc<HoleRecord>>,
+    /// It was tried before: what is left of it is `named`.
+    has_waited: bool,
     next: *mut Batch,
 }
 
@@ -79,6 +82,8 @@ struct Payer {
     current: Option<Batch>,
     /// Items of the current batch that a snapshot blocks.
     blocked: DebtorList,
+    /// The blocked entries of all batches without a hole.
+    named: HashSet<EntrySlot>,
     /// Batches to be tried: the last `attempts` of them now, the rest when a snapshot was let go.
     waiting: VecDeque<Batch>,
     attempts: usize,
@@ -149,6 +154,7 @@ impl Debts {
         let batch = Box::into_raw(Box::new(Batch {
             list,
             hole,
+            has_waited: false,
             next: ptr::null_mut(),
         }));
         let mut newest = self.incoming.load(Ordering::Relaxed);
@@ -236,6 +242,10 @@ impl Debts {
         if waiting.len() + MANY_WAITING < waiting.capacity() / 4 {
             waiting.shrink_to(2 * waiting.len());
         }
+        let named = &mut payer.named;
+        if named.len() + MANY_WAITING < named.capacity() / 4 {
+            named.shrink_to(2 * named.len());
+        }
         payer.current.is_some()
     }
 
@@ -252,11 +262,22 @@ impl Debts {
             Some(hole) => Role::Clearer(hole),
             None => Role::Payer,
         };
+        let has_hole = batch.hole.is_some();
         if let Some(entry) = batch.list.pop(guard) {
+            if batch.has_waited {
+                payer.named.remove(&entry);
+            }
             match pay_one(entry, role) {
                 Payment::Paid => {}
+                Payment::Blocked if !has_hole && !payer.named.insert(entry) => {
+                    // SAFETY: in debt, so not buried (D1).
+                    unsafe { entry.under(guard) }.settle_debt();
+                }
                 Payment::Blocked => payer.blocked.push(entry),
                 Payment::Busy => {
+                    if !has_hole {
+                        payer.named.insert(entry);
+                    }
                     payer.blocked.push(entry);
                     payer.attempts = payer.waiting.len() + 1;
                 }
@@ -271,6 +292,7 @@ impl Debts {
         match payer.blocked.is_empty() {
             false => {
                 batch.list = std::mem::take(&mut payer.blocked);
+                batch.has_waited = true;
                 // At the front, so that every batch has its turn.
                 payer.waiting.push_front(batch);
             }
@@ -335,5 +357,70 @@ impl Drop for Debts {
             let current = unsafe { Box::from_raw(batch) };
             batch = current.next;
         }
+    }
+}
+
+#[cfg(all(test, not(untorn_loom)))]
+mod tests {
+    use super::*;
+    use crate::Memtable;
+
+    const ROUNDS: usize = 10_000;
+
+    /// How many entries are named behind the mark that was set last.
+    fn named(table: &Memtable) -> usize {
+        let guard = reclaim::pin();
+        let view = table.table().clock.now(&guard);
+        let mark = view.marks.iter().next().expect("one is open");
+        mark.written.named(&guard).expect("it is there").len()
+    }
+
+    #[test]
+    fn a_stage_names_a_key_once_also_where_it_is_removed_or_written_by_batches() {
+        let table = Memtable::new();
+        let stage = table.open_stage();
+        for _ in 0..ROUNDS {
+            table.insert("k", "v").expect("small");
+            table.remove("k").expect("small");
+        }
+        assert!(named(&table) < ROUNDS / 10, "{}", named(&table));
+        for _ in 0..ROUNDS {
+            let mut batch = crate::WriteBatch::new();
+            batch.put("a", "v").put("b", "v");
+            table.apply(&batch).expect("small");
+        }
+        assert!(named(&table) < ROUNDS / 10, "{}", named(&table));
+        table.cleanup_stage(stage).expect("it is the innermost one");
+        assert!(table.is_empty());
+    }
+
+    /// Each snapshot that goes leaves another one that blocks.
+    fn under_snapshots(mut round: impl FnMut(&Memtable)) -> usize {
+        let table = Memtable::new();
+        let mut snapshot = table.snapshot();
+        for _ in 0..ROUNDS {
+            table.insert("k", "v").expect("small");
+            let next = table.snapshot();
+            round(&table);
+            snapshot = next;
+        }
+        drop(snapshot);
+        table.table().debts.outstanding.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn a_key_that_is_removed_under_each_snapshot_is_named_once() {
+        let outstanding = under_snapshots(|table| drop(table.remove("k").expect("small")));
+        assert!(outstanding < ROUNDS / 10, "{outstanding}");
+    }
+
+    #[test]
+    fn a_key_that_is_written_in_a_stage_under_each_snapshot_is_named_once() {
+        let outstanding = under_snapshots(|table| {
+            let stage = table.open_stage();
+            table.insert("k", "w").expect("small");
+            table.release_stage(stage).expect("it is the innermost one");
+        });
+        assert!(outstanding < ROUNDS / 10, "{outstanding}");
     }
 }

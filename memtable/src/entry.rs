@@ -67,7 +67,7 @@ impl PartialEq for EntryRef<'_> {
 }
 
 /// An entry as a run names it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct EntrySlot(NonNull<Entry>);
 
 impl EntrySlot {

@@ -30,16 +30,23 @@ impl Held {
         }
     }
 
-    /// An entry was published.
+    /// An entry was published, with its first version. Others may lie above that by now: who put them there counts them.
     #[inline]
-    pub(crate) fn hold_entry(&self, entry: EntryRef<'_>) {
-        self.change(|| entry_bytes(entry) as isize);
+    pub(crate) fn hold_entry(&self, entry: EntryRef<'_>, first: VersionRef<'_>) {
+        self.change(|| entry_bytes(entry, std::iter::once(first)) as isize);
     }
 
-    /// An entry was taken out of its leaf.
+    /// An entry was taken out of its leaf, with the versions that are in its chain.
     #[inline]
     pub(crate) fn let_entry_go(&self, entry: EntryRef<'_>) {
-        self.change(|| -(entry_bytes(entry) as isize));
+        self.change(|| {
+            let head = match entry.head() {
+                Head::Live(head) => Some(head),
+                Head::Dead => entry.buried(),
+            };
+            let chain = std::iter::successors(head, VersionRef::previous);
+            -(entry_bytes(entry, chain) as isize)
+        });
     }
 
     /// A version was put on top.
@@ -63,13 +70,7 @@ impl Held {
     }
 }
 
-/// With the versions that are in its chain.
-fn entry_bytes(entry: EntryRef<'_>) -> usize {
-    let head = match entry.head() {
-        Head::Live(head) => Some(head),
-        Head::Dead => entry.buried(),
-    };
-    let versions = std::iter::successors(head, VersionRef::previous);
+fn entry_bytes<'e>(entry: EntryRef<'e>, versions: impl Iterator<Item = VersionRef<'e>>) -> usize {
     let chained = versions.map(version::allocation).filter(|&bytes| bytes > 0);
     SHARE + rounded(entry::allocation(entry)) + chained.map(rounded).sum::<usize>()
 }
@@ -99,5 +100,39 @@ impl Memtable {
     pub fn held_bytes(&self) -> usize {
         let bytes = self.table().held.bytes.load(Ordering::Relaxed);
         usize::try_from(bytes.cast_signed()).unwrap_or_default()
+    }
+}
+
+#[cfg(all(test, not(untorn_loom)))]
+mod tests {
+    use super::*;
+    use std::sync::Barrier;
+
+    /// Each counts its own version of a key that none of them found.
+    #[test]
+    fn writers_of_the_same_new_keys_are_counted_once_each() {
+        const THREADS: usize = 3;
+        const KEYS: u16 = 300;
+        let table = Memtable::new();
+        table.count_held_bytes();
+        for _ in 0..20 {
+            let together = Barrier::new(THREADS);
+            std::thread::scope(|scope| {
+                for _ in 0..THREADS {
+                    scope.spawn(|| {
+                        together.wait();
+                        for key in 0..KEYS {
+                            table.insert(key.to_be_bytes(), [0; 1000]).expect("small");
+                        }
+                    });
+                }
+            });
+            for key in 0..KEYS {
+                table.remove(key.to_be_bytes()).expect("small");
+            }
+        }
+        table.compact();
+        assert!(table.is_empty());
+        assert_eq!(table.held_bytes(), 0);
     }
 }

@@ -26,7 +26,7 @@ use crate::sync;
 use crate::table::Table;
 use crate::trim::Role;
 use crate::version::{self, Delta, VersionRef};
-use crate::visible::Current;
+use crate::visible::{Current, in_effect};
 
 pub(crate) use outcome::contents;
 use tidy::retire;
@@ -151,8 +151,9 @@ impl Table {
             return Ok(Attempt::Again);
         }
         self.held.hold_version(version);
-        let below = current.live.map(|live| live.stamp());
         let debt = staged.then_some(UNORDERED);
+        let below = debt.and_then(|_| in_effect(current.newest, &current.view));
+        let below = below.map(|below| below.stamp());
         let attempt = self.finish(entry, version, delta, below, debt, claim, guard);
         self.trim(entry, role, guard);
         Ok(attempt)
@@ -200,7 +201,7 @@ impl Table {
                 offspring,
             } => {
                 let delta = delta_of(version, self.persistent_mask);
-                self.held.hold_entry(entry);
+                self.held.hold_entry(entry, version);
                 let debt = staged.then_some(order);
                 let attempt = self.finish(entry, version, delta, None, debt, claim, guard);
                 self.tidy_leaf(displaced, offspring, guard);

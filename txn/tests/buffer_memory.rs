@@ -1,6 +1,7 @@
 //! What a buffer holds, giving it back, and the hook that is told of it.
 #![allow(clippy::unwrap_used)]
 
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
@@ -264,4 +265,28 @@ fn a_lock_call_reports_when_all_its_flags_are_set() {
         .unwrap();
     assert_eq!(*seen.lock().unwrap(), [1000]);
     txn.buffer().clear_memory_hook();
+}
+
+struct WritesLast(MemBuffer);
+
+impl Drop for WritesLast {
+    fn drop(&mut self) {
+        self.0.set("last", [0; 10_000]).unwrap();
+    }
+}
+
+#[test]
+fn a_hooked_buffer_may_be_written_while_the_locals_of_a_thread_are_dropped() {
+    thread_local! {
+        static LAST: RefCell<Option<WritesLast>> = const { RefCell::new(None) };
+    }
+    let buffer = MemBuffer::new();
+    buffer.set_memory_hook(|_| {});
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            LAST.set(Some(WritesLast(buffer.clone())));
+            buffer.set("first", [0; 10_000]).unwrap();
+        });
+    });
+    assert_eq!(buffer.len(), 2);
 }

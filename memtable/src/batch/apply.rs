@@ -17,7 +17,7 @@ use crate::sync;
 use crate::table::Table;
 use crate::trim::Role;
 use crate::version::VersionRef;
-use crate::visible::Current;
+use crate::visible::{Current, in_effect};
 use crate::write::{self, Change};
 use std::ptr;
 
@@ -245,7 +245,7 @@ impl Table {
                 displaced,
                 offspring,
             } => {
-                self.held.hold_entry(placed);
+                self.held.hold_entry(placed, version);
                 op.note(Placed {
                     entry: placed,
                     version,
@@ -293,7 +293,10 @@ impl Table {
                         true => batch.order,
                         false => UNORDERED,
                     };
-                    staged |= self.enlist(entry, order, segment, None, guard);
+                    let below = version.previous();
+                    let below = below.and_then(|below| in_effect(below, &self.clock.now(guard)));
+                    let below = below.map(|below| below.stamp());
+                    staged |= self.enlist(entry, order, segment, below, guard);
                 }
                 _ if batch.staged => entry.settle_debt(),
                 _ => {}

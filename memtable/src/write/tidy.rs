@@ -15,7 +15,8 @@ const MANY_HOLES: usize = if cfg!(untorn_loom) { 0 } else { 4 };
 
 impl Table {
     /// Names an entry that is owed in the list of the mark that `segment` belongs to. Answers whether it can be taken back.
-    /// `order` is that of an entry's first content.
+    /// `order` is that of an entry's first content, `below` the stamp of what was in effect before, a removal included: its writer has
+    /// named the entry in the list that it belongs to.
     pub(crate) fn enlist(
         &self,
         entry: EntryRef<'_>,

@@ -106,20 +106,21 @@ sync::thread_local! {
 struct Running;
 
 impl Running {
-    /// `None` if it is already.
+    /// `None` if it is already, or does not know any more: its locals are being dropped.
     fn begin(buffer: usize) -> Option<Running> {
-        RUNNING.with(|running| {
+        let begun = RUNNING.try_with(|running| {
             let mut running = running.borrow_mut();
             let new = !running.contains(&buffer);
             new.then(|| running.push(buffer))
-        })?;
-        Some(Running)
+        });
+        begun.ok().flatten().map(|()| Running)
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        RUNNING.with(|running| running.borrow_mut().pop());
+        // Dropped in the frame that began it, where the local was there.
+        let _ = RUNNING.try_with(|running| running.borrow_mut().pop());
     }
 }
 

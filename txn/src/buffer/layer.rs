@@ -132,15 +132,20 @@ impl<L: Layer> Cursor<L> {
         }
     }
 
-    /// What lies at `end` now; does not move.
-    pub(super) fn look(&self, end: End) -> Option<Step> {
+    /// What lies at `end` now, and not beyond a key within the bounds, if one is given; does not move.
+    pub(super) fn look(&self, end: End, until: Option<&[u8]>) -> Option<Step> {
         if self.is_empty() {
             return None;
         }
-        let between = (
+        let mut between = (
             self.low.as_ref().map(|key| &key[..]),
             self.high.as_ref().map(|key| &key[..]),
         );
+        match (until, end) {
+            (Some(key), End::Front) => between.1 = Bound::Included(key),
+            (Some(key), End::Back) => between.0 = Bound::Included(key),
+            (None, _) => {}
+        }
         self.layer.as_ref()?.step(between, end, self.flags_only)
     }
 
@@ -150,7 +155,7 @@ impl<L: Layer> Cursor<L> {
             return None;
         }
         self.done = true;
-        let step = self.look(end)?;
+        let step = self.look(end, None)?;
         self.done = false;
         self.pass(end, step.key.clone());
         Some(step)

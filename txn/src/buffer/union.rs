@@ -97,7 +97,8 @@ impl<L: Layer, S: Iterator<Item = (Bytes, Bytes)>> Iterator for Union<L, S> {
         while !self.done {
             // The store first: what the layer says must be as new as this step.
             self.look_ahead();
-            let own = self.cursor.look(self.end);
+            let next = self.ahead.as_ref().map(|(key, _)| &key[..]);
+            let own = self.cursor.look(self.end, next);
             let store_first = match (&own, &self.ahead) {
                 (None, None) => {
                     self.done = true;
