@@ -31,6 +31,15 @@ impl End {
         Error::TransactionClosed { state }
     }
 
+    /// By a request that left no locks of what it wrote.
+    pub(super) fn is_one_phase(self) -> bool {
+        let by_prewrite = match self {
+            End::Committed { by_prewrite, .. } => by_prewrite,
+            End::RolledBack => None,
+        };
+        by_prewrite == Some(true)
+    }
+
     /// Zero for one that was rolled back.
     pub(super) fn commit_ts(self) -> Timestamp {
         match self {

@@ -24,14 +24,7 @@ impl TikvCore {
         end: End,
         with_primary: bool,
     ) {
-        let is_written = matches!(
-            end,
-            End::Committed {
-                by_prewrite: Some(true),
-                ..
-            }
-        );
-        if is_written && open.known(|known| known.is_all_put_down()) {
+        if end.is_one_phase() && open.known(|known| known.is_all_put_down()) {
             return;
         }
         self.cluster.decided.note(open.start, end.commit_ts());
@@ -49,11 +42,7 @@ impl TikvCore {
     ) -> Result<(), Error> {
         let write = async {
             match end {
-                // In one phase: it left no locks.
-                End::Committed {
-                    by_prewrite: Some(true),
-                    ..
-                } => Ok(()),
+                _ if end.is_one_phase() => Ok(()),
                 End::Committed { at, .. } => self.commit_rest(open, at, with_primary).await,
                 End::RolledBack => self.roll_back_for_good(open).await.map(drop),
             }
