@@ -81,7 +81,8 @@ impl<T: Deref<Target = Memtable>> Snapshot<T> {
         Snapshot::register(table, false)
     }
 
-    /// The table as it was when the outermost open stage was opened; as it is now, if none is open.
+    /// The table as it was when the outermost open stage was opened; as it is now, if none is open. Costs as much as a new one, and a step
+    /// for each snapshot that was taken since and lives.
     pub fn before_stages(table: T) -> Self {
         Snapshot::register(table, true)
     }

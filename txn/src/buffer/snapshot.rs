@@ -18,7 +18,8 @@ type View = Snapshot<Arc<Memtable>>;
 
 impl MemBuffer {
     /// The buffer as it was when the outermost open stage began, or now if none is open: the view
-    /// for a statement that must not see its own writes. O(1).
+    /// for a statement that must not see its own writes. O(1), but for a step for each snapshot of
+    /// now that was taken since and lives.
     pub fn snapshot(&self) -> BufferSnapshot {
         self.view(Snapshot::before_stages)
     }
