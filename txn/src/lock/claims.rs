@@ -67,14 +67,13 @@ impl Claims {
             || mode == LockMode::Shared && !self.is_exclusive()
     }
 
-    /// The owners whose claims exclude `mode`, ascending; one may come twice.
+    /// The owners whose claims exclude `mode`, ascending.
     pub(super) fn excluding(&self, owner: OwnerId, mode: LockMode) -> Vec<OwnerId> {
         let excludes = |claim: &&Claim| claim.owner != owner && !claim.mode.is_compatible(mode);
-        self.0
-            .iter()
-            .filter(excludes)
-            .map(|claim| claim.owner)
-            .collect()
+        let owners = self.0.iter().filter(excludes).map(|claim| claim.owner);
+        let mut owners: Vec<OwnerId> = owners.collect();
+        owners.dedup();
+        owners
     }
 
     /// Adds a granted call. The caller has seen that [`Self::allow`] allows it.
