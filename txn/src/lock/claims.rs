@@ -38,6 +38,12 @@ impl Claims {
         self.0.is_empty()
     }
 
+    /// Whose all claims are.
+    pub(super) fn sole_owner(&self) -> Option<OwnerId> {
+        let (first, last) = (self.0.first()?, self.0.last()?);
+        (first.owner == last.owner).then_some(first.owner)
+    }
+
     /// The strongest mode in which `owner` holds the key.
     pub(super) fn mode_of(&self, owner: OwnerId) -> Option<LockMode> {
         self.0[self.of(owner)].iter().map(|claim| claim.mode).max()

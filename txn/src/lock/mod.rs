@@ -40,8 +40,8 @@
 //!
 //! Three kinds of state, and who may change them:
 //!
-//! **The key's queue** (`queue`, `waits`): claims, upgrade lane, queue. Plain data, changed only inside a closure that runs with
-//! the key's shard of the map locked. No other lock but a waiter's slot is taken inside, nothing is woken there, and no
+//! **The key's queue** (`queue`, `waits`): claims, upgrade lane, queue. Plain data, changed only inside a closure that
+//! runs with the key's shard of the map locked. No other lock but a waiter's slot is taken inside, nothing is woken there, and no
 //! guard outlives the closure. Every entry in lane or queue is a call that still waits: whoever ends a wait unlinks it
 //! in the same closure and grants what this makes possible. A key without claims and calls leaves the map.
 //!

@@ -151,6 +151,11 @@ impl KeyQueue {
         self.claims.holders()
     }
 
+    /// The one who holds the key, if there is one and nobody waits for it.
+    pub(crate) fn sole_holder(&self) -> Option<OwnerId> {
+        self.claims.sole_owner().filter(|_| self.waits.is_none())
+    }
+
     /// How many calls wait.
     pub(crate) fn waiters(&self) -> usize {
         self.waits.as_ref().map_or(0, |waits| waits.len())

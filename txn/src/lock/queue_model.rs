@@ -438,8 +438,8 @@ fn compare_blockers(model: &Model, real: &Real) {
             };
             model.held(*owner).is_some() || calls.any(is_accompanied)
         };
-        // Back at its own owner a search ends. Where that takes calls that merely stand between two of the owner in here,
-        // it need not come back: a grant to the one ahead serves the other.
+        // Back at its own owner a search ends. Where that takes calls that merely stand between two of the owner in
+        // here, it need not come back: a grant to the one ahead serves the other.
         let is_back = next.contains(&call.owner);
         for owner in all.iter().filter(|owner| leads_on(owner)) {
             assert!(

@@ -1,8 +1,8 @@
 //! The calls that wait for one key: upgrades in a lane, ahead of the queue of all others.
 //!
-//! A call *has a sibling* if another call of its owner waits, or has waited, while it does, for this key or another. As a
-//! rule few have, and the queue knows where those stand: a deadlock search follows no others, and a grant has no others
-//! to serve.
+//! A call *has a sibling* if another call of its owner waits, or has waited, while it does, for this key or another. As
+//! a rule few have, and the queue knows where those stand: a deadlock search follows no others, and a grant has no
+//! others to serve.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -149,8 +149,9 @@ pub(super) fn take(
     terms: &LockRequest,
     asked: &mut AskedKeys,
 ) -> Result<(), NotTaken> {
+    let no_wait = no_wait(terms.wait);
     let holders = loop {
-        match taking.take(key, terms.attempt) {
+        match taking.take(key, terms.attempt, no_wait) {
             Ok(already_held) => {
                 // One that is held is noted.
                 if !already_held {
@@ -160,13 +161,12 @@ pub(super) fn take(
             }
             Err(Refused::Upgrade) => return Err(NotTaken::Denied(UPGRADE)),
             // It holds a lock for a few steps only and waits for nobody: not worth a refusal.
-            Err(Refused::HeldBy(holders)) if holders == [COLLECTOR] => {
-                std::thread::yield_now();
-            }
-            Err(Refused::HeldBy(holders)) => break holders,
+            Err(Refused::HeldBy(COLLECTOR)) => std::thread::yield_now(),
+            Err(Refused::HeldBy(holder)) => break vec![holder],
+            Err(Refused::Crowded(holders)) => break holders,
         }
     };
-    if no_wait(terms.wait) {
+    if no_wait {
         let key = key.clone();
         return Err(NotTaken::Denied(Error::LockNotAvailable { key, holders }));
     }
