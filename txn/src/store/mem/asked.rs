@@ -66,16 +66,11 @@ impl Core {
         let owner = open.held.at;
         asked.keys.sort_unstable();
         asked.keys.dedup();
-        // What is still queued must stay noted, and only held keys can be told from the table.
-        let waiting = self.locks.waiting();
-        let is_waiting = |key: &Bytes| {
-            waiting
-                .iter()
-                .any(|call| call.owner == owner && call.key == *key)
-        };
+        // What is still queued must stay noted, too.
+        let waiting = self.locks.waited_for_by(owner);
         asked
             .keys
-            .retain(|key| self.locks.mode_of(owner, key).is_some() || is_waiting(key));
+            .retain(|key| waiting.contains(key) || self.locks.mode_of(owner, key).is_some());
         asked.in_vain = 0;
     }
 
