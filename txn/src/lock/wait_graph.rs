@@ -51,7 +51,8 @@ impl WaitGraph {
     /// is the one whose queue may not know it yet.
     pub(super) fn insert(&self, call: &Arc<Waiter>) -> Option<Arc<Waiter>> {
         self.owners.change(call.owner, |calls| {
-            // The later ones knew of it when they came. Told again each time: who was told before may not have noted it yet.
+            // The later ones knew of it when they came. It is told each time: who was told before may not have come to
+            // note it.
             let first = calls.0.first().cloned();
             if let Some(first) = &first {
                 first.note_sibling();
