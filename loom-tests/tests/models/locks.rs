@@ -231,6 +231,32 @@ fn a_release_during_the_search_makes_no_false_victim() {
     });
 }
 
+/// A search follows a call ahead once its owner waits for something else, however the two calls, a third one of their
+/// owner and the one behind come to wait at the same time.
+#[test]
+fn a_cycle_through_a_call_ahead_is_found_while_its_siblings_join() {
+    model("lock_siblings_join", 3, 100, || {
+        let table = LockTable::new();
+        take(&table, 1, "a", Exclusive);
+        take(&table, 2, "b", Exclusive);
+        take(&table, 3, "c", Exclusive);
+        let theirs = table.clone();
+        let queued = spawn(move || {
+            let ahead = theirs.acquire(4, &key("a"), Exclusive, &FOREVER);
+            let behind = theirs.acquire(2, &key("a"), Exclusive, &FOREVER);
+            behind.canceller().search();
+            (ahead, behind)
+        });
+        let theirs = table.clone();
+        let beside = spawn(move || theirs.acquire(4, &key("c"), Exclusive, &FOREVER));
+        let on_cycle = table.acquire(4, &key("b"), Exclusive, &FOREVER);
+        on_cycle.canceller().search();
+        let _others = (queued.join(), beside.join());
+        assert!(matches!(on_cycle.wait(), Err(LockError::Deadlock { .. })));
+        assert_eq!(table.waiting().len(), 3);
+    });
+}
+
 /// Two upgrades of one key that meet: the younger fails at once, the older is granted when that one lets go.
 #[test]
 fn two_upgrades_that_meet_have_one_victim() {

@@ -38,6 +38,12 @@ impl Claims {
         self.0.is_empty()
     }
 
+    /// Whose all claims are.
+    pub(super) fn sole_owner(&self) -> Option<OwnerId> {
+        let (first, last) = (self.0.first()?, self.0.last()?);
+        (first.owner == last.owner).then_some(first.owner)
+    }
+
     /// The strongest mode in which `owner` holds the key.
     pub(super) fn mode_of(&self, owner: OwnerId) -> Option<LockMode> {
         self.0[self.of(owner)].iter().map(|claim| claim.mode).max()
@@ -67,14 +73,13 @@ impl Claims {
             || mode == LockMode::Shared && !self.is_exclusive()
     }
 
-    /// The owners whose claims exclude `mode`, ascending; one may come twice.
+    /// The owners whose claims exclude `mode`, ascending.
     pub(super) fn excluding(&self, owner: OwnerId, mode: LockMode) -> Vec<OwnerId> {
         let excludes = |claim: &&Claim| claim.owner != owner && !claim.mode.is_compatible(mode);
-        self.0
-            .iter()
-            .filter(excludes)
-            .map(|claim| claim.owner)
-            .collect()
+        let owners = self.0.iter().filter(excludes).map(|claim| claim.owner);
+        let mut owners: Vec<OwnerId> = owners.collect();
+        owners.dedup();
+        owners
     }
 
     /// Adds a granted call. The caller has seen that [`Self::allow`] allows it.

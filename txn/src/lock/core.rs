@@ -108,11 +108,14 @@ impl Core {
         let waiter = Waiter::new(owner, request.attempt, mode, key.clone(), since, ends);
         // Into the graph first: a search that meets the call in the queue must find it, and who grants to the owner
         // must know that it may have another call in the queue.
-        let siblings = self.graph.insert(&waiter);
+        if let Some(sibling) = self.graph.insert(&waiter) {
+            self.keys
+                .change_present(&sibling.key, |queue| queue.note_sibling_of(&sibling));
+        }
         let mut ended = Ended::default();
-        let joined = self.keys.change(key.clone(), |queue| {
-            queue.join(&waiter, siblings, &mut ended)
-        });
+        let joined = self
+            .keys
+            .change(key.clone(), |queue| queue.join(&waiter, &mut ended));
         ended.wake();
         match joined {
             Joined::Granted(granted) => {

@@ -40,8 +40,8 @@
 //!
 //! Three kinds of state, and who may change them:
 //!
-//! **The key's queue** (`queue`): claims, upgrade lane, queue. Plain data, changed only inside a closure that runs with
-//! the key's shard of the map locked. No other lock but a waiter's slot is taken inside, nothing is woken there, and no
+//! **The key's queue** (`queue`, `waits`): claims, upgrade lane, queue. Plain data, changed only inside a closure that
+//! runs with the key's shard of the map locked. No other lock but a waiter's slot is taken inside, nothing is woken there, and no
 //! guard outlives the closure. Every entry in lane or queue is a call that still waits: whoever ends a wait unlinks it
 //! in the same closure and grants what this makes possible. A key without claims and calls leaves the map.
 //!
@@ -78,6 +78,11 @@
 //! all other edges existed when that call's search began, so that search finds it. Another call can come to stand
 //! *ahead* of one that waits only as an upgrade, which then is itself the last one.
 //!
+//! Of the calls ahead of one that waits, the walk follows only those that have a *sibling*, another waiting call of their
+//! owner. Whoever waits with one call alone leads to what that waits for, and for the same an exclusive call behind it
+//! waits as well. So a queue costs a search nothing, however long it is, where nobody in it waits for anything else. A
+//! call is noted to have a sibling before that joins its queue: the search of the last call of a cycle sees the note.
+//!
 //! The walk reads one key after another, so what it found may be gone. Under one mutex for all searches, each edge is
 //! read again before the victim is chosen. A waiting call never returns to waiting, and a blocker that left cannot come
 //! back ahead of it (but as an upgrade: hence a third reading); edges read twice stood in between. So at the instant
@@ -103,6 +108,8 @@
 mod acquire;
 mod claims;
 mod core;
+#[cfg(all(test, not(untorn_loom)))]
+mod deadlock_model;
 mod error;
 mod queue;
 #[cfg(all(test, not(untorn_loom)))]
@@ -115,6 +122,7 @@ mod taking;
 mod timer;
 mod wait_graph;
 mod waiter;
+mod waits;
 
 pub use acquire::{Acquire, Canceller};
 pub(crate) use error::Cycle;

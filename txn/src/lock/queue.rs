@@ -12,34 +12,15 @@
 //! 4. While the lane is not empty nobody is granted but its owner. Else the head of the queue cannot be granted.
 //! 5. No call in the queue is of an owner that holds the key.
 
-use std::collections::VecDeque;
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use super::WaitEdge;
 use super::claims::Claims;
 use super::request::{Granted, Holder, LockMode, OwnerId};
 use super::shards::Slot;
 use super::waiter::{Ended, Failure, Waiter};
-
-/// One call in lane or queue; the fields that are looked at are beside each other.
-#[derive(Debug)]
-struct Entry {
-    ticket: i64,
-    owner: OwnerId,
-    mode: LockMode,
-    waiter: Arc<Waiter>,
-}
-
-#[derive(Debug, Default)]
-struct Waits {
-    /// Upgrades, ahead of the queue.
-    lane: VecDeque<Entry>,
-    /// By ticket, ascending.
-    queue: VecDeque<Entry>,
-    /// An owner may have more than one call in here.
-    siblings: bool,
-}
+use super::waits::{Entry, Place, Waits};
 
 /// The state of one key. See the module.
 #[derive(Debug, Default)]
@@ -82,13 +63,8 @@ impl KeyQueue {
         })
     }
 
-    /// Grants the call, or puts it where it has to wait. `siblings`: the owner may have other waiting calls.
-    pub(crate) fn join(
-        &mut self,
-        waiter: &Arc<Waiter>,
-        siblings: bool,
-        ended: &mut Ended,
-    ) -> Joined {
+    /// Grants the call, or puts it where it has to wait.
+    pub(crate) fn join(&mut self, waiter: &Arc<Waiter>, ended: &mut Ended) -> Joined {
         if !waiter.is_waiting() {
             // Cancelled between its entry into the graph and here.
             return Joined::Waiting;
@@ -98,7 +74,6 @@ impl KeyQueue {
         }
         let upgrade = self.mode_of(waiter.owner).is_some();
         let waits = self.waits.get_or_insert_default();
-        waits.siblings |= siblings;
         if upgrade {
             self.join_lane(waiter.clone(), ended);
         } else {
@@ -176,20 +151,24 @@ impl KeyQueue {
         self.claims.holders()
     }
 
+    /// The one who holds the key, if there is one and nobody waits for it.
+    pub(crate) fn sole_holder(&self) -> Option<OwnerId> {
+        self.claims.sole_owner().filter(|_| self.waits.is_none())
+    }
+
     /// How many calls wait.
     pub(crate) fn waiters(&self) -> usize {
-        self.waits
-            .as_ref()
-            .map_or(0, |waits| waits.lane.len() + waits.queue.len())
+        self.waits.as_ref().map_or(0, |waits| waits.len())
     }
 
     /// What a call that is refused without having waited reports: whom it would have waited for.
     pub(crate) fn blockers(&self, owner: OwnerId, mode: LockMode) -> Vec<OwnerId> {
         let mut blockers = self.claims.excluding(owner, mode);
         if let (Some(waits), None) = (&self.waits, self.mode_of(owner)) {
-            waits.ahead(i64::MAX, owner, mode, |entry| blockers.push(entry.owner));
+            let ahead = waits.ahead(Place::END, owner, mode);
+            blockers.extend(ahead.map(|entry| entry.owner));
         }
-        self.or_holders(owner, each_once(blockers))
+        self.or_holders(owner, self.each_once(blockers))
     }
 
     /// What a call reports that gives up waiting.
@@ -207,37 +186,52 @@ impl KeyQueue {
 
     /// Everybody whom a call waits for; nobody if it does not wait.
     pub(crate) fn blockers_of(&self, waiter: &Arc<Waiter>) -> Vec<OwnerId> {
-        let mut blockers = Vec::new();
-        if let Some(ticket) = self.place_of(waiter) {
-            blockers = self.claims.excluding(waiter.owner, waiter.mode);
-            self.ahead_of(waiter, ticket, |entry| blockers.push(entry.owner));
-        }
-        each_once(blockers)
-    }
-
-    /// Some of [`Self::blockers_of`], from which all the others can be reached: the holders that exclude the call,
-    /// and, if `queued` or if there is no such holder, the calls next ahead that do.
-    pub(crate) fn next_blockers_of(&self, waiter: &Arc<Waiter>, queued: bool) -> Vec<OwnerId> {
-        let Some(ticket) = self.place_of(waiter) else {
+        let Some((waits, place)) = self.place_of(waiter) else {
             return Vec::new();
         };
         let mut blockers = self.claims.excluding(waiter.owner, waiter.mode);
-        if queued || blockers.is_empty() {
-            // An exclusive call reaches what is ahead of it by itself.
-            let mut reached = false;
-            self.ahead_of(waiter, ticket, |entry| {
-                if !reached {
-                    blockers.push(entry.owner);
-                    reached = entry.mode == LockMode::Exclusive;
-                }
-            });
+        let ahead = waits.ahead(place, waiter.owner, waiter.mode);
+        blockers.extend(ahead.map(|entry| entry.owner));
+        self.each_once(blockers)
+    }
+
+    /// Some of [`Self::blockers_of`], from which all the others can be reached that lead on: the holders that exclude
+    /// the call, and of the calls ahead the next ones that have a sibling.
+    ///
+    /// A call without a sibling is its owner's only one, and what it waits for an exclusive call behind it waits for
+    /// too. A shared call does not: it goes by the exclusive call next ahead, if there is more to be reached than the
+    /// holder.
+    pub(crate) fn next_blockers_of(&self, waiter: &Arc<Waiter>) -> Vec<OwnerId> {
+        let Some((waits, place)) = self.place_of(waiter) else {
+            return Vec::new();
+        };
+        let (owner, mode) = (waiter.owner, waiter.mode);
+        let mut blockers = self.claims.excluding(owner, mode);
+        match mode {
+            LockMode::Exclusive => blockers.extend(waits.siblings_ahead(place, owner)),
+            LockMode::Shared if blockers.is_empty() || waits.has_sibling_ahead(place) => {
+                let next = waits.ahead(place, owner, mode).next();
+                blockers.extend(next.map(|entry| entry.owner));
+            }
+            LockMode::Shared => {}
         }
-        each_once(blockers)
+        self.each_once(blockers)
     }
 
     /// Whether a call waits for this owner, now.
     pub(crate) fn is_blocked_by(&self, waiter: &Arc<Waiter>, owner: OwnerId) -> bool {
-        self.blockers_of(waiter).contains(&owner)
+        self.place_of(waiter).is_some_and(|(waits, place)| {
+            let mut ahead = waits.ahead(place, waiter.owner, waiter.mode);
+            let holders = self.claims.excluding(waiter.owner, waiter.mode);
+            holders.contains(&owner) || ahead.any(|entry| entry.owner == owner)
+        })
+    }
+
+    /// Notes that the owner of a call has another one by now, which has not joined its queue yet.
+    pub(crate) fn note_sibling_of(&mut self, waiter: &Arc<Waiter>) {
+        if let Some(waits) = &mut self.waits {
+            waits.note_sibling_of(waiter);
+        }
     }
 
     /// Whether `owner`, which holds `held`, may be granted `mode` without overtaking anybody.
@@ -250,7 +244,7 @@ impl KeyQueue {
     /// nor this one before the other's: the younger fails.
     fn join_lane(&mut self, waiter: Arc<Waiter>, ended: &mut Ended) {
         let Some(waits) = &mut self.waits else { return };
-        if let Some(rival) = waits.lane.front().map(|entry| entry.owner)
+        if let Some(rival) = waits.upgrading()
             && rival != waiter.owner
         {
             let edge = |waiter_id, holder, key: &bytes::Bytes| WaitEdge {
@@ -266,21 +260,21 @@ impl KeyQueue {
                 }
                 return;
             }
-            for entry in waits.lane.drain(..) {
+            for entry in waits.take_upgrades() {
                 if entry.waiter.fail(Failure::Victim(cycle.clone())) {
                     ended.push(entry.waiter);
                 }
             }
         }
-        waits.lane.push_back(Entry::new(waiter, 0));
+        waits.push_upgrade(waiter);
     }
 
     /// An owner's claims became fewer: its upgrades may be upgrades no longer, and others may have room.
     fn room_made(&mut self, owner: OwnerId, ended: &mut Ended) {
         if let Some(waits) = &mut self.waits {
-            let upgrading = waits.lane.front().is_some_and(|entry| entry.owner == owner);
+            let upgrading = waits.upgrading() == Some(owner);
             if upgrading && self.claims.mode_of(owner).is_none() {
-                waits.lane_to_queue();
+                waits.upgrades_to_queue();
             }
         }
         self.grant_next(ended);
@@ -288,25 +282,11 @@ impl KeyQueue {
 
     /// Grants to as many as can be granted, in order, until 4 holds again.
     fn grant_next(&mut self, ended: &mut Ended) {
-        loop {
-            let Some(waits) = &self.waits else { return };
-            let (in_lane, head) = match (waits.lane.front(), waits.queue.front()) {
-                (Some(upgrade), _) => (true, upgrade),
-                (None, Some(head)) => (false, head),
-                (None, None) => break,
-            };
-            if !self.claims.allow(head.owner, head.mode) {
-                break;
-            }
-            let Some(waits) = &mut self.waits else { return };
-            let lane = if in_lane {
-                &mut waits.lane
-            } else {
-                &mut waits.queue
-            };
-            let Some(entry) = lane.pop_front() else {
-                return;
-            };
+        while let Some(waits) = &mut self.waits
+            && let Some(next) = waits.front()
+            && self.claims.allow(next.owner, next.mode)
+            && let Some(entry) = waits.pop_front()
+        {
             self.grant(entry, ended);
         }
         self.tidy();
@@ -315,15 +295,13 @@ impl KeyQueue {
     /// Grants to one call and serves the other calls of its owner.
     fn grant(&mut self, entry: Entry, ended: &mut Ended) {
         let (owner, mode) = (entry.owner, entry.mode);
+        let has_sibling = entry.waiter.has_sibling();
         self.grant_one(entry, false, ended);
         let Some(waits) = &mut self.waits else { return };
-        if !waits.siblings {
+        if !has_sibling {
             return;
         }
-        let covered = |entry: &Entry| entry.owner == owner && entry.mode <= mode;
-        let mut served = take_where(&mut waits.lane, covered);
-        served.extend(take_where(&mut waits.queue, covered));
-        let upgrades = take_where(&mut waits.queue, |entry| entry.owner == owner);
+        let (served, upgrades) = waits.take_siblings(owner, mode);
         for entry in served {
             self.grant_one(entry, true, ended);
         }
@@ -344,25 +322,9 @@ impl KeyQueue {
         }
     }
 
-    /// The waiter's ticket if it is in here, `None` in the lane's case mapped to before everybody.
-    fn place_of(&self, waiter: &Arc<Waiter>) -> Option<i64> {
+    fn place_of(&self, waiter: &Arc<Waiter>) -> Option<(&Waits, Place)> {
         let waits = self.waits.as_ref()?;
-        if waits
-            .lane
-            .iter()
-            .any(|entry| Arc::ptr_eq(&entry.waiter, waiter))
-        {
-            return Some(i64::MIN);
-        }
-        waits.find(waiter).map(|_| waiter.ticket.load(Relaxed))
-    }
-
-    /// Calls of other owners ahead of this one that exclude it, nearest first.
-    fn ahead_of(&self, waiter: &Waiter, ticket: i64, visit: impl FnMut(&Entry)) {
-        // In the lane nobody is ahead: by 3 it is of one owner.
-        if let (Some(waits), true) = (&self.waits, ticket != i64::MIN) {
-            waits.ahead(ticket, waiter.owner, waiter.mode, visit);
-        }
+        Some((waits, waits.place_of(waiter)?))
     }
 
     /// Lets go of the boxes when nobody waits.
@@ -371,78 +333,13 @@ impl KeyQueue {
             self.waits = None;
         }
     }
-}
 
-impl Waits {
-    fn push_back(&mut self, waiter: Arc<Waiter>) {
-        let ticket = self.queue.back().map_or(0, |last| last.ticket + 1);
-        self.queue.push_back(Entry::new(waiter, ticket));
-    }
-
-    fn lane_to_queue(&mut self) {
-        while let Some(entry) = self.lane.pop_back() {
-            let ticket = self.queue.front().map_or(0, |first| first.ticket - 1);
-            self.queue.push_front(Entry::new(entry.waiter, ticket));
+    /// Each owner once, in the order of its first mention.
+    fn each_once(&self, mut owners: Vec<OwnerId>) -> Vec<OwnerId> {
+        if self.waits.as_ref().is_some_and(|waits| waits.may_repeat()) {
+            let mut seen = HashSet::new();
+            owners.retain(|owner| seen.insert(*owner));
         }
+        owners
     }
-
-    fn find(&self, waiter: &Arc<Waiter>) -> Option<usize> {
-        let ticket = waiter.ticket.load(Relaxed);
-        let at = self
-            .queue
-            .binary_search_by_key(&ticket, |entry| entry.ticket)
-            .ok()?;
-        Arc::ptr_eq(&self.queue[at].waiter, waiter).then_some(at)
-    }
-
-    fn unlink(&mut self, waiter: &Arc<Waiter>) {
-        match self.find(waiter) {
-            Some(at) => drop(self.queue.remove(at)),
-            None => self
-                .lane
-                .retain(|entry| !Arc::ptr_eq(&entry.waiter, waiter)),
-        }
-    }
-
-    /// Calls of other owners before this ticket that exclude `mode`: the queue's, nearest first, then the lane's.
-    fn ahead(&self, ticket: i64, owner: OwnerId, mode: LockMode, mut visit: impl FnMut(&Entry)) {
-        let end = self.queue.partition_point(|entry| entry.ticket < ticket);
-        let queued = self.queue.range(..end).rev();
-        let excludes = |entry: &&Entry| entry.owner != owner && !entry.mode.is_compatible(mode);
-        queued
-            .chain(self.lane.iter())
-            .filter(excludes)
-            .for_each(&mut visit);
-    }
-}
-
-impl Entry {
-    fn new(waiter: Arc<Waiter>, ticket: i64) -> Self {
-        waiter.ticket.store(ticket, Relaxed);
-        Self {
-            ticket,
-            owner: waiter.owner,
-            mode: waiter.mode,
-            waiter,
-        }
-    }
-}
-
-fn take_where(queue: &mut VecDeque<Entry>, wanted: impl Fn(&Entry) -> bool) -> Vec<Entry> {
-    if !queue.iter().any(&wanted) {
-        return Vec::new();
-    }
-    let (taken, left) = std::mem::take(queue).into_iter().partition(wanted);
-    *queue = left;
-    // `partition` collects into one type; the few that were taken are wanted in order.
-    Vec::from(taken)
-}
-
-/// Each owner once, in the order of its first mention.
-fn each_once(mut owners: Vec<OwnerId>) -> Vec<OwnerId> {
-    let mut seen = std::collections::HashSet::new();
-    if owners.len() > 1 {
-        owners.retain(|owner| seen.insert(*owner));
-    }
-    owners
 }

@@ -1,5 +1,6 @@
 //! The public face of the lock table.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -302,6 +303,12 @@ impl LockTable {
             })
         };
         waiting.into_iter().filter_map(call).collect()
+    }
+
+    /// The keys for which calls of `owner` wait. What others wait for costs it nothing.
+    pub(crate) fn waited_for_by(&self, owner: OwnerId) -> HashSet<Bytes> {
+        let calls = self.shared.core.graph.calls(owner);
+        calls.iter().map(|call| call.key.clone()).collect()
     }
 
     /// The counters, each exact at rest.

@@ -5,7 +5,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use smallvec::SmallVec;
 
@@ -28,9 +27,6 @@ impl Slot for Calls {
 /// See the module.
 pub(super) struct WaitGraph {
     owners: Shards<OwnerId, Calls>,
-    /// How many calls wait beside another one of their owner. At zero a search need not follow calls that merely
-    /// stand ahead: their owners wait for nothing else.
-    beside: AtomicUsize,
 }
 
 /// A call on a cycle, and the owner that it waits for.
@@ -48,30 +44,29 @@ impl WaitGraph {
     pub(super) fn new() -> Self {
         Self {
             owners: Shards::new(),
-            beside: AtomicUsize::new(0),
         }
     }
 
-    /// Puts a call in, before it joins its queue. True if its owner has other calls in here.
-    pub(super) fn insert(&self, call: &Arc<Waiter>) -> bool {
+    /// Puts a call in, before it joins its queue. If its owner has other calls in here, all of them have siblings: told
+    /// is the one whose queue may not know it yet.
+    pub(super) fn insert(&self, call: &Arc<Waiter>) -> Option<Arc<Waiter>> {
         self.owners.change(call.owner, |calls| {
-            calls.0.push(call.clone());
-            let siblings = calls.0.len() > 1;
-            if siblings {
-                self.beside.fetch_add(1, SeqCst);
+            // The later ones knew of it when they came. It is told each time: who was told before may not have come to
+            // note it.
+            let first = calls.0.first().cloned();
+            if let Some(first) = &first {
+                first.note_sibling();
+                call.note_sibling();
             }
-            siblings
+            calls.0.push(call.clone());
+            first
         })
     }
 
     /// Takes a call out, after its wait has ended.
     pub(super) fn remove(&self, call: &Arc<Waiter>) {
         self.owners.change_present(&call.owner, |calls| {
-            let before = calls.0.len();
             calls.0.retain(|other| !Arc::ptr_eq(other, call));
-            if before > 1 && calls.0.len() < before {
-                self.beside.fetch_sub(1, SeqCst);
-            }
         });
     }
 
@@ -110,9 +105,8 @@ impl WaitGraph {
         // An owner on the way, and the call by which it was reached.
         let mut reached: HashMap<OwnerId, Arc<Waiter>> = HashMap::new();
         let mut next = VecDeque::new();
-        let queued = self.beside.load(SeqCst) > 0;
         let blockers = |call: &Arc<Waiter>| {
-            keys.look(&call.key, |queue| queue.next_blockers_of(call, queued))
+            keys.look(&call.key, |queue| queue.next_blockers_of(call))
                 .unwrap_or_default()
         };
         for owner in blockers(start) {

@@ -6,6 +6,7 @@
 
 use crate::wake::wake;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -90,6 +91,8 @@ pub(crate) struct Waiter {
     pub(crate) ends: Option<(Instant, Limit)>,
     /// Place in the key's queue, for finding it there. Read and written with the key's shard locked.
     pub(super) ticket: std::sync::atomic::AtomicI64,
+    /// Another call of its owner waits, or has waited, while this one does. See [`Self::has_sibling`].
+    sibling: std::sync::atomic::AtomicBool,
     /// The timer's entry for this call, if it has one. Read and written with the timer locked.
     pub(super) armed: std::sync::Mutex<Option<super::timer::Place>>,
     /// When the task wants to be polled though nothing has happened.
@@ -115,6 +118,7 @@ impl Waiter {
             since,
             ends,
             ticket: std::sync::atomic::AtomicI64::new(0),
+            sibling: std::sync::atomic::AtomicBool::new(false),
             armed: std::sync::Mutex::new(None),
             wake_up: Mutex::new(None),
             word: AtomicU64::new(WAITING),
@@ -125,6 +129,17 @@ impl Waiter {
     /// Whether nothing has ended the wait yet.
     pub(crate) fn is_waiting(&self) -> bool {
         self.word.load(Ordering::Acquire) & STATE == WAITING
+    }
+
+    /// Notes that another call of its owner waits too.
+    pub(super) fn note_sibling(&self) {
+        self.sibling.store(true, Relaxed);
+    }
+
+    /// Whether another call of its owner waits, or has waited, while this one does. Asked with the key's shard locked:
+    /// who notes it visits that shard afterwards.
+    pub(super) fn has_sibling(&self) -> bool {
+        self.sibling.load(Relaxed)
     }
 
     /// Ends the wait with a grant, if nothing ended it before.

@@ -66,16 +66,11 @@ impl Core {
         let owner = open.held.at;
         asked.keys.sort_unstable();
         asked.keys.dedup();
-        // What is still queued must stay noted, and only held keys can be told from the table.
-        let waiting = self.locks.waiting();
-        let is_waiting = |key: &Bytes| {
-            waiting
-                .iter()
-                .any(|call| call.owner == owner && call.key == *key)
-        };
+        // What is still queued must stay noted, too.
+        let waiting = self.locks.waited_for_by(owner);
         asked
             .keys
-            .retain(|key| self.locks.mode_of(owner, key).is_some() || is_waiting(key));
+            .retain(|key| waiting.contains(key) || self.locks.mode_of(owner, key).is_some());
         asked.in_vain = 0;
     }
 
@@ -149,8 +144,9 @@ pub(super) fn take(
     terms: &LockRequest,
     asked: &mut AskedKeys,
 ) -> Result<(), NotTaken> {
+    let no_wait = no_wait(terms.wait);
     let holders = loop {
-        match taking.take(key, terms.attempt) {
+        match taking.take(key, terms.attempt, no_wait) {
             Ok(already_held) => {
                 // One that is held is noted.
                 if !already_held {
@@ -160,13 +156,12 @@ pub(super) fn take(
             }
             Err(Refused::Upgrade) => return Err(NotTaken::Denied(UPGRADE)),
             // It holds a lock for a few steps only and waits for nobody: not worth a refusal.
-            Err(Refused::HeldBy(holders)) if holders == [COLLECTOR] => {
-                std::thread::yield_now();
-            }
-            Err(Refused::HeldBy(holders)) => break holders,
+            Err(Refused::HeldBy(COLLECTOR)) => std::thread::yield_now(),
+            Err(Refused::HeldBy(holder)) => break vec![holder],
+            Err(Refused::Crowded(holders)) => break holders,
         }
     };
-    if no_wait(terms.wait) {
+    if no_wait {
         let key = key.clone();
         return Err(NotTaken::Denied(Error::LockNotAvailable { key, holders }));
     }

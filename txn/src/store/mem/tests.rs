@@ -4,7 +4,11 @@ use super::*;
 use crate::Error;
 use crate::store::{Mutation, MutationOp};
 use crate::transaction::block_on;
+use std::collections::HashSet;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Waker};
 use std::thread;
 
 fn put_down(store: &MemStore, mutations: &[(&str, MutationOp)]) -> Timestamp {
@@ -150,6 +154,31 @@ fn notes_of_locks_that_went_back_do_not_pile_up_and_a_lock_that_is_held_has_one(
     }
     assert!(open.asked.noted() < 2_000, "{}", open.asked.noted());
     block_on(store.rollback(start)).unwrap();
+    assert!(store.locks().is_empty());
+}
+
+#[test]
+fn a_lock_that_is_waited_for_stays_noted_while_others_are_given_back() {
+    let store = MemStore::new();
+    let begin = || block_on(store.begin(Begin::default())).unwrap();
+    let terms = LockTerms::new("hot".into());
+    let (holder, waiting) = (begin(), begin());
+    let hot = [LockKey::new("hot".into(), 1)];
+    let _ = block_on(store.lock(holder, &hot, &terms)).unwrap();
+    let mut call = store.lock(waiting, &hot, &terms);
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(Pin::new(&mut call).poll(&mut context).is_pending());
+    for attempt in 2..4_000 {
+        let other = [LockKey::new("given back".into(), attempt)];
+        let _ = block_on(store.lock(waiting, &other, &terms)).unwrap();
+        block_on(store.unlock(waiting, vec![("given back".into(), attempt)])).unwrap();
+    }
+    let locks = &store.core.locks;
+    assert_eq!(locks.waited_for_by(waiting), HashSet::from(["hot".into()]));
+    assert!(locks.waited_for_by(holder).is_empty());
+    block_on(store.rollback(holder)).unwrap();
+    assert!(block_on(call).is_ok());
+    block_on(store.rollback(waiting)).unwrap();
     assert!(store.locks().is_empty());
 }
 
