@@ -164,7 +164,7 @@ fn s28_batch_with_freeze() {
 /// S10, S28. A stage is cleaned up beside a batch, which is in it as a whole or comes after it.
 #[test]
 fn s28_batch_with_cleanup() {
-    model("s28_batch_with_cleanup", 4, 25000, || {
+    model("s28_batch_with_cleanup", 4, 23000, || {
         let table = table(&[("a", "1")]);
         let stage = table.open_stage();
         let there = Arc::clone(&table);
