@@ -283,10 +283,12 @@ fn a_hooked_buffer_may_be_written_while_the_locals_of_a_thread_are_dropped() {
     let buffer = MemBuffer::new();
     buffer.set_memory_hook(|_| {});
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let thread = scope.spawn(|| {
             LAST.set(Some(WritesLast(buffer.clone())));
             buffer.set("first", [0; 10_000]).unwrap();
         });
+        // Only a join waits for the locals, too.
+        thread.join().unwrap();
     });
     assert_eq!(buffer.len(), 2);
 }
