@@ -71,8 +71,8 @@ fn after_grace(record: &Arc<HoleRecord>, flag: fn(&HoleRecord) -> &AtomicBool, g
 struct Batch {
     list: DebtorList,
     hole: Option<Arc<HoleRecord>>,
-    /// It was tried before: what is left of it is `named`.
-    has_waited: bool,
+    /// Its entries are among those that are `named`: it has no hole, and was tried before.
+    is_named: bool,
     next: *mut Batch,
 }
 
@@ -154,7 +154,7 @@ impl Debts {
         let batch = Box::into_raw(Box::new(Batch {
             list,
             hole,
-            has_waited: false,
+            is_named: false,
             next: ptr::null_mut(),
         }));
         let mut newest = self.incoming.load(Ordering::Relaxed);
@@ -264,7 +264,7 @@ impl Debts {
         };
         let has_hole = batch.hole.is_some();
         if let Some(entry) = batch.list.pop(guard) {
-            if batch.has_waited {
+            if batch.is_named {
                 payer.named.remove(&entry);
             }
             match pay_one(entry, role) {
@@ -292,7 +292,7 @@ impl Debts {
         match payer.blocked.is_empty() {
             false => {
                 batch.list = std::mem::take(&mut payer.blocked);
-                batch.has_waited = true;
+                batch.is_named = !has_hole;
                 // At the front, so that every batch has its turn.
                 payer.waiting.push_front(batch);
             }
