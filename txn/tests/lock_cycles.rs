@@ -12,6 +12,73 @@ fn searching_in_an_hour() -> LockTable {
     LockTable::with_options(options.deadlock_delay(Duration::from_secs(3600)))
 }
 
+/// Waits until the calls that wait by now have been searched for: a deadlock of two others, made after them, is broken.
+fn until_searched(table: &LockTable) {
+    take(table, 101, "x", Exclusive);
+    take(table, 102, "y", Exclusive);
+    let _old = Task::waiting(table, 101, "y", Exclusive);
+    let mut young = Task::waiting(table, 102, "x", Exclusive);
+    until_broken(&mut young);
+    table.release(101, b"x", 0);
+    table.release(102, b"y", 0);
+}
+
+fn until_broken(call: &mut Task) {
+    while call.wakes() == 0 {
+        std::thread::yield_now();
+    }
+    assert!(matches!(call.poll(), Some(Err(LockError::Deadlock { .. }))));
+}
+
+#[test]
+fn who_stands_between_two_calls_of_an_owner_for_one_key_makes_no_deadlock() {
+    let table = LockTable::new();
+    take(&table, 1, "k", Exclusive);
+    let mut first = Task::waiting(&table, 9, "k", Shared);
+    let mut between = Task::waiting(&table, 5, "k", Exclusive);
+    let mut second = Task::waiting(&table, 9, "k", Exclusive);
+    until_searched(&table);
+    table.release(1, b"k", 0);
+    first.granted();
+    second.granted();
+    between.still_waits();
+    table.release_all(9, [key("k")]);
+    between.granted();
+}
+
+#[test]
+fn a_deadlock_that_the_grant_of_one_of_two_calls_for_a_key_makes_is_found() {
+    let table = LockTable::new();
+    take(&table, 2, "k", Exclusive);
+    take(&table, 5, "m", Shared);
+    let mut first = Task::waiting(&table, 1, "k", Shared);
+    let mut other = Task::waiting(&table, 5, "k", Shared);
+    let _on_cycle = Task::waiting(&table, 1, "m", Exclusive);
+    let mut second = Task::waiting(&table, 1, "k", Exclusive);
+    until_searched(&table);
+    // The upgrade passes the shared call, which waited for 2 alone before.
+    table.release(2, b"k", 0);
+    first.granted();
+    second.granted();
+    until_broken(&mut other);
+}
+
+#[test]
+fn a_deadlock_that_stands_when_one_of_two_calls_for_a_key_fails_is_found() {
+    let table = LockTable::new();
+    take(&table, 1, "k", Exclusive);
+    take(&table, 9, "m", Exclusive);
+    let first = Task::waiting(&table, 9, "k", Shared);
+    let mut between = Task::waiting(&table, 5, "k", Exclusive);
+    let mut on_cycle = Task::waiting(&table, 5, "m", Exclusive);
+    let mut second = Task::waiting(&table, 9, "k", Exclusive);
+    until_searched(&table);
+    assert!(first.canceller().cancel());
+    until_broken(&mut second);
+    between.still_waits();
+    on_cycle.still_waits();
+}
+
 #[test]
 fn two_upgrades_of_one_key_are_a_deadlock_at_once_and_the_younger_fails() {
     let cycle = |victim, other| {

@@ -257,6 +257,26 @@ fn a_cycle_through_a_call_ahead_is_found_while_its_siblings_join() {
     });
 }
 
+/// A search goes by the nearest of the calls ahead that have siblings, and finds a cycle through one behind it though
+/// that call fails in the meantime.
+#[test]
+fn a_cycle_is_found_past_a_call_that_fails_meanwhile() {
+    model("lock_passed_fails", 8, 10, || {
+        let table = LockTable::new();
+        for (owner, name) in [(1, "a"), (5, "b"), (6, "c")] {
+            take(&table, owner, name, Exclusive);
+        }
+        let wait = |owner, name| table.acquire(owner, &key(name), Exclusive, &FOREVER);
+        let _on_cycle = [wait(2, "a"), wait(2, "b")];
+        let (nearer, _sibling) = (wait(3, "a"), wait(3, "c"));
+        let last = wait(5, "a");
+        let other = spawn(move || nearer.canceller().cancel());
+        last.canceller().search();
+        assert!(other.join().expect("the cancelling thread"));
+        assert!(matches!(last.wait(), Err(LockError::Deadlock { .. })));
+    });
+}
+
 /// Two upgrades of one key that meet: the younger fails at once, the older is granted when that one lets go.
 #[test]
 fn two_upgrades_that_meet_have_one_victim() {

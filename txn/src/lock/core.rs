@@ -11,7 +11,7 @@ use super::request::{Granted, LockMode, LockRequest, OwnerId, Wait};
 use super::shards::Shards;
 use super::stats::{Counters, Refusal};
 use super::timer::Timer;
-use super::wait_graph::WaitGraph;
+use super::wait_graph::{WaitGraph, Walk};
 use super::waiter::{Ended, Failure, Limit, Outcome, Waiter};
 use crate::spin::Waiting;
 use crate::sync::{Mutex, Parker};
@@ -116,7 +116,7 @@ impl Core {
         let joined = self
             .keys
             .change(key.clone(), |queue| queue.join(&waiter, &mut ended));
-        ended.wake();
+        self.wake(ended);
         match joined {
             Joined::Granted(granted) => {
                 self.graph.remove(&waiter);
@@ -229,8 +229,10 @@ impl Core {
             if !waiter.is_waiting() {
                 return false;
             }
-            let Some(cycle) = self.graph.find_cycle(waiter, &self.keys) else {
-                return false;
+            let cycle = match self.graph.find_cycle(waiter, &self.keys) {
+                Walk::Found(cycle) => cycle,
+                Walk::Nothing => return false,
+                Walk::Moved => continue,
             };
             let choosing = self.choosing.lock();
             // Read twice more: see the opening comment of the module above on upgrades that come back.
@@ -246,7 +248,7 @@ impl Core {
                 queue.fail(&victim, failure, &mut ended)
             });
             drop(choosing);
-            ended.wake();
+            self.wake(ended);
         }
         true
     }
@@ -256,7 +258,7 @@ impl Core {
         let mut ended = Ended::default();
         self.keys
             .change_present(&waiter.key, |queue| queue.abandon(waiter, &mut ended));
-        ended.wake();
+        self.wake(ended);
         if let Some(outcome) = waiter.outcome() {
             // Nobody is left to hear of it; it is counted all the same.
             let _ = self.finish(waiter, outcome);
@@ -276,7 +278,7 @@ impl Core {
     ) -> Option<R> {
         let mut ended = Ended::default();
         let answer = self.keys.change_present(key, |queue| f(queue, &mut ended));
-        ended.wake();
+        self.wake(ended);
         answer
     }
 
@@ -320,6 +322,17 @@ impl Core {
             queue.fail(waiter, failure, ended)
         });
         failed.unwrap_or(false)
+    }
+
+    /// Wakes the calls whose waits one step ended, and has what this made their owners wait for looked at.
+    fn wake(&self, ended: Ended) {
+        let repeats = ended.owners_of_repeats();
+        ended.wake();
+        for owner in repeats {
+            for call in self.graph.calls(owner) {
+                self.arm(&call);
+            }
+        }
     }
 }
 

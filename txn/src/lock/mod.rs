@@ -82,6 +82,13 @@
 //! owner. Whoever waits with one call alone leads to what that waits for, and for the same an exclusive call behind it
 //! waits as well. So a queue costs a search nothing, however long it is, where nobody in it waits for anything else. A
 //! call is noted to have a sibling before that joins its queue: the search of the last call of a cycle sees the note.
+//! Those ahead of an exclusive call with a sibling are reached by that one. If it fails or becomes an upgrade before the
+//! walk has found nothing, the walk begins again.
+//!
+//! Several calls of an owner for one key wait where the first of them stands, since its grant serves all: who stands
+//! between them is none of their edges. When one of them ends, edges may come to be without a call that joins: the
+//! others stand behind more if it failed; if it was granted, those that became upgrades have overtaken others. So each
+//! call of the owner is searched for again.
 //!
 //! The walk reads one key after another, so what it found may be gone. Under one mutex for all searches, each edge is
 //! read again before the victim is chosen. A waiting call never returns to waiting, and a blocker that left cannot come

@@ -44,6 +44,37 @@ pub(crate) enum Joined {
     Waiting,
 }
 
+/// See [`KeyQueue::next_blockers_of`].
+#[derive(Debug, Default)]
+pub(crate) struct NextBlockers {
+    pub(crate) owners: Vec<OwnerId>,
+    pub(crate) passed: Option<Passed>,
+}
+
+/// An exclusive call by which those ahead of it are reached, for as long as it waits there.
+#[derive(Debug)]
+pub(crate) struct Passed {
+    pub(crate) call: Arc<Waiter>,
+    place: Place,
+}
+
+impl NextBlockers {
+    /// Takes calls ahead, nearest first, up to the one by which the others are reached.
+    fn follow<'a>(&mut self, ahead: impl Iterator<Item = &'a Entry>) {
+        for entry in ahead {
+            self.owners.push(entry.owner);
+            // Where another call of its owner serves it, it does not wait for what stands between the two.
+            if entry.mode == LockMode::Exclusive && !entry.waiter.has_repeat() {
+                self.passed = Some(Passed {
+                    call: entry.waiter.clone(),
+                    place: entry.place(),
+                });
+                return;
+            }
+        }
+    }
+}
+
 impl KeyQueue {
     /// Grants the call if that is possible now.
     pub(crate) fn ask(&mut self, owner: OwnerId, mode: LockMode, attempt: u64) -> Option<Granted> {
@@ -186,7 +217,7 @@ impl KeyQueue {
 
     /// Everybody whom a call waits for; nobody if it does not wait.
     pub(crate) fn blockers_of(&self, waiter: &Arc<Waiter>) -> Vec<OwnerId> {
-        let Some((waits, place)) = self.place_of(waiter) else {
+        let Some((waits, place)) = self.served_at(waiter) else {
             return Vec::new();
         };
         let mut blockers = self.claims.excluding(waiter.owner, waiter.mode);
@@ -201,26 +232,33 @@ impl KeyQueue {
     /// A call without a sibling is its owner's only one, and what it waits for an exclusive call behind it waits for
     /// too. A shared call does not: it goes by the exclusive call next ahead, if there is more to be reached than the
     /// holder.
-    pub(crate) fn next_blockers_of(&self, waiter: &Arc<Waiter>) -> Vec<OwnerId> {
-        let Some((waits, place)) = self.place_of(waiter) else {
-            return Vec::new();
+    pub(crate) fn next_blockers_of(&self, waiter: &Arc<Waiter>) -> NextBlockers {
+        let mut next = NextBlockers::default();
+        let Some((waits, place)) = self.served_at(waiter) else {
+            return next;
         };
         let (owner, mode) = (waiter.owner, waiter.mode);
-        let mut blockers = self.claims.excluding(owner, mode);
+        next.owners = self.claims.excluding(owner, mode);
         match mode {
-            LockMode::Exclusive => blockers.extend(waits.siblings_ahead(place, owner)),
-            LockMode::Shared if blockers.is_empty() || waits.has_sibling_ahead(place) => {
-                let next = waits.ahead(place, owner, mode).next();
-                blockers.extend(next.map(|entry| entry.owner));
+            LockMode::Exclusive => next.follow(waits.siblings_ahead(place, owner)),
+            LockMode::Shared if next.owners.is_empty() || waits.has_sibling_ahead(place) => {
+                next.follow(waits.ahead(place, owner, mode));
             }
             LockMode::Shared => {}
         }
-        self.each_once(blockers)
+        next.owners = self.each_once(next.owners);
+        next
+    }
+
+    /// Whether a call that was passed still waits where it did.
+    pub(crate) fn stands(&self, passed: &Passed) -> bool {
+        let waits = self.waits.as_ref();
+        waits.and_then(|waits| waits.place_of(&passed.call)) == Some(passed.place)
     }
 
     /// Whether a call waits for this owner, now.
     pub(crate) fn is_blocked_by(&self, waiter: &Arc<Waiter>, owner: OwnerId) -> bool {
-        self.place_of(waiter).is_some_and(|(waits, place)| {
+        self.served_at(waiter).is_some_and(|(waits, place)| {
             let mut ahead = waits.ahead(place, waiter.owner, waiter.mode);
             let holders = self.claims.excluding(waiter.owner, waiter.mode);
             holders.contains(&owner) || ahead.any(|entry| entry.owner == owner)
@@ -322,9 +360,9 @@ impl KeyQueue {
         }
     }
 
-    fn place_of(&self, waiter: &Arc<Waiter>) -> Option<(&Waits, Place)> {
+    fn served_at(&self, waiter: &Arc<Waiter>) -> Option<(&Waits, Place)> {
         let waits = self.waits.as_ref()?;
-        Some((waits, waits.place_of(waiter)?))
+        Some((waits, waits.served_at(waiter)?))
     }
 
     /// Lets go of the boxes when nobody waits.

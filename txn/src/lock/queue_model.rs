@@ -262,7 +262,9 @@ fn run(ops: Vec<Op>) {
                 for &call in &model.waiting {
                     if model.calls[call].owner == owner {
                         real.note_sibling_of(call);
+                        real.calls[call].0.note_repeat();
                         waiter.note_sibling();
+                        waiter.note_repeat();
                     }
                 }
                 let at_once = match real.queue.join(&waiter, &mut ended) {
@@ -391,8 +393,13 @@ fn compare(model: &Model, real: &Real) {
 
 /// Whom each call waits for, and that the few edges which a search follows reach all that lead on.
 fn compare_blockers(model: &Model, real: &Real) {
-    for (place, &number) in model.waiting.iter().enumerate() {
+    for &number in &model.waiting {
         let call = model.calls[number];
+        // A grant to the first call of an owner serves the others.
+        let mut owners = model.waiting.iter().map(|other| model.calls[*other].owner);
+        let place = owners
+            .position(|owner| owner == call.owner)
+            .expect("its own");
         let waiter = &real.calls[number].0;
         let upgrade = model.held(call.owner).is_some();
         let mut expected: Vec<OwnerId> = Vec::new();
@@ -427,7 +434,7 @@ fn compare_blockers(model: &Model, real: &Real) {
         );
         let all = reached(model, real, waiter, |waiter| real.queue.blockers_of(waiter));
         let next = reached(model, real, waiter, |waiter| {
-            real.queue.next_blockers_of(waiter)
+            real.queue.next_blockers_of(waiter).owners
         });
         assert!(next.iter().all(|owner| all.contains(owner)));
         // What need not be reached is an owner that waits with one call, in here, and holds nothing in here.

@@ -93,6 +93,8 @@ pub(crate) struct Waiter {
     pub(super) ticket: std::sync::atomic::AtomicI64,
     /// Another call of its owner waits, or has waited, while this one does. See [`Self::has_sibling`].
     sibling: std::sync::atomic::AtomicBool,
+    /// As `sibling`, for the same key.
+    repeat: std::sync::atomic::AtomicBool,
     /// The timer's entry for this call, if it has one. Read and written with the timer locked.
     pub(super) armed: std::sync::Mutex<Option<super::timer::Place>>,
     /// When the task wants to be polled though nothing has happened.
@@ -119,6 +121,7 @@ impl Waiter {
             ends,
             ticket: std::sync::atomic::AtomicI64::new(0),
             sibling: std::sync::atomic::AtomicBool::new(false),
+            repeat: std::sync::atomic::AtomicBool::new(false),
             armed: std::sync::Mutex::new(None),
             wake_up: Mutex::new(None),
             word: AtomicU64::new(WAITING),
@@ -131,15 +134,30 @@ impl Waiter {
         self.word.load(Ordering::Acquire) & STATE == WAITING
     }
 
+    /// Whether the wait has ended with a grant.
+    pub(super) fn is_granted(&self) -> bool {
+        self.word.load(Ordering::Acquire) & STATE == GRANTED
+    }
+
     /// Notes that another call of its owner waits too.
     pub(super) fn note_sibling(&self) {
         self.sibling.store(true, Relaxed);
+    }
+
+    /// Notes that another call of its owner waits for the same key.
+    pub(super) fn note_repeat(&self) {
+        self.repeat.store(true, Relaxed);
     }
 
     /// Whether another call of its owner waits, or has waited, while this one does. Asked with the key's shard locked:
     /// who notes it visits that shard afterwards.
     pub(super) fn has_sibling(&self) -> bool {
         self.sibling.load(Relaxed)
+    }
+
+    /// As [`Self::has_sibling`], for the same key.
+    pub(super) fn has_repeat(&self) -> bool {
+        self.repeat.load(Relaxed)
     }
 
     /// Ends the wait with a grant, if nothing ended it before.
@@ -241,6 +259,15 @@ impl Ended {
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// The owners whose calls for one key were several. The one that ended may have been what others were served with, and
+    /// stand behind more now; or they became upgrades, which others stand behind.
+    pub(super) fn owners_of_repeats(&self) -> Vec<OwnerId> {
+        let repeats = self.0.iter().filter(|waiter| waiter.has_repeat());
+        let mut owners: Vec<_> = repeats.map(|waiter| waiter.owner).collect();
+        owners.dedup();
+        owners
     }
 
     /// Wakes them all, in the order in which their waits ended.

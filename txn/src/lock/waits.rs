@@ -27,11 +27,11 @@ pub(super) struct Waits {
     /// By ticket, ascending.
     queue: VecDeque<Entry>,
     /// The queue's calls that have a sibling, by ticket.
-    siblings: BTreeMap<i64, (OwnerId, LockMode)>,
+    siblings: BTreeMap<i64, OwnerId>,
 }
 
 /// Where a call stands: its ticket, or that of everybody's front, which the lane's calls have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place(i64);
 
 impl Place {
@@ -71,7 +71,7 @@ impl Waits {
     }
 
     pub(super) fn push_upgrade(&mut self, waiter: Arc<Waiter>) {
-        self.lane.push_back(Entry::new(waiter, 0));
+        self.lane.push_back(Entry::new(waiter, Place::LANE.0));
     }
 
     pub(super) fn take_upgrades(&mut self) -> VecDeque<Entry> {
@@ -92,7 +92,16 @@ impl Waits {
         if self.lane.iter().any(is_it) {
             return Some(Place::LANE);
         }
-        self.find(waiter).map(|at| Place(self.queue[at].ticket))
+        self.find(waiter).map(|at| self.queue[at].place())
+    }
+
+    /// Where the call is served: where it stands, or further ahead where another call of its owner does, with whose grant
+    /// it is granted or becomes an upgrade.
+    pub(super) fn served_at(&self, waiter: &Arc<Waiter>) -> Option<Place> {
+        let place = self.place_of(waiter)?;
+        let mut others = self.queue.iter().filter(|_| waiter.has_repeat());
+        let first = others.find(|entry| entry.owner == waiter.owner);
+        Some(first.map_or(place, |first| place.min(first.place())))
     }
 
     pub(super) fn unlink(&mut self, waiter: &Arc<Waiter>) {
@@ -115,9 +124,9 @@ impl Waits {
         let is_covered = |entry: &Entry| entry.mode <= mode;
         let upgrades = take_where(&mut self.lane, |entry| entry.owner == owner);
         let mut queued = Vec::new();
-        if self.siblings.values().any(|(other, _)| *other == owner) {
+        if self.siblings.values().any(|other| *other == owner) {
             queued = take_where(&mut self.queue, |entry| entry.owner == owner);
-            self.siblings.retain(|_, (other, _)| *other != owner);
+            self.siblings.retain(|_, other| *other != owner);
         }
         upgrades.into_iter().chain(queued).partition(is_covered)
     }
@@ -149,21 +158,16 @@ impl Waits {
             .filter(move |entry| entry.owner != owner && !entry.mode.is_compatible(mode))
     }
 
-    /// Owners of calls ahead of this place that have a sibling, nearest first, up to the first exclusive one.
+    /// Calls of other owners ahead of this place that have a sibling, nearest first.
     pub(super) fn siblings_ahead(
         &self,
         place: Place,
         owner: OwnerId,
-    ) -> impl Iterator<Item = OwnerId> {
-        let mut is_passed = false;
+    ) -> impl Iterator<Item = &Entry> {
         let ahead = self.siblings.range(..place.0).rev();
         ahead
-            .map(|(_, sibling)| *sibling)
-            .filter(move |(other, _)| *other != owner)
-            .take_while(move |(_, mode)| {
-                !std::mem::replace(&mut is_passed, *mode == LockMode::Exclusive)
-            })
-            .map(|(other, _)| other)
+            .filter(move |(_, other)| **other != owner)
+            .filter_map(|(ticket, _)| self.queue.get(self.at(*ticket).ok()?))
     }
 
     pub(super) fn has_sibling_ahead(&self, place: Place) -> bool {
@@ -173,18 +177,20 @@ impl Waits {
     fn note_if_sibling(&mut self, at: usize) {
         let entry = &self.queue[at];
         if entry.waiter.has_sibling() {
-            self.siblings
-                .insert(entry.ticket, (entry.owner, entry.mode));
+            self.siblings.insert(entry.ticket, entry.owner);
         }
     }
 
     fn find(&self, waiter: &Arc<Waiter>) -> Option<usize> {
         let ticket = waiter.ticket.load(Relaxed);
-        let at = self
-            .queue
-            .binary_search_by_key(&ticket, |entry| entry.ticket)
-            .ok()?;
+        let at = self.at(ticket).ok()?;
         Arc::ptr_eq(&self.queue[at].waiter, waiter).then_some(at)
+    }
+
+    /// Where the call with this ticket is in the queue, or would be.
+    fn at(&self, ticket: i64) -> Result<usize, usize> {
+        self.queue
+            .binary_search_by_key(&ticket, |entry| entry.ticket)
     }
 }
 
@@ -197,6 +203,10 @@ impl Entry {
             mode: waiter.mode,
             waiter,
         }
+    }
+
+    pub(super) fn place(&self) -> Place {
+        Place(self.ticket)
     }
 }
 
