@@ -7,6 +7,7 @@
 //!
 //! * D1: an entry that a list names (`hold`, see [`entry`](crate::entry)) is not buried, so the names in a list stay valid. A
 //!   staged write owes before it publishes; who takes the item pays under the trim flag.
+//!   What a mark names that the mark outside names as well is not handed outward with the rest, but paid.
 //!   Of batches that wait without a hole one names it: a payer that meets it blocked in another one settles that debt.
 //! * D2: who pays is decided by a flag that is tried, never awaited.
 //! * D3: a hole is forgotten in this order: it was cut; a payer took its batch; all guards of that time are gone (late stampers
@@ -372,7 +373,9 @@ mod tests {
         let guard = reclaim::pin();
         let view = table.table().clock.now(&guard);
         let mark = view.marks.iter().next().expect("one is open");
-        mark.written.named(&guard).expect("it is there").len()
+        let lists = [&mark.written, &mark.rewritten];
+        let named = lists.map(|list| list.named(&guard).expect("it is there").len());
+        named.iter().sum()
     }
 
     #[test]
@@ -391,6 +394,24 @@ mod tests {
         }
         assert!(named(&table) < ROUNDS / 10, "{}", named(&table));
         table.cleanup_stage(stage).expect("it is the innermost one");
+        assert!(table.is_empty());
+    }
+
+    #[test]
+    fn a_stage_names_a_key_once_that_is_written_in_each_of_many_stages_inside() {
+        let table = Memtable::new();
+        let outer = table.open_stage();
+        let outside = table.savepoint();
+        for round in 0..ROUNDS {
+            let stage = table.open_stage();
+            table.insert("k", round.to_be_bytes()).expect("small");
+            table.release_stage(stage).expect("it is the innermost one");
+        }
+        assert!(named(&table) < ROUNDS / 10, "{}", named(&table));
+        assert!(table.table().debts.outstanding.load(Ordering::Relaxed) < ROUNDS / 10);
+        outside.roll_back().expect("no stage is open inside");
+        assert_eq!(table.get("k"), None);
+        table.cleanup_stage(outer).expect("it is the innermost one");
         assert!(table.is_empty());
     }
 

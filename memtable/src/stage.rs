@@ -77,6 +77,7 @@ pub(crate) fn hand_outward(
     guard: &Guard,
 ) {
     let mut written = mark.written.close();
+    let rewritten = mark.rewritten.close();
     let mut outer = outer.cloned();
     // It may be taken away meanwhile: then its list is closed.
     loop {
@@ -86,10 +87,16 @@ pub(crate) fn hand_outward(
         let hole = hole.map(|hole| hole.record.clone());
         match &outer {
             Some(outer) if hole.is_none() => match outer.written.push_list(written) {
-                Ok(()) => return,
+                Ok(()) => {
+                    if !rewritten.is_empty() {
+                        debts.add(rewritten, None);
+                    }
+                    return;
+                }
                 Err(refused) => written = refused,
             },
             _ => {
+                written.absorb(rewritten);
                 if let Some(hole) = &hole {
                     hole.expect_batch();
                 }
@@ -142,6 +149,7 @@ pub(crate) fn cut(
     let mut written = DebtorList::default();
     for mark in seen.marks.within(mark) {
         written.absorb(mark.written.close());
+        written.absorb(mark.rewritten.close());
     }
     debts.add_hole(written, hole);
     true

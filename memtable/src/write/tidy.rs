@@ -15,8 +15,7 @@ const MANY_HOLES: usize = if cfg!(untorn_loom) { 0 } else { 4 };
 
 impl Table {
     /// Names an entry that is owed in the list of the mark that `segment` belongs to. Answers whether it can be taken back.
-    /// `order` is that of an entry's first content, `below` the stamp of what was in effect before, a removal included: its writer has
-    /// named the entry in the list that it belongs to.
+    /// `order` is that of an entry's first content, `below` the stamp of what was in effect before, a removal included.
     pub(crate) fn enlist(
         &self,
         entry: EntryRef<'_>,
@@ -30,12 +29,11 @@ impl Table {
             // Holes first: a mark outside may be there still, but who takes it away knows nothing of the hole.
             let hole = view.rolled_back(segment).map(|hole| hole.record.clone());
             if let (None, Some(mark)) = (&hole, view.mark_of(segment)) {
-                let named = matches!(below, Some(Stamp::At(below)) if below >= mark.first);
-                if named {
+                let Some(list) = mark.list_for(below) else {
                     entry.settle_debt();
                     return true;
-                }
-                match mark.written.push(entry.slot(), order) {
+                };
+                match list.push(entry.slot(), order) {
                     Ok(()) => return true,
                     // Who took the mark away moved the clock before he took the list.
                     Err(_) => continue,
