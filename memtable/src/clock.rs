@@ -82,7 +82,7 @@ impl View {
 
     /// Whether a snapshot at `snapshot` sees what is stamped with `segment`.
     pub(crate) fn shows(&self, segment: u64, snapshot: u64) -> bool {
-        let taken_back = |hole: &Hole| hole.at <= snapshot;
+        let taken_back = |hole: &Hole| hole.at() <= snapshot;
         segment <= snapshot && !self.holes.around(segment).is_some_and(taken_back)
     }
 
@@ -118,7 +118,6 @@ impl View {
         let hole = Hole {
             first,
             last: self.segment,
-            at,
             record: record.clone(),
         };
         let view = View {

@@ -11,12 +11,15 @@ use crate::sync::Arc;
 pub(crate) struct Hole {
     pub(crate) first: u64,
     pub(crate) last: u64,
-    /// The segment that began with the rollback: snapshots below do not see the hole.
-    pub(crate) at: u64,
     pub(crate) record: Arc<HoleRecord>,
 }
 
 impl Hole {
+    /// The segment that began with the rollback: snapshots below do not see the hole.
+    pub(crate) fn at(&self) -> u64 {
+        self.last + 1
+    }
+
     pub(crate) fn contains(&self, segment: u64) -> bool {
         self.first <= segment && segment <= self.last
     }
@@ -125,19 +128,19 @@ impl Holes {
 
     /// The one that has this record.
     pub(crate) fn of(&self, record: &HoleRecord) -> Option<&Hole> {
-        let is_older = |laid: &Laid| laid.hole.at < record.at;
+        let is_older = |laid: &Laid| laid.hole.at() < record.at;
         let placed = self.placed();
         let chunk = placed.partition_point(|placed| placed.chunk.last().is_none_or(is_older));
         let chunk = &placed.get(chunk)?.chunk;
         let hole = &chunk.get(chunk.partition_point(is_older))?.hole;
-        (hole.at == record.at).then_some(hole)
+        (hole.at() == record.at).then_some(hole)
     }
 
     /// Without those that have these records.
     pub(crate) fn without(&self, records: &[Arc<HoleRecord>]) -> Holes {
         let mut gone: Vec<u64> = records.iter().map(|record| record.at).collect();
         gone.sort_unstable();
-        let stays = |laid: &&Laid| gone.binary_search(&laid.hole.at).is_err();
+        let stays = |laid: &&Laid| gone.binary_search(&laid.hole.at()).is_err();
         let mut chunks = Vec::with_capacity(self.placed().len());
         for Placed { chunk, .. } in self.placed() {
             if chunk.iter().all(|laid| stays(&laid)) {
@@ -215,7 +218,6 @@ mod tests {
                     holes = holes.with(Hole {
                         first: marks[kept],
                         last: segment,
-                        at: segment + 1,
                         record: HoleRecord::new(segment + 1),
                     });
                     marks.truncate(kept);
@@ -243,8 +245,8 @@ mod tests {
                 let first = holes.iter().find(|hole| hole.contains(segment));
                 let around = holes.around(segment);
                 assert_eq!(
-                    around.map(|hole| hole.at),
-                    first.map(|hole| hole.at),
+                    around.map(|hole| hole.at()),
+                    first.map(|hole| hole.at()),
                     "{segment}"
                 );
                 seen += usize::from(around.is_some());
@@ -258,8 +260,8 @@ mod tests {
                 parted += usize::from(is_parted);
             }
             for hole in holes.iter() {
-                let found = holes.of(&hole.record).map(|found| found.at);
-                assert_eq!(found, Some(hole.at));
+                let found = holes.of(&hole.record).map(|found| found.at());
+                assert_eq!(found, Some(hole.at()));
             }
             assert_eq!(holes.oldest(), holes.iter().map(|hole| hole.first).min());
         }
@@ -272,7 +274,6 @@ mod tests {
         let hole = |n| Hole {
             first: 2 * n,
             last: 2 * n,
-            at: 2 * n + 1,
             record: HoleRecord::new(2 * n + 1),
         };
         let before = (0..MANY).fold(Holes::NONE, |holes, n| holes.with(hole(n)));

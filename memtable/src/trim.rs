@@ -114,7 +114,7 @@ impl<'g> Judge<'g> {
             Stamp::Discarded => decides_bits(),
             Stamp::At(segment) => match self.view.rolled_back(segment) {
                 Some(hole) => {
-                    let shown = self.view.instants.any_within(segment, hole.at);
+                    let shown = self.view.instants.any_within(segment, hole.at());
                     let decides_bits = decides_bits();
                     self.blocked |= shown;
                     let is_cleared = |cleared| Arc::ptr_eq(cleared, &hole.record);

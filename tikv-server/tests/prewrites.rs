@@ -28,10 +28,6 @@ fn trusted(key: &'static str) -> Mutation {
     }
 }
 
-fn prewrite_of(mutations: Vec<Mutation>) -> Prewrite {
-    Prewrite::new(mutations)
-}
-
 /// The answer of a store that has hardly the patience for any.
 async fn told<T>(ask: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
     let until = Instant::now() + IN_TIME;
@@ -74,7 +70,7 @@ fn a_prewrite_that_comes_again_commits_at_what_its_locks_say() {
         let start = told(async || store.begin(Begin::default()).await)
             .await
             .unwrap();
-        let request = prewrite_of(vec![put("a"), put("z")]);
+        let request = Prewrite::new(vec![put("a"), put("z")]);
         let unknown = store.prewrite(start, &request).await;
         assert!(matches!(unknown, Err(Error::Store { .. })), "{unknown:?}");
         cluster.heal();
@@ -101,7 +97,7 @@ fn a_trusted_write_that_is_sent_again_is_no_conflict() {
         rival.put("a", "rival").unwrap();
         rival.blocking().commit().unwrap();
         cluster.inject("KvPrewrite", Fault::LostRequest);
-        let request = prewrite_of(vec![trusted("a"), trusted("b")]);
+        let request = Prewrite::new(vec![trusted("a"), trusted("b")]);
         let prewritten = store.prewrite(start, &request).await.unwrap();
         assert_eq!(prewritten, Prewritten::Undecided);
         let at = store.commit(start).await.unwrap();
@@ -122,7 +118,7 @@ fn a_trusted_write_that_was_taken_for_dead_stays_rolled_back() {
             .unwrap();
         let brief = Prewrite {
             ttl: Duration::from_millis(1),
-            ..prewrite_of(vec![trusted("a"), trusted("b")])
+            ..Prewrite::new(vec![trusted("a"), trusted("b")])
         };
         cluster.inject_always("KvPrewrite", Fault::LostAnswer);
         let unknown = store.prewrite(start, &brief).await;
@@ -182,7 +178,7 @@ fn a_prewrite_that_comes_after_the_status_was_told_is_refused() {
         let start = told(async || store.begin(Begin::default()).await)
             .await
             .unwrap();
-        let request = prewrite_of(vec![put("a")]);
+        let request = Prewrite::new(vec![put("a")]);
         let unknown = store.prewrite(start, &request).await;
         assert!(matches!(unknown, Err(Error::Store { .. })), "{unknown:?}");
         let status = told(async || store.status(start, "a".into()).await)
@@ -209,7 +205,7 @@ fn a_region_that_declines_alone_leaves_the_decision_to_the_primary() {
         let start = runtime().block_on(store.begin(Begin::default())).unwrap();
         let brief = Prewrite {
             ttl: Duration::from_millis(1),
-            ..prewrite_of(vec![put("a"), put("z")])
+            ..Prewrite::new(vec![put("a"), put("z")])
         };
         std::thread::scope(|scope| {
             let prewritten = scope.spawn(|| runtime().block_on(store.prewrite(start, &brief)));
@@ -245,7 +241,7 @@ fn a_live_transaction_is_not_ended_by_a_pessimistic_prewrite() {
     let (_cluster, store) = two_regions(options);
     runtime().block_on(async {
         let live = store.begin(Begin::default()).await.unwrap();
-        let request = prewrite_of(vec![put("a"), put("z")]);
+        let request = Prewrite::new(vec![put("a"), put("z")]);
         store.prewrite(live, &request).await.unwrap();
         let start = store.begin(Begin::default()).await.unwrap();
         let terms = LockTerms::new("b".into());
@@ -256,7 +252,7 @@ fn a_live_transaction_is_not_ended_by_a_pessimistic_prewrite() {
             ..put("b")
         };
         let refused = store
-            .prewrite(start, &prewrite_of(vec![held, put("z")]))
+            .prewrite(start, &Prewrite::new(vec![held, put("z")]))
             .await;
         assert!(
             matches!(refused, Err(Error::LockNotAvailable { .. })),
@@ -274,7 +270,7 @@ fn more_or_longer_keys_than_a_lock_may_name_are_committed_in_two_phases() {
     let (_cluster, store) = two_regions(TikvOptions::default());
     let is_decided = |keys: Vec<String>| {
         let put = |key: String| Mutation::new(key.into(), MutationOp::Put("v".into()));
-        let request = prewrite_of(keys.into_iter().map(put).collect());
+        let request = Prewrite::new(keys.into_iter().map(put).collect());
         runtime().block_on(async {
             let start = store.begin(Begin::default()).await.unwrap();
             let prewritten = store.prewrite(start, &request).await.unwrap();

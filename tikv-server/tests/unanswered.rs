@@ -49,27 +49,29 @@ fn waiting(wait: Duration) -> LockOptions {
     }
 }
 
+#[track_caller]
+fn comes(is_there: impl Fn() -> bool, what: &str) {
+    let until = Instant::now() + IN_TIME;
+    while !is_there() {
+        assert!(Instant::now() < until, "does not come: {what}");
+        std::thread::yield_now();
+    }
+}
+
 /// A lock that the cluster has granted, of a call that was dropped; its return is not answered until the cluster is healed.
 #[track_caller]
 fn lock_and_drop(cluster: &Cluster, txn: &Transaction, key: &str) {
     let mut call = pin!(txn.lock_keys([key], waiting(IN_TIME)));
     let mut context = Context::from_waker(Waker::noop());
     assert!(call.as_mut().poll(&mut context).is_pending());
-    let until = Instant::now() + IN_TIME;
-    while !cluster.locks().iter().any(|lock| lock.key == key) {
-        assert!(Instant::now() < until, "{key} is not locked");
-        std::thread::yield_now();
-    }
+    let is_locked = || cluster.locks().iter().any(|lock| lock.key == key);
+    comes(is_locked, "the lock is granted");
     cluster.inject_always("KVPessimisticRollback", Fault::Busy);
 }
 
 #[track_caller]
 fn meets_a_fault(cluster: &Cluster) {
-    let until = Instant::now() + IN_TIME;
-    while cluster.faults() == 0 {
-        assert!(Instant::now() < until, "nothing is sent");
-        std::thread::yield_now();
-    }
+    comes(|| cluster.faults() > 0, "something is sent");
 }
 
 /// It does not give up with its patience, and is done once it is answered.
@@ -95,11 +97,7 @@ fn ended(txn: &Transaction) -> TxnStatus {
 
 #[track_caller]
 fn nothing_is_open(store: &TikvStore) {
-    let until = Instant::now() + IN_TIME;
-    while store.open_transactions() > 0 {
-        assert!(Instant::now() < until, "it is not told how it ends");
-        std::thread::yield_now();
-    }
+    comes(|| store.open_transactions() == 0, "it is told how it ends");
 }
 
 #[test]
@@ -151,11 +149,7 @@ fn a_forced_lock_of_which_nobody_was_told_is_released() {
     }
     let answer = std::thread::scope(|scope| {
         let asked = scope.spawn(|| txn.blocking().lock_keys(["k"], waiting(5 * PATIENCE)));
-        let until = Instant::now() + IN_TIME;
-        while cluster.waiting() == 0 {
-            assert!(Instant::now() < until, "somebody holds it");
-            std::thread::yield_now();
-        }
+        comes(|| cluster.waiting() > 0, "it waits for the holder");
         holder.blocking().commit().unwrap();
         asked.join().unwrap()
     });
@@ -209,9 +203,7 @@ fn a_lock_that_comes_after_the_end_is_released_though_nobody_polls_its_call() {
         assert!(call.as_mut().poll(&mut context).is_pending());
         meets_a_fault(&cluster);
         txn.blocking().rollback().unwrap();
-        while cluster.requests() > 0 {
-            std::thread::yield_now();
-        }
+        comes(|| cluster.requests() == 0, "the late request arrives");
         let ended = call.as_mut().poll(&mut context);
         assert!(!matches!(ended, Poll::Ready(Ok(_))), "{ended:?}");
         assert!(store.settle_blocking(Instant::now() + IN_TIME));

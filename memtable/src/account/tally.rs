@@ -59,7 +59,7 @@ impl Sum {
         if self.first > upto {
             return Some((0, 0));
         }
-        let rolled_back = |segment| view.rolled_back(segment).map(|hole| hole.at);
+        let rolled_back = |segment| view.rolled_back(segment).map(|hole| hole.at());
         let (first, last) = (rolled_back(self.first), rolled_back(self.last));
         if first != last || self.last > upto {
             return None;

@@ -43,10 +43,7 @@ impl TikvCore {
         let Some(primary) = primary else {
             // Nothing was put down: there is nothing to decide.
             let at = self.now().await?;
-            return Ok(End::Committed {
-                at,
-                by_prewrite: None,
-            });
+            return Ok(End::committed(at));
         };
         loop {
             let at = match decision.candidate {
@@ -66,10 +63,7 @@ impl TikvCore {
                 .await?;
             match answer.error {
                 None => {
-                    return Ok(End::Committed {
-                        at: self.committed_at(open, primary, at).await?,
-                        by_prewrite: None,
-                    });
+                    return Ok(End::committed(self.committed_at(open, primary, at).await?));
                 }
                 Some(error) if error.commit_ts_expired.is_some() => decision.candidate = None,
                 Some(error) => {
@@ -81,10 +75,7 @@ impl TikvCore {
                         ..Inquiry::default()
                     };
                     return match self.cluster.inquire(&inquiry).await? {
-                        Standing::Committed(at) => Ok(End::Committed {
-                            at,
-                            by_prewrite: None,
-                        }),
+                        Standing::Committed(at) => Ok(End::committed(at)),
                         Standing::RolledBack | Standing::Unknown => Ok(End::RolledBack),
                         Standing::Locked { .. } | Standing::Elsewhere => {
                             Err(super::resolve::refused("a commit", error).into())

@@ -22,6 +22,14 @@ pub(super) enum End {
 }
 
 impl End {
+    /// By a commit of its own.
+    pub(super) fn committed(at: Timestamp) -> Self {
+        End::Committed {
+            at,
+            by_prewrite: None,
+        }
+    }
+
     /// The answer to a request that an ended transaction does not take any more.
     pub(super) fn closed(self) -> Error {
         let state = match self {

@@ -39,11 +39,7 @@ impl TikvCore {
             return Ok(());
         };
         match self.status_of(open.start, primary).await? {
-            TxnStatus::Committed(at) => Err(End::Committed {
-                at,
-                by_prewrite: None,
-            }
-            .closed()),
+            TxnStatus::Committed(at) => Err(End::committed(at).closed()),
             TxnStatus::RolledBack => Err(End::RolledBack.closed()),
             TxnStatus::Open => Err(refused("a heartbeat", error).into()),
         }
@@ -66,11 +62,7 @@ impl TikvCore {
         };
         match self.cluster.inquire(&inquiry).await? {
             Standing::Locked { .. } => Ok(()),
-            Standing::Committed(at) => Err(End::Committed {
-                at,
-                by_prewrite: None,
-            }
-            .closed()),
+            Standing::Committed(at) => Err(End::committed(at).closed()),
             Standing::RolledBack | Standing::Unknown => Err(End::RolledBack.closed()),
             Standing::Elsewhere => Err(strayed(&inquiry).into()),
         }
@@ -126,10 +118,7 @@ impl TikvCore {
             Standing::Unknown if open.as_ref().map(standing_now) != stands => {
                 return Ok(TxnStatus::Open);
             }
-            Standing::Committed(at) => End::Committed {
-                at,
-                by_prewrite: None,
-            },
+            Standing::Committed(at) => End::committed(at),
             Standing::RolledBack | Standing::Unknown => End::RolledBack,
             Standing::Elsewhere => return Err(strayed(&inquiry).into()),
         };

@@ -91,10 +91,7 @@ impl TikvCore {
             standing => standing,
         };
         Ok(match standing {
-            Standing::Committed(at) => Some(End::Committed {
-                at,
-                by_prewrite: None,
-            }),
+            Standing::Committed(at) => Some(End::committed(at)),
             Standing::RolledBack | Standing::Unknown | Standing::Locked { .. } => None,
             Standing::Elsewhere => return Err(strayed(&inquiry).into()),
         })
