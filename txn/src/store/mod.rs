@@ -43,6 +43,7 @@
 //! - After a generation that failed, a part of it may have been put down: the transaction must be rolled back.
 
 mod answer;
+mod attempts;
 pub mod conformance;
 pub mod faults;
 mod flush;

@@ -6,9 +6,9 @@
 use super::core::{COLLECTOR, Core, Open};
 use crate::error::Error;
 use crate::lock::{Acquire, Granted, LockMode, LockRequest, Refused, Taking, Wait};
+use crate::store::attempts::Attempts;
 use crate::store::{Timestamp, lock};
 use bytes::Bytes;
-use std::collections::HashSet;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Mutex;
@@ -30,7 +30,7 @@ pub(super) struct AskedKeys {
     /// Notes of locks that were let go, or waited for, since the last review.
     pub(super) in_vain: usize,
     /// Attempts that were given back: a request that comes after that is refused.
-    given_back: HashSet<u64>,
+    given_back: Attempts,
 }
 
 #[cfg(test)]
@@ -47,7 +47,7 @@ impl AskedKeys {
     }
 
     pub(super) fn is_given_back(&self, attempt: u64) -> bool {
-        self.given_back.contains(&attempt)
+        self.given_back.contains(attempt)
     }
 }
 
@@ -110,9 +110,10 @@ impl Core {
     /// Releases these attempts, and refuses them if they come later.
     pub(super) fn give_back(&self, start: Timestamp, locks: &[(Bytes, u64)]) {
         let Ok(open) = self.open(start) else { return };
-        let attempts = locks.iter().map(|(_, attempt)| *attempt);
         let mut asked = lock(&open.asked.keys);
-        asked.given_back.extend(attempts);
+        for (_, attempt) in locks {
+            asked.given_back.insert(*attempt);
+        }
         asked.in_vain += locks.len();
         drop(asked);
         for (key, attempt) in locks {

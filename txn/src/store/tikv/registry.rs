@@ -16,6 +16,7 @@
 use super::ended::{End, Ended};
 use crate::error::Error;
 use crate::lock::LockMode;
+use crate::store::attempts::Attempts;
 use crate::store::{COUNTER_BITS, LockKey, Timestamp, TxnStatus, lock};
 use bytes::Bytes;
 use dashmap::DashMap;
@@ -52,7 +53,7 @@ pub(super) struct Known {
     pub(super) held: HashMap<Bytes, Held>,
     pub(super) asking: HashMap<Bytes, HashSet<u64>>,
     pub(super) returning: HashMap<Bytes, Held>,
-    given_back: HashSet<u64>,
+    given_back: Attempts,
     /// Keys that nobody wants of whom they were granted to, while another attempt asks for them still.
     suspect: HashSet<Bytes>,
     /// The largest timestamp as of which any key was asked for.
@@ -219,7 +220,7 @@ impl Known {
     }
 
     pub(super) fn is_given_back(&self, attempt: u64) -> bool {
-        self.given_back.contains(&attempt)
+        self.given_back.contains(attempt)
     }
 
     pub(super) fn is_asking(&self, key: &Bytes, attempt: u64) -> bool {
