@@ -129,6 +129,7 @@ impl Mark {
         match (below, self.outside) {
             (Some(Stamp::At(below)), _) if below >= self.first => None,
             (Some(Stamp::At(below)), Some(outside)) if below >= outside => Some(&self.rewritten),
+            _ if planted("named-inside-alone") && self.outside.is_some() => Some(&self.rewritten),
             _ => Some(&self.written),
         }
     }

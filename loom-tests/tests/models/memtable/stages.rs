@@ -147,6 +147,30 @@ fn s10_inner_cleanup_with_write() {
     });
 }
 
+/// S10. The release of an inner stage against a write: what both stages wrote and what only the inner one did is taken back with
+/// the outer one.
+#[test]
+fn s10_inner_release_with_write() {
+    model("s10_inner_release_with_write", 4, 300, || {
+        let table = table(&BEFORE);
+        let outer = table.open_stage();
+        table.insert("a", "11").unwrap();
+        let inner = table.open_stage();
+        table.insert("b", "22").unwrap();
+        let there = Arc::clone(&table);
+        let releaser = spawn(move || assert!(!there.release_stage(inner).unwrap().outermost));
+        assert!(table.insert("a", "333").unwrap().staged);
+        releaser.join().unwrap();
+        assert_exact(&table, &[("a", "333"), ("b", "22")]);
+        table.cleanup_stage(outer).unwrap();
+        // Each pays for what was taken back, which is forgotten then.
+        for value in ["1", "2", "3", "4"] {
+            table.insert("c", value).unwrap();
+        }
+        assert_exact(&table, &[("a", "0"), ("c", "4")]);
+    });
+}
+
 /// S10. Persistent bits of a tag outlive the cleanup of the stage that set them, and with them the key.
 #[test]
 fn s10_cleanup_with_a_persistent_tag() {
