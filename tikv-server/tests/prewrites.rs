@@ -6,7 +6,7 @@ mod two_regions;
 
 use bytes::Bytes;
 use std::time::{Duration, Instant};
-use two_regions::{IN_TIME, another, runtime, two_regions};
+use two_regions::{IN_TIME, another, no_locks_are_left, runtime, two_regions};
 use untorn_tikv_server::{Cluster, Fault};
 use untorn_txn::store::tikv::{TikvOptions, TikvStore};
 use untorn_txn::store::{
@@ -287,4 +287,29 @@ fn more_or_longer_keys_than_a_lock_may_name_are_committed_in_two_phases() {
     assert!(!is_decided(keys("many", 257, 5)));
     assert!(is_decided(keys("s", 2, 2046)));
     assert!(!is_decided(keys("l", 2, 2047)));
+}
+
+/// A key that was inserted and deleted again leaves no lock, so the locks of the others do not tell that it was absent.
+#[test]
+fn a_check_that_fails_ends_the_transaction_also_where_a_prewrite_comes_again() {
+    for fault in [Fault::Busy, Fault::LostRequest, Fault::LostAnswer] {
+        let (cluster, store) = two_regions(TikvOptions::default());
+        let db = Db::new(store);
+        let before = db.blocking().begin(BeginOptions::default()).unwrap();
+        before.put("z", "v").unwrap();
+        before.blocking().commit().unwrap();
+        no_locks_are_left(&cluster);
+        let txn = db.blocking().begin(BeginOptions::optimistic()).unwrap();
+        txn.put("a", "v").unwrap();
+        txn.insert("z", "v").unwrap();
+        txn.delete("z").unwrap();
+        cluster.inject("KvPrewrite", fault);
+        let refused = txn.blocking().commit();
+        assert!(
+            matches!(refused, Err(Error::KeyExists { .. })),
+            "{refused:?}"
+        );
+        let after = db.blocking().snapshot().unwrap();
+        assert_eq!(after.blocking().get("a").unwrap(), None);
+    }
 }

@@ -71,7 +71,12 @@ impl TikvCore {
         let may_decide =
             request.may_decide && request.leaves_something() && !is_shared && !is_trusting;
         let key_bytes: usize = items.iter().map(|item| item.key().len()).sum();
+        // A check leaves no lock: where all locks are there it may have failed all the same.
+        let has_check = items
+            .iter()
+            .any(|item| item.mutation.op == MutationOp::CheckNotExists);
         let is_async = may_decide
+            && !has_check
             && self.cluster.options.async_commit
             && items.len() <= ASYNC_KEYS
             && key_bytes <= ASYNC_BYTES;
@@ -89,7 +94,6 @@ impl TikvCore {
             (before.is_some(), from)
         });
         let others = items.iter().filter(|item| *item.key() != request.primary);
-        let others = others.filter(|item| item.mutation.op != MutationOp::CheckNotExists);
         let plan = Plan {
             open,
             request,
