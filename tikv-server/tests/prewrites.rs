@@ -6,8 +6,9 @@ mod two_regions;
 
 use bytes::Bytes;
 use std::time::{Duration, Instant};
-use two_regions::{IN_TIME, another, no_locks_are_left, runtime, two_regions};
-use untorn_tikv_server::{Cluster, Fault};
+use two_regions::{IN_TIME, another, comes, no_locks_are_left, runtime, two_regions};
+use untorn_tikv_server::Fault;
+use untorn_txn::lock::Wait;
 use untorn_txn::store::tikv::{TikvOptions, TikvStore};
 use untorn_txn::store::{
     Begin, Guard, LockKey, LockTerms, Mutation, MutationOp, Prewrite, Prewritten, Store, Timestamp,
@@ -46,16 +47,6 @@ async fn value(store: &TikvStore, key: &str, at: Timestamp) -> Option<Bytes> {
 async fn newest(store: &TikvStore, key: &str) -> Option<Bytes> {
     let now = store.timestamp().await.unwrap();
     value(store, key, now).await
-}
-
-/// Every copy of every request that was sent has been carried out.
-#[track_caller]
-fn all_has_come(cluster: &Cluster) {
-    let until = Instant::now() + IN_TIME;
-    while cluster.requests() > 0 {
-        assert!(Instant::now() < until, "{} requests", cluster.requests());
-        std::thread::yield_now();
-    }
 }
 
 /// Whoever meets the locks of an async commit takes the largest of their timestamps: the client has to take the same,
@@ -184,7 +175,7 @@ fn a_prewrite_that_comes_after_the_status_was_told_is_refused() {
         let status = told(async || store.status(start, "a".into()).await)
             .await
             .unwrap();
-        all_has_come(&cluster);
+        comes(|| cluster.requests() == 0, "every copy is carried out");
         let other = another(&cluster);
         let is_there = newest(&other, "a").await.is_some();
         match status {
@@ -312,4 +303,35 @@ fn a_check_that_fails_ends_the_transaction_also_where_a_prewrite_comes_again() {
         let after = db.blocking().snapshot().unwrap();
         assert_eq!(after.blocking().get("a").unwrap(), None);
     }
+}
+
+/// Each has put down what the other wants, and would wait for it without end.
+#[test]
+fn of_two_prewrites_that_wait_for_each_other_the_younger_gives_up() {
+    let options = TikvOptions::default().async_commit(false).one_phase(false);
+    let (cluster, store) = two_regions(options);
+    let prewrite = |primary: &'static str, keys: &[&'static str]| Prewrite {
+        primary: primary.into(),
+        wait: Wait::Forever,
+        ..Prewrite::new(keys.iter().map(|key| put(key)).collect())
+    };
+    let (first, second) = (prewrite("a", &["a", "z"]), prewrite("z", &["a", "z"]));
+    let begin = || runtime().block_on(store.begin(Begin::default())).unwrap();
+    let (older, younger) = (begin(), begin());
+    let put_down = runtime().block_on(store.prewrite(younger, &prewrite("z", &["z"])));
+    assert_eq!(put_down.unwrap(), Prewritten::Undecided);
+    let waits = std::thread::scope(|scope| {
+        let waits = scope.spawn(|| runtime().block_on(store.prewrite(older, &first)));
+        let is_put_down = || cluster.locks().iter().any(|lock| lock.key == "a");
+        comes(is_put_down, "the older one puts down its own");
+        let gives_up = runtime().block_on(store.prewrite(younger, &second));
+        let Err(Error::LockWaitTimeout { key, holders, .. }) = gives_up else {
+            panic!("{gives_up:?}");
+        };
+        assert_eq!((key, holders), ("a".into(), vec![older]));
+        runtime().block_on(store.rollback(younger)).unwrap();
+        waits.join().unwrap()
+    });
+    assert_eq!(waits.unwrap(), Prewritten::Undecided);
+    runtime().block_on(store.commit(older)).unwrap();
 }

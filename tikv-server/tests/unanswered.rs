@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
-use two_regions::{IN_TIME, no_locks_are_left, two_regions};
+use two_regions::{IN_TIME, comes, no_locks_are_left, two_regions};
 use untorn_tikv_server::{Cluster, Fault};
 use untorn_txn::lock::Wait;
 use untorn_txn::store::TxnStatus;
@@ -46,15 +46,6 @@ fn waiting(wait: Duration) -> LockOptions {
     LockOptions {
         wait: Some(Wait::For(wait)),
         ..LockOptions::default()
-    }
-}
-
-#[track_caller]
-fn comes(is_there: impl Fn() -> bool, what: &str) {
-    let until = Instant::now() + IN_TIME;
-    while !is_there() {
-        assert!(Instant::now() < until, "does not come: {what}");
-        std::thread::yield_now();
     }
 }
 

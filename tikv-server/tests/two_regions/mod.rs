@@ -31,6 +31,16 @@ pub fn runtime() -> Runtime {
     runtime.unwrap()
 }
 
+#[allow(dead_code)]
+#[track_caller]
+pub fn comes(is_there: impl Fn() -> bool, what: &str) {
+    let until = Instant::now() + IN_TIME;
+    while !is_there() {
+        assert!(Instant::now() < until, "does not come: {what}");
+        std::thread::yield_now();
+    }
+}
+
 /// What is done in the background is done.
 #[allow(dead_code)]
 #[track_caller]

@@ -110,8 +110,9 @@ impl TikvCore {
                 return Err(failure);
             }
             left.sort_by(|one, other| one.key().cmp(other.key()));
+            let holds = generation > 1 || left.len() < plan.count;
             tokio::select! {
-                passed = self.pass(plan, locks, began, &mut pause) => passed?,
+                passed = self.pass(plan, holds, locks, began, &mut pause) => passed?,
                 () = plan.open.until(|known| known.is_closed.then_some(())) => {
                     return Err(End::RolledBack.closed());
                 }

@@ -42,6 +42,9 @@
 //! - A read does not wait for a commit of two phases: it pushes the commit's timestamp above its own. It waits for one of async commit
 //!   that it meets between its prewrite and its end.
 //! - Waiters for a lock are woken one by one, and ask again; whoever comes at that moment may be first.
+//! - No cluster knows which commits wait for each other. One that may have put down what another wants waits for less than a tenth
+//!   of a second for what an older commit has put down, and fails with [`LockWaitTimeout`](crate::Error::LockWaitTimeout) then. A commit and
+//!   a lock call that wait for each other do so until the budget of one is used up.
 //! - Time to live is all that counts for a lock: that its owner is alive in this process is not known to a cluster.
 //! - What is left to do once a transaction is decided is sent again until the cluster answers, for as long as the store lives.
 //! - The collector is the cluster's: an open transaction does not hold it back. A read below its safe point is

@@ -124,25 +124,30 @@ impl Plan<'_> {
 
     /// An error where a lock may not be waited for any longer.
     pub(super) fn may_wait(&self, lock: &kvrpcpb::LockInfo, began: Instant) -> Result<(), Error> {
-        if !self.left(began).is_zero() {
-            return Ok(());
+        match self.left(began).is_zero() {
+            true => Err(self.gives_up_on(lock, began)),
+            false => Ok(()),
         }
+    }
+
+    /// The error where a lock is not waited for any longer.
+    pub(super) fn gives_up_on(&self, lock: &kvrpcpb::LockInfo, began: Instant) -> Error {
         let (key, holders) = (lock.key.clone(), vec![lock.lock_version]);
         if self
             .request
             .deadline
             .is_some_and(|deadline| deadline <= Instant::now())
         {
-            return Err(Error::DeadlineExceeded);
+            return Error::DeadlineExceeded;
         }
-        Err(match self.request.wait {
-            Wait::For(budget) if !budget.is_zero() => Error::LockWaitTimeout {
+        match self.request.wait {
+            Wait::For(Duration::ZERO) | Wait::NoWait => Error::LockNotAvailable { key, holders },
+            Wait::For(_) | Wait::Forever => Error::LockWaitTimeout {
                 key,
                 holders,
                 waited: began.elapsed(),
             },
-            _ => Error::LockNotAvailable { key, holders },
-        })
+        }
     }
 
     pub(super) fn failure(&self, error: KeyError) -> Error {

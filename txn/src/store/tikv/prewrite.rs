@@ -21,7 +21,7 @@ use super::ended::End;
 use super::plan::{self, Item, Plan};
 use super::proto::kvrpcpb::LockInfo;
 use super::registry::Open;
-use super::resolve::{Found, each};
+use super::resolve::{Found, each, is_pessimistic};
 use crate::error::Error;
 use crate::lock::LockMode;
 use crate::store::{Guard, LockKey, LockTerms, MutationOp, Prewrite, Prewritten, Timestamp};
@@ -193,14 +193,19 @@ impl TikvCore {
                     .map(|at| (at, true))
                     .or(least.map(|at| (at, false))));
             }
-            self.pass(plan, locks, began, &mut pause).await?;
+            let holds = plan.for_update_ts != 0 || left.len() < plan.count || *is_again;
+            self.pass(plan, holds, locks, began, &mut pause).await?;
         }
     }
 
     /// Resolves locks of others. Waits for a moment where one is left whose transaction lives, if it may be waited for.
+    ///
+    /// No cluster knows which prewrites wait for each other. So one that may hold what others want gives way to an older one, which
+    /// waits: where that commits this one has a conflict anyway.
     pub(super) async fn pass(
         &self,
         plan: &Plan<'_>,
+        holds: bool,
         locks: Vec<LockInfo>,
         began: Instant,
         pause: &mut Duration,
@@ -208,6 +213,10 @@ impl TikvCore {
         let mut in_the_way = None;
         for lock in locks {
             if let Found::Alive { .. } = self.cluster.resolve(&lock, 0).await? {
+                let is_elder = !is_pessimistic(&lock) && lock.lock_version < plan.open.start;
+                if holds && is_elder && *pause >= LONGEST_PAUSE {
+                    return Err(plan.gives_up_on(&lock, began));
+                }
                 in_the_way = Some(lock);
             }
         }

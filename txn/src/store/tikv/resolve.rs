@@ -114,7 +114,7 @@ pub(super) fn each(lock: LockInfo) -> Vec<LockInfo> {
     .collect()
 }
 
-fn is_pessimistic(lock: &LockInfo) -> bool {
+pub(super) fn is_pessimistic(lock: &LockInfo) -> bool {
     lock.lock_type == Op::PessimisticLock as i32
         || lock.lock_type == Op::SharedPessimisticLock as i32
 }
