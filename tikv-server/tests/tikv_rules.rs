@@ -10,7 +10,7 @@ use two_regions::{IN_TIME, another, runtime, two_regions};
 use untorn_tikv_server::Fault;
 use untorn_txn::store::tikv::TikvOptions;
 use untorn_txn::store::{Begin, LockKey, LockTerms, ScanRequest, Store, TxnStatus};
-use untorn_txn::{BeginOptions, Db, Error, LockOptions};
+use untorn_txn::{BeginOptions, Db, Error, LockOptions, Transaction};
 
 const IMPATIENT: Duration = Duration::from_millis(200);
 
@@ -46,16 +46,39 @@ fn a_key_that_is_held_and_then_presumed_absent_is_found_to_exist() {
     let before = db.blocking().begin(BeginOptions::default()).unwrap();
     before.put("k", "there").unwrap();
     before.blocking().commit().unwrap();
-    let txn = db.blocking().begin(BeginOptions::default()).unwrap();
-    txn.blocking()
-        .lock_keys(["k"], LockOptions::default())
-        .unwrap();
-    txn.insert("k", "again").unwrap();
-    let refused = txn.blocking().lock_keys(["k"], LockOptions::default());
-    assert!(
-        matches!(refused, Err(Error::KeyExists { .. })),
-        "{refused:?}"
-    );
+    let begin = || db.blocking().begin(BeginOptions::default()).unwrap();
+    let lock = |txn: &Transaction, return_values| {
+        let options = LockOptions {
+            return_values,
+            ..LockOptions::default()
+        };
+        txn.blocking().lock_keys(["k"], options).map(drop)
+    };
+
+    let is_refused = |answer: Result<(), Error>| matches!(answer, Err(Error::KeyExists { .. }));
+    let commit_is_refused = |txn: Transaction| is_refused(txn.blocking().commit().map(drop));
+
+    let asked_again = begin();
+    lock(&asked_again, false).unwrap();
+    asked_again.insert("k", "again").unwrap();
+    assert!(is_refused(lock(&asked_again, false)));
+    assert!(commit_is_refused(asked_again));
+
+    let not_asked = begin();
+    lock(&not_asked, false).unwrap();
+    not_asked.insert("k", "again").unwrap();
+    assert!(commit_is_refused(not_asked));
+
+    // What is pending tells an insert nothing.
+    let fair = begin();
+    fair.fair_begin().unwrap();
+    lock(&fair, true).unwrap();
+    fair.insert("k", "again").unwrap();
+    fair.fair_done().unwrap();
+    assert!(commit_is_refused(fair));
+
+    let after = db.blocking().snapshot().unwrap();
+    assert_eq!(after.blocking().get("k").unwrap().unwrap(), "there");
 }
 
 /// A lock that was left over names a key as its primary that is none any more: it tells nothing of the transaction.

@@ -257,7 +257,7 @@
 //!
 //! # What is not there
 //!
-//! No prepared transactions for a coordinator outside, no unlocking of single keys, no locks on ranges, no serializable isolation and no
+//! No prepared transactions for a coordinator outside, no locks on ranges, no serializable isolation and no
 //! read committed, no hooks between prewrite and decision, no column families, merges or deletions of ranges. A
 //! [`PipelinedTransaction`] is optimistic, and has no savepoints, ranges, locks or flags.
 

@@ -30,8 +30,7 @@ use bytes::Bytes;
 pub(super) struct Carried {
     /// In key order.
     pub(super) mutations: Vec<Mutation>,
-    /// Locked without a question and now presumed absent: to be asked again (rule 26), because a store may not check
-    /// keys that are locked.
+    /// Locked without a question and now presumed absent: to be asked again (rule 26).
     pub(super) to_check: Vec<Bytes>,
     /// The first assertion that a lock knows not to hold.
     pub(super) failed: Option<Error>,
@@ -56,8 +55,12 @@ impl Core {
                         reason: "a key that is locked shared was written, and locks are not upgraded",
                     });
                 }
-                if hold.known == Known::Unknown && matches!(op, MutationOp::Insert(_)) {
-                    carried.to_check.push(key.clone());
+                // A store may not check keys that are locked.
+                match hold.known {
+                    _ if !matches!(op, MutationOp::Insert(_)) => {}
+                    Known::Exists => return Err(Error::KeyExists { key }),
+                    Known::Unknown => carried.to_check.push(key.clone()),
+                    Known::Absent => {}
                 }
             }
             let assertion = self.assertion(&key, flags, hold.as_ref(), &mut carried.failed);
