@@ -193,7 +193,7 @@ impl TikvCore {
                     .map(|at| (at, true))
                     .or(least.map(|at| (at, false))));
             }
-            let holds = plan.for_update_ts != 0 || left.len() < plan.count || *is_again;
+            let holds = plan.for_update_ts != 0 || left.len() < plan.count;
             self.pass(plan, holds, locks, began, &mut pause).await?;
         }
     }
