@@ -119,7 +119,8 @@ impl<'g> Seen<'g> {
             }
             if self.pass() {
                 if !is_newer {
-                    self.candidate = self.newest_of(entry);
+                    // None between is in effect, perhaps; what was met before is of the same key.
+                    self.candidate = self.newest_of(entry).or(self.candidate.take());
                 }
                 self.jump(Bound::Excluded(sibling(entry.key(), NEWEST)));
             }
@@ -154,5 +155,33 @@ impl<'g> Seen<'g> {
     fn jump(&mut self, to: Bound<Bytes>) {
         self.passed = 0;
         self.walk.jump(self.direction, to.map(Edge::Shared));
+    }
+}
+
+#[cfg(all(test, not(untorn_loom)))]
+mod tests {
+    use super::super::SequencedMemtable;
+    use super::super::encoding::encode;
+    use super::*;
+
+    /// As beside a batch that is under way, or after one that a freeze has refused.
+    #[test]
+    fn a_version_that_is_not_in_effect_hides_no_older_one_where_a_walk_jumps() {
+        for versions in 1..=4 * PATIENCE_FORWARD as u64 {
+            let table = SequencedMemtable::new();
+            for sequence in 1..=versions + 1 {
+                table.insert_at(sequence, "k", "v").expect("small");
+            }
+            let inner = &table.table;
+            let _keeps = inner.snapshot();
+            let gone = inner.remove(encode(b"k", versions + 1)).expect("small");
+            assert!(gone.is_some());
+            let mut all = table.range_at::<&str>(u64::MAX, ..);
+            let back = all.next_back().expect("older ones are there");
+            assert_eq!(back.expect("not pruned").sequence, versions);
+            let mut all = table.range_at::<&str>(u64::MAX, ..);
+            let front = all.next().expect("older ones are there");
+            assert_eq!(front.expect("not pruned").sequence, versions);
+        }
     }
 }
