@@ -49,13 +49,10 @@ impl Memtable {
     }
 
     fn pay_all(&self) {
-        loop {
-            match self.table().pay(STRETCH, &reclaim::pin()) {
-                Paid::Items => {}
-                Paid::All => return,
-                Paid::Busy => sync::spin(),
-            }
-        }
+        let table = self.table();
+        try_each(table.debts.outstanding(), || {
+            table.pay(STRETCH, &reclaim::pin())
+        });
     }
 
     fn trim_all(&self) {
@@ -76,5 +73,34 @@ impl Memtable {
                 None => return,
             };
         }
+    }
+}
+
+/// Pays until so many batches were begun, or all that can be were. Each snapshot that is let go has those that are blocked tried
+/// again, so that there may be no end to it.
+fn try_each(batches: usize, mut pay: impl FnMut() -> Paid) {
+    let mut begun = 0;
+    while begun <= batches {
+        match pay() {
+            Paid::Items { batches } => begun += batches,
+            Paid::All => return,
+            Paid::Busy => sync::spin(),
+        }
+    }
+}
+
+#[cfg(all(test, not(untorn_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_tried_again_and_again_is_tried_once() {
+        let mut calls = 0;
+        try_each(100, || {
+            calls += 1;
+            assert!(calls < 1000, "without end");
+            Paid::Items { batches: 2 }
+        });
+        assert_eq!(calls, 51);
     }
 }

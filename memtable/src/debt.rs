@@ -115,8 +115,8 @@ pub(crate) enum Payment {
 /// What paying a number of items came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Paid {
-    /// All of them; there may be more.
-    Items,
+    /// All of them; there may be more. So many batches were begun for it.
+    Items { batches: usize },
     /// Fewer: no more can be paid for now.
     All,
     /// Somebody else is paying.
@@ -181,7 +181,12 @@ impl Debts {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.outstanding.load(Ordering::Relaxed) == 0
+        self.outstanding() == 0
+    }
+
+    /// Batches and holes that are not done with.
+    pub(crate) fn outstanding(&self) -> usize {
+        self.outstanding.load(Ordering::Relaxed)
     }
 
     /// Pays so many items, if nobody else is paying. `pay_one` trims an entry, in the role that is given.
@@ -203,18 +208,24 @@ impl Debts {
         }
         // SAFETY: the flag was won, so nobody else is here (D2).
         let payer = unsafe { &mut *self.payer.get() }.get_or_insert_default();
-        let mut paid = Paid::Items;
-        for _ in 0..items {
-            if payer.current.is_none() && !self.next_batch(payer, clock, guard) {
-                paid = Paid::All;
-                break;
+        let mut batches = 0;
+        let all_are_paid = (0..items).any(|_| {
+            if payer.current.is_none() {
+                if !self.next_batch(payer, clock, guard) {
+                    return true;
+                }
+                batches += 1;
             }
             self.pay_item(payer, &mut pay_one, guard);
-        }
+            false
+        });
         self.forget_holes(payer, clock, account, guard);
         // Release: the next payer sees what this one left.
         self.paying.store(false, Ordering::Release);
-        paid
+        match all_are_paid {
+            true => Paid::All,
+            false => Paid::Items { batches },
+        }
     }
 
     fn next_batch(&self, payer: &mut Payer, clock: &Clock, guard: &Guard) -> bool {

@@ -117,7 +117,8 @@ impl Table {
     /// As [`Table::pay_debts`], for so many writes.
     pub(crate) fn pay_debts_for(&self, writes: usize) {
         for _ in 0..writes {
-            if self.debts.is_empty() || self.pay(SHARE, &reclaim::pin()) != Paid::Items {
+            let pays = || matches!(self.pay(SHARE, &reclaim::pin()), Paid::Items { .. });
+            if self.debts.is_empty() || !pays() {
                 break;
             }
         }
