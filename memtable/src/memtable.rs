@@ -228,7 +228,8 @@ impl Memtable {
     /// [`len`](Memtable::len) and [`size`](Memtable::size) at one instant between call and return: the table held exactly that.
     ///
     /// Never waits for a writer. At rest a few loads for each stripe of the counters; under writes it ends a segment of the
-    /// clock, one compare-and-swap.
+    /// clock, one compare-and-swap. While a snapshot shows a stage that was taken back since, a step more for each stage and savepoint
+    /// that is open or live and was written in.
     pub fn stats(&self) -> Stats {
         self.table.stats(&reclaim::pin())
     }
@@ -290,7 +291,8 @@ impl Memtable {
         stage::open(&self.table.clock, &guard)
     }
 
-    /// Closes the innermost stage; its writes now belong to the one outside. At one instant, in O(1).
+    /// Closes the innermost stage; its writes now belong to the one outside. At one instant, in O(1) in what was written: a
+    /// compare-and-swap, and a step for each savepoint that was made inside.
     ///
     /// # Errors
     /// The handle, if it is not the innermost open stage; nothing is changed then.
@@ -300,8 +302,10 @@ impl Memtable {
         stage::release(stage, &self.table.clock, &self.table.debts, &guard)
     }
 
-    /// Closes the innermost stage; its writes vanish for every reader at one instant, in O(1). The space comes back with
-    /// later writes and releases, each of which clears away two of them, or with [`compact`](Memtable::compact).
+    /// Closes the innermost stage; its writes vanish for every reader at one instant, in O(1) in what was written: a
+    /// compare-and-swap, and a step for each savepoint that was made inside. The space comes back with
+    /// later writes and releases, each of which clears away two of them, or with [`compact`](Memtable::compact). Until then a reader
+    /// of a key passes what was taken back of it: one version for each stage and savepoint inside in which it was written.
     ///
     /// # Errors
     /// The handle, if it is not the innermost open stage; nothing is changed then.

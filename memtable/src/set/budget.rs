@@ -21,7 +21,8 @@ const LEAST_SHARE: u64 = 16;
 ///
 /// Not in the limits is what waits to be freed ([`garbage_bytes`](crate::garbage_bytes)): leaves that were replaced by a copy, and the
 /// contents of batches that were applied. Little as a rule, but while a [`Pinned`](crate::Pinned) lives, of whatever table, up to 1 KiB for
-/// each new key, and every batch once more.
+/// each new key, and every batch once more. Nor are the tables themselves, about 1 KiB for each: where a table takes only a few writes
+/// the heap is several times as large as what was reserved.
 ///
 /// Any limits work, though some badly. Where a write finds no room and no table is frozen, the active one is frozen before its
 /// time, so that there is something to flush: with `table` at or near `hard` that is what ends each table, and writers stand
