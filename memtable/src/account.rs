@@ -40,6 +40,7 @@ use tally::Parts;
 
 pub(crate) use announced::Announced;
 pub(crate) use stripe::Claim;
+pub(crate) use tally::OLDER_SUM;
 
 /// Block `n` has `2^n` stripes, so that their number is a power of two.
 const BLOCKS: usize = if cfg!(untorn_loom) { 2 } else { 12 };
@@ -229,6 +230,18 @@ impl Account {
             total = (total.0 + len, total.1 + size);
         }
         Some(total)
+    }
+
+    /// Merges the sums of all stripes that nobody has claimed.
+    pub(crate) fn merge(&self, clock: &Clock, guard: &Guard) {
+        let claims = self.stripes().filter_map(Stripe::try_claim);
+        claims.for_each(|mut claim| claim.merge(&clock.now(guard), guard));
+    }
+
+    /// How many sums are kept apart, beside the newest of each stripe.
+    pub(crate) fn older_sums(&self, _guard: &Guard) -> usize {
+        let tallies = self.stripes().map(|stripe| stripe.read().2);
+        tallies.map(|tally| tally.sums().count()).sum()
     }
 
     /// Takes the sums of a hole out of all stripes; false if a stripe was claimed, so that it has to be tried again.

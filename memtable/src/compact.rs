@@ -46,6 +46,8 @@ impl Memtable {
             reclaim_garbage();
             self.pay_all();
         }
+        let table = self.table();
+        table.account.merge(&table.clock, &reclaim::pin());
     }
 
     fn pay_all(&self) {

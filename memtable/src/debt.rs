@@ -28,7 +28,7 @@ use std::cell::UnsafeCell;
 use std::collections::{HashSet, VecDeque};
 use std::ptr;
 
-pub(crate) use list::{DebtorList, Debtors};
+pub(crate) use list::{DEBTOR, DebtorList, Debtors};
 
 /// How many items a write pays.
 pub(crate) const SHARE: usize = 2;
@@ -198,12 +198,7 @@ impl Debts {
         guard: &Guard,
         mut pay_one: impl FnMut(EntrySlot, Role<'_>) -> Payment,
     ) -> Paid {
-        if self.paying.load(Ordering::Relaxed)
-            || self
-                .paying
-                .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
-                .is_err()
-        {
+        if !self.try_payer() {
             return Paid::Busy;
         }
         // SAFETY: the flag was won, so nobody else is here (D2).
@@ -226,6 +221,45 @@ impl Debts {
             true => Paid::All,
             false => Paid::Items { batches },
         }
+    }
+
+    /// Wins the flag; the winner gives it back.
+    fn try_payer(&self) -> bool {
+        !self.paying.load(Ordering::Relaxed)
+            && self
+                .paying
+                .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    /// How many names there are in all batches, and bytes of what keeps the batches. Waits for one who is paying.
+    pub(crate) fn noted(&self) -> (usize, usize) {
+        while !self.try_payer() {
+            sync::spin();
+        }
+        // SAFETY: the flag was won, so nobody else is here (D2), and what was coming in stays.
+        let (newest, payer) = unsafe {
+            let newest = self.incoming.load(Ordering::Acquire).as_ref();
+            (newest, (*self.payer.get()).as_deref())
+        };
+        // SAFETY: as above.
+        let incoming = std::iter::successors(newest, |batch| unsafe { batch.next.as_ref() });
+        let mut noted = (0, incoming.clone().count() * size_of::<Batch>());
+        let mut add = |list: &DebtorList| {
+            let (names, bytes) = list.size();
+            noted = (noted.0 + names, noted.1 + bytes);
+        };
+        incoming.for_each(|batch| add(&batch.list));
+        if let Some(payer) = payer {
+            let batches = payer.current.iter().chain(&payer.waiting);
+            batches.for_each(|batch| add(&batch.list));
+            add(&payer.blocked);
+            noted.1 += size_of::<Payer>()
+                + payer.waiting.capacity() * size_of::<Batch>()
+                + payer.named.capacity() * (size_of::<EntrySlot>() + 1);
+        }
+        self.paying.store(false, Ordering::Release);
+        noted
     }
 
     fn next_batch(&self, payer: &mut Payer, clock: &Clock, guard: &Guard) -> bool {

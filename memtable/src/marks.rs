@@ -90,6 +90,10 @@ impl Anchor {
 }
 
 impl Mark {
+    /// Bytes of one in a stack, about.
+    pub(crate) const ALLOCATED: usize =
+        size_of::<Mark>() + size_of::<Laid>() + 6 * size_of::<usize>();
+
     /// A stage that begins inside of `outside`.
     pub(crate) fn stage(first: u64, outside: &Marks) -> Arc<Mark> {
         Mark::new(first, outside, Kind::Stage)

@@ -1,8 +1,11 @@
 //! What a table holds on the heap, counted when it is asked for.
 
+use crate::account::OLDER_SUM;
 use crate::chain::Level;
+use crate::debt::DEBTOR;
 use crate::entry::{self, EntryRef};
 use crate::fence::Fence;
+use crate::marks::Mark;
 use crate::memtable::Memtable;
 use crate::reclaim::{self, Guard};
 use crate::run::{self, RunRef, Slot};
@@ -25,7 +28,8 @@ pub struct Memory {
     pub runs: u64,
     /// The lanes above, in the same way.
     pub lanes: u64,
-    /// The words that name the runs, in blocks that are not all in use, and the stripes of the counters.
+    /// The words that name the runs, in blocks that are not all in use; the stripes of the counters; open stages and savepoints, and what
+    /// is noted for them and for snapshots: which keys were written, and the counters' sums that a rollback would part.
     pub bookkeeping: u64,
     /// What an allocator with headers of 8 bytes and steps of 16 adds to all of that, as glibc's does.
     pub rounding: u64,
@@ -46,6 +50,12 @@ impl Memory {
     pub fn requested(&self) -> u64 {
         let content = self.payload + self.entries + self.superseded;
         content + self.runs + self.lanes + self.bookkeeping
+    }
+
+    /// So many allocations that keep books.
+    fn keep_books(&mut self, count: usize, size: usize) {
+        self.bookkeeping += (count * size) as u64;
+        self.rounding += (count * (rounded(size) - size)) as u64;
     }
 
     /// One allocation, which holds so much of each kind.
@@ -80,6 +90,23 @@ impl Memory {
         self.superseded += (whole + chained - payload - headers) as u64;
     }
 
+    /// What is kept for rollbacks and snapshots, beside versions.
+    fn add_notes(&mut self, table: &Table, guard: &Guard) {
+        let marks = &table.clock.now(guard).marks;
+        self.keep_books(marks.depth(), Mark::ALLOCATED);
+        let lists = marks
+            .iter()
+            .flat_map(|mark| [&mark.written, &mark.rewritten]);
+        let in_marks = lists.filter_map(|list| Some(list.named(guard)?.len()));
+        self.keep_books(in_marks.sum(), DEBTOR);
+        self.keep_books(table.account.older_sums(guard), OLDER_SUM);
+        if !table.debts.is_empty() {
+            let (names, bytes) = table.debts.noted();
+            self.keep_books(names, DEBTOR);
+            self.keep_books(1, bytes);
+        }
+    }
+
     /// Runs and fences of a chain; answers how much they take.
     fn add_chain<'g, S: Slot>(
         &mut self,
@@ -104,7 +131,8 @@ impl Memtable {
     /// What the table holds on the heap, by kind. What was retired and is not freed yet is not in it: see
     /// [`garbage_bytes`](crate::garbage_bytes).
     ///
-    /// It costs nothing until it is asked for: the writes keep no account of it. O(n), two cache misses an entry, under one guard.
+    /// It costs nothing until it is asked for: the writes keep no account of it. O(n), two cache misses an entry, under one guard, and a
+    /// step for each note. Waits for a writer that is just paying his share of what was taken back.
     /// Beside writers it is a sum of what was there at different moments. For a limit that is asked with every write, see
     /// [`MemtableSet::reserved_bytes`](crate::MemtableSet::reserved_bytes).
     ///
@@ -133,6 +161,7 @@ impl Memtable {
         memory.bookkeeping = (table.cells.allocated()
             + table.lanes.allocated_cells()
             + table.account.allocated()) as u64;
+        memory.add_notes(table, &guard);
         memory
     }
 }

@@ -31,8 +31,14 @@ fn key(random: &mut StdRng, len: usize) -> Vec<u8> {
     key
 }
 
+/// One after the other, since they count the same heap.
 #[test]
 fn memory_is_what_the_allocator_gave_out() {
+    entries_of_all_kinds();
+    stages_in_each_other();
+}
+
+fn entries_of_all_kinds() {
     let mut random = StdRng::seed_from_u64(3);
     // The thread's participant in the collector is the process's, not the table's.
     Memtable::new().insert("k", "v").unwrap();
@@ -69,5 +75,42 @@ fn memory_is_what_the_allocator_gave_out() {
         }
         let removed = checked(&table, &region, "four fifths removed");
         assert!(removed.payload < filled.payload);
+
+        let stage = table.open_stage();
+        for key in &keys {
+            table.insert(key, vec![3; value_len]).unwrap();
+        }
+        checked(&table, &region, "written in a stage");
+        table.release_stage(stage).unwrap();
+        checked(&table, &region, "released");
+        let snapshot = table.snapshot();
+        for key in &keys {
+            table.remove(key).unwrap();
+        }
+        checked(&table, &region, "removed under a snapshot");
+        drop(snapshot);
     }
+}
+
+/// Each keeps a version, its name and a sum.
+fn stages_in_each_other() {
+    const STAGES: u32 = 20_000;
+    let mut stages = Vec::with_capacity(STAGES as usize);
+    (0..64).for_each(|_| reclaim_garbage());
+    let region = Region::new(ALLOCATOR);
+    let table = Memtable::new();
+    table.insert("k", "v").unwrap();
+    for number in 0..STAGES {
+        stages.push(table.open_stage());
+        table.insert("k", vec![1; number as usize % 7]).unwrap();
+    }
+    checked(&table, &region, "stages in each other");
+    while let Some(stage) = stages.pop() {
+        table.release_stage(stage).unwrap();
+    }
+    table.compact();
+    (0..64).for_each(|_| reclaim_garbage());
+    let change = region.change();
+    let held = change.bytes_allocated - change.bytes_deallocated;
+    assert!(held < 20_000, "{held} are left");
 }

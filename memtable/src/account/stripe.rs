@@ -273,6 +273,17 @@ impl Claim<'_> {
         }
     }
 
+    /// Merges all sums that nothing can part any more.
+    pub(super) fn merge(&mut self, view: &View, guard: &Guard) {
+        let mut tally = self.tally();
+        let mut replaced = Vec::new();
+        tally.merge(usize::MAX, view, &mut replaced);
+        if !replaced.is_empty() {
+            self.settle(&tally);
+            retire(replaced, guard);
+        }
+    }
+
     /// Takes the sums of a hole out.
     pub(super) fn drop_hole(&mut self, hole: &Hole, guard: &Guard) {
         let mut tally = self.tally();

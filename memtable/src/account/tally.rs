@@ -8,6 +8,9 @@ use std::ptr;
 /// Older sums beyond this many are looked through for neighbours to merge.
 const SUMS: usize = 8;
 
+/// Bytes of an older sum.
+pub(crate) const OLDER_SUM: usize = size_of::<OlderSum>();
+
 /// Stands for a segment before all others. No rollback reaches it, so what lies there is not kept among the sums.
 const ALWAYS: u64 = 0;
 
@@ -162,7 +165,7 @@ impl Tally {
         if newest.last < part.first {
             if newest.len != 0 || newest.size != 0 {
                 self.older = cons(*newest, self.older);
-                self.merge(view, replaced);
+                self.merge(2 * SUMS, view, replaced);
             }
             self.newest = part;
         } else {
@@ -205,9 +208,9 @@ impl Tally {
             .fold(cons(target, rest), |older, sum| cons(sum, older));
     }
 
-    /// Merges old neighbours that nothing can part any more.
-    fn merge(&mut self, view: &View, replaced: &mut Vec<*mut OlderSum>) {
-        let nodes: Vec<_> = self.sums().take(2 * SUMS).collect();
+    /// Merges neighbours that nothing can part any more, among so many of the newest.
+    pub(super) fn merge(&mut self, among: usize, view: &View, replaced: &mut Vec<*mut OlderSum>) {
+        let nodes: Vec<_> = self.sums().take(among).collect();
         if nodes.len() < SUMS {
             return;
         }

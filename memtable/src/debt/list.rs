@@ -25,6 +25,9 @@ impl Debtor {
     }
 }
 
+/// Bytes of an item.
+pub(crate) const DEBTOR: usize = size_of::<Debtor>();
+
 #[derive(Clone, Copy)]
 enum Item {
     /// And the order of its first content, if the entry was made by the write that named it here.
@@ -69,7 +72,7 @@ impl DebtorList {
         let gone = |debtor: *mut Debtor| unsafe {
             match planted("debtor-freed-at-once") {
                 true => destroy(debtor.cast()),
-                false => guard.retire(debtor.cast(), destroy, size_of::<Debtor>()),
+                false => guard.retire(debtor.cast(), destroy, DEBTOR),
             }
         };
         self.pop_and(gone)
@@ -95,6 +98,34 @@ impl DebtorList {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// How many items there are, and bytes of what leads to them.
+    pub(super) fn size(&self) -> (usize, usize) {
+        // SAFETY: the lists are ours, all the way down.
+        let count = unsafe { items(self.0.clone()) }.count();
+        (count, self.0.capacity() * size_of::<*mut Debtor>())
+    }
+}
+
+/// All items of some lists, in no order.
+///
+/// # Safety
+/// What the lists lead to is not freed meanwhile, and each is null or a boxed [`Debtor`].
+unsafe fn items(mut lists: Vec<*mut Debtor>) -> impl Iterator<Item = Item> {
+    std::iter::from_fn(move || {
+        loop {
+            // SAFETY: by the contract.
+            let Some(debtor) = (unsafe { lists.pop()?.as_ref() }) else {
+                continue;
+            };
+            debtor.checked.read();
+            lists.push(debtor.next);
+            if let Item::List(inner) = debtor.item {
+                lists.push(inner);
+            }
+            return Some(debtor.item);
+        }
+    })
 }
 
 impl Drop for DebtorList {
@@ -134,22 +165,14 @@ impl Debtors {
         if newest == closed() {
             return None;
         }
-        let mut lists = vec![newest];
-        let mut named = Vec::new();
-        while let Some(list) = lists.pop() {
-            // SAFETY: loaded from an open list under the guard, whose items are retired, not freed, once it was taken; what is
-            // published in a list does not change.
-            let Some(debtor) = (unsafe { list.as_ref() }) else {
-                continue;
-            };
-            debtor.checked.read();
-            lists.push(debtor.next);
-            match debtor.item {
-                Item::Entry(entry, order) => named.push((entry, order)),
-                Item::List(inner) => lists.push(inner),
-            }
-        }
-        Some(named)
+        // SAFETY: loaded from an open list under the guard, whose items are retired, not freed, once it was taken; what is
+        // published in a list does not change.
+        let items = unsafe { items(vec![newest]) };
+        let named = items.filter_map(|item| match item {
+            Item::Entry(entry, order) => Some((entry, order)),
+            Item::List(_) => None,
+        });
+        Some(named.collect())
     }
 
     /// Takes over the list of a stage that was released into this one.
