@@ -90,7 +90,7 @@ impl Memory {
         self.superseded += (whole + chained - payload - headers) as u64;
     }
 
-    /// What is kept for rollbacks and snapshots, beside versions.
+    /// What is kept for rollbacks and snapshots beside versions.
     fn add_notes(&mut self, table: &Table, guard: &Guard) {
         let marks = &table.clock.now(guard).marks;
         self.keep_books(marks.depth(), Mark::ALLOCATED);
@@ -146,22 +146,28 @@ impl Memtable {
     /// ```
     pub fn memory(&self) -> Memory {
         let guard = reclaim::pin();
+        let mut memory = self.memory_but_for_notes(&guard);
+        memory.add_notes(self.table(), &guard);
+        memory
+    }
+
+    /// Without what is kept for rollbacks and snapshots beside versions.
+    pub(crate) fn memory_but_for_notes(&self, guard: &Guard) -> Memory {
         let table = self.table();
         let mut memory = Memory::default();
-        memory.runs = memory.add_chain(&table.leaves(), &guard, |memory, run| {
+        memory.runs = memory.add_chain(&table.leaves(), guard, |memory, run| {
             for slot in run.slots() {
                 // SAFETY: from a run that was loaded under the guard (I4).
-                memory.add_entry(table, unsafe { slot.under(&guard) }, &guard);
+                memory.add_entry(table, unsafe { slot.under(guard) }, guard);
             }
         });
         let lanes = (0..).map_while(|number| table.lanes.above(number));
         for lane in lanes {
-            memory.lanes += memory.add_chain(&lane, &guard, |_, _| {});
+            memory.lanes += memory.add_chain(&lane, guard, |_, _| {});
         }
         memory.bookkeeping = (table.cells.allocated()
             + table.lanes.allocated_cells()
             + table.account.allocated()) as u64;
-        memory.add_notes(table, &guard);
         memory
     }
 }
