@@ -56,3 +56,8 @@ pub mod targets;
 pub mod txn;
 pub mod words;
 pub mod workload;
+
+/// The workspace's README: its example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

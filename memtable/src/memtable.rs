@@ -139,7 +139,8 @@ impl Memtable {
 
     /// Atomic read-modify-write of one key: `change` sees what it holds (`None`: absent) and says what becomes of it.
     ///
-    /// Linearizable. `change` may be called again after a lost race, so it should do nothing but compute.
+    /// Linearizable. `change` may be called again after a lost race, so it should do nothing but compute. Costs as much as an insert of
+    /// the value, also where it is kept and the tag alone changes: it is copied then.
     ///
     /// ```
     /// use untorn_memtable::{Memtable, Update};

@@ -90,7 +90,7 @@ pub use snapshot::{SetRange, SetSnapshot};
 /// more writes, all of its writes have returned from the set, and every table up to the highest of their numbers is flushed: once
 /// [`MemtableSet::oldest_table`] is above that. An engine that is opened again begins with the number after its newest file's
 /// ([`MemtableSet::starting_at`]) and writes to the set what it finds in the log: the old segments then wait for the tables that take it.
-/// Two writes of one key have to stand in the log in the order in which the set takes them: hold one lock over both, or number the writes.
+/// Two writes of one key have to stand in the log in the order in which the set takes them: hold one lock over both.
 /// A log may be larger than the limits, so flushes go on while it is replayed.
 ///
 /// ```

@@ -31,8 +31,8 @@ struct Options {
     /// Threads that work.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: u16,
-    /// One in so many jobs is laid back instead of done; 0 for none.
-    #[arg(long, default_value_t = 20)]
+    /// One in so many jobs is laid back instead of done.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(2..))]
     lay_back_one_in: u32,
 }
 
@@ -100,7 +100,7 @@ fn worker(
                 return Ok(done);
             }
         };
-        if options.lay_back_one_in > 0 && rng.random_ratio(1, options.lay_back_one_in) {
+        if rng.random_ratio(1, options.lay_back_one_in) {
             txn.blocking().rollback()?;
             tally.laid_back.fetch_add(1, Relaxed);
             continue;

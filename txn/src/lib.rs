@@ -114,6 +114,9 @@
 //! The example `union_for_update` does this on a table of customers, with a rival transaction, and checks every reading
 //! and the outcome.
 //!
+//! Stages and savepoints are the transaction's, not a thread's: what any thread writes belongs to the innermost stage, and goes with it. So
+//! branches of one statement may run at once, in one stage; statements of which one may fail while the other stays may not.
+//!
 //! # Async and blocking
 //!
 //! Methods that may wait are `async`; [`Transaction::blocking`] has the same names for threads that park instead, and so
@@ -300,8 +303,3 @@ pub use transaction::{
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
-
-/// That of the workspace.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct WorkspaceReadme;

@@ -17,8 +17,8 @@ pub struct Args {
     #[arg(long, value_delimiter = ',', default_values_t = [1, 8, 64], value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Vec<u16>,
     /// Seconds for each figure.
-    #[arg(long, default_value_t = 2.0)]
-    seconds: f64,
+    #[arg(long, default_value = "2", value_parser = seconds)]
+    seconds: Duration,
     /// A directory on the disk that is meant; its own place for temporary files by default. What is written is removed.
     #[arg(long)]
     data: Option<PathBuf>,
@@ -37,11 +37,11 @@ impl Args {
         };
         let directory = tempfile::tempdir_in(&place).map_err(unwritable)?;
         let sync = durable::bare_sync(directory.path(), 200).map_err(unwritable)?;
-        let span = Duration::try_from_secs_f64(self.seconds).unwrap_or(Duration::from_secs(2));
         let mut figures = Vec::new();
         for waits in Waits::ALL {
             for &threads in &self.threads {
-                let figure = durable::commits(directory.path(), waits, threads.into(), span)?;
+                let figure =
+                    durable::commits(directory.path(), waits, threads.into(), self.seconds)?;
                 figures.push(figure);
             }
         }
@@ -49,6 +49,11 @@ impl Args {
         println!("one sync of a file in {}: {sync:?}", place.display());
         self.json.write(&figures)
     }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|error| format!("{error}"))?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 fn table(figures: &[Throughput]) -> Table {

@@ -47,6 +47,8 @@ impl Args {
         } else {
             Figures::default()
         };
+        // Before what takes minutes.
+        write_json(&path, &figures)?;
         let suite = self.scope.suite();
         let parts = if self.redraw { &[][..] } else { &self.parts };
         for part in parts {

@@ -30,13 +30,13 @@ struct Options {
     #[arg(long, default_value_t = 100)]
     value: usize,
     /// Threads that write.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..))]
     writers: u64,
     /// Files that are written at once.
-    #[arg(long, default_value_t = 2)]
-    flushers: usize,
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..))]
+    flushers: u64,
     /// A table is flushed when it has taken so many MiB.
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u64).range(1..))]
     table_mib: u64,
     /// Writers wait when all tables together have taken so many MiB.
     #[arg(long, default_value_t = 128)]
@@ -181,7 +181,7 @@ fn main() -> Result<(), Failure> {
         progress: progress_bar(rows::count(options.rows)),
     };
     let started = Instant::now();
-    let writers = options.writers.max(1);
+    let writers = options.writers;
     let found = std::thread::scope(|scope| {
         let writers: Vec<_> = (0..writers)
             .map(|writer| {
@@ -191,7 +191,7 @@ fn main() -> Result<(), Failure> {
                 })
             })
             .collect();
-        let flushers: Vec<_> = (0..options.flushers.max(1))
+        let flushers: Vec<_> = (0..options.flushers)
             .map(|_| scope.spawn(|| job.flush(folder)))
             .collect();
         let reader = scope.spawn(|| job.read());

@@ -30,7 +30,6 @@ pub const MAX_KEY_LEN: usize = 65_535;
 /// What a buffer takes. `usize::MAX` is "no limit", the default for entry and buffer. A write that leaves its key no larger
 /// than it was passes all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Limits {
     /// Longest key; at most [`MAX_KEY_LEN`], the default.
     pub key: usize,
