@@ -510,3 +510,41 @@ fn rows_of_a_range_that_several_threads_increment_lose_no_update() {
         assert_eq!(row.unwrap().1, expected);
     }
 }
+
+#[test]
+fn what_others_have_locked_is_skipped_and_counts_for_no_limit() {
+    let db = Db::in_memory();
+    fill(&db, &["a", "b", "c", "d", "e", "f"].map(|key| (key, "1")));
+    let rival = begin(&db);
+    rival
+        .blocking()
+        .lock_keys(["b", "d"], LockOptions::default())
+        .unwrap();
+    let skipping = |page, limit| RangeLockOptions {
+        skip_locked: true,
+        limit,
+        ..by_pages_of(page)
+    };
+    for page in [1, 2, 3, 256] {
+        let txn = begin(&db);
+        assert_eq!(
+            all(&txn, skipping(page, None)),
+            ["a=1", "c=1", "e=1", "f=1"]
+        );
+        assert_eq!(txn.held_locks(), 4);
+        let own = txn
+            .blocking()
+            .range_for_update::<&str>(.., skipping(page, None));
+        assert_eq!(rows(own.rev()), ["f=1", "e=1", "c=1", "a=1"]);
+        txn.blocking().rollback().unwrap();
+        let txn = begin(&db);
+        assert_eq!(all(&txn, skipping(page, Some(2))), ["a=1", "c=1"]);
+        assert_eq!(txn.held_locks(), 2);
+        // Of another transaction that does the same neither waits for the other.
+        let next = begin(&db);
+        assert_eq!(all(&next, skipping(page, Some(2))), ["e=1", "f=1"]);
+        let last = begin(&db);
+        assert!(all(&last, skipping(page, None)).is_empty());
+        assert_eq!((last.held_locks(), last.state()), (0, TxnState::Open));
+    }
+}

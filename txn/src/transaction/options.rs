@@ -220,6 +220,10 @@ pub struct RangeLockOptions {
     /// How a page is locked: `wait` is a budget for each of them, `return_values` is implied. With a given `for_update_ts`
     /// pages are read at it. `cancel` ends the range: rows that are locked and not yielded yet stay locked.
     pub lock: LockOptions,
+    /// `SKIP LOCKED`: rows that others have locked are passed over and do not count for `limit`; nobody is waited for, whatever
+    /// `lock.wait` says. A page of which some are locked is locked row by row. Where that is cut short, by an error or a dropped
+    /// future, those that it has locked stay locked.
+    pub skip_locked: bool,
 }
 
 impl Default for RangeLockOptions {
@@ -228,6 +232,7 @@ impl Default for RangeLockOptions {
             limit: None,
             page: 256,
             lock: LockOptions::default(),
+            skip_locked: false,
         }
     }
 }

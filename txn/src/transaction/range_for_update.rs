@@ -4,16 +4,19 @@
 //! newest: a row that somebody changed after it was read is yielded as it is under the lock, one that somebody deleted is passed
 //! over. The buffer is asked once more for each row as it is yielded.
 //!
+//! To pass over what others have locked, a page is tried without waiting, and row by row if that fails.
+//!
 //! Of several keys that may not exist none can be the transaction's primary. So where only what exists is to be locked and there
 //! is no primary yet, a page is one row, until one was there to be locked.
 
 use super::blocking::Rows;
 use super::cancel::CancelToken;
-use super::options::{LockOptions, RangeLockOptions};
+use super::options::{LockOptions, LockOutcome, RangeLockOptions};
 use super::range::Own;
 use super::{Range, Transaction};
 use crate::buffer::Entry;
 use crate::error::Error;
+use crate::lock::Wait;
 use crate::store::{Bounds, ForUpdate, Scan, Timestamp, owned_bounds, pass};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -50,6 +53,8 @@ impl Transaction {
     /// - A row that is gone by the time its lock is granted is passed over; its lock stays, unless
     ///   [`only_if_exists`](LockOptions::only_if_exists) is asked for. A row that was deleted here is passed over and not locked.
     /// - Rows that come into a page after it was read by a write of the transaction itself are not seen.
+    ///
+    /// With [`skip_locked`](RangeLockOptions::skip_locked) rows that others have locked when their page is locked are not yielded.
     ///
     /// With [`only_if_exists`](LockOptions::only_if_exists) rows are locked one by one until the transaction holds its first lock.
     ///
@@ -158,25 +163,45 @@ impl RangeForUpdate {
         {
             keys.push(key);
         }
-        let lock = LockOptions {
-            return_values: true,
-            ..self.options.lock.clone()
-        };
-        let outcomes = match self.txn.lock_keys(&keys, lock).await {
+        let locked = match self.lock_rows(&keys).await {
             // A sibling has given it up meanwhile: the page is read anew.
             Err(Error::OptionConflict { .. }) if rows > 1 && self.is_without_primary() => {
                 return Ok(());
             }
-            outcomes => outcomes?,
+            locked => locked?,
         };
         let last = keys.last().filter(|_| keys.len() == rows);
         self.more = last.map(|last| {
             pass(&mut bounds, last, self.reverse);
             bounds
         });
-        let newest = outcomes.into_iter().map(|outcome| outcome.value);
-        self.locked = keys.into_iter().zip(newest).collect();
+        self.locked = locked;
         Ok(())
+    }
+
+    /// Rows that are locked now, with what is newest of them.
+    async fn lock_rows(&self, keys: &[Bytes]) -> Result<VecDeque<(Bytes, Option<Bytes>)>, Error> {
+        let mut lock = LockOptions {
+            return_values: true,
+            ..self.options.lock.clone()
+        };
+        if !self.options.skip_locked {
+            let outcomes = self.txn.lock_keys(keys, lock).await?;
+            return Ok(with_newest(keys, outcomes).collect());
+        }
+        lock.wait = Some(Wait::NoWait);
+        match self.txn.lock_keys(keys, lock.clone()).await {
+            Err(Error::LockNotAvailable { .. }) => {}
+            outcomes => return Ok(with_newest(keys, outcomes?).collect()),
+        }
+        let mut locked = VecDeque::new();
+        for key in keys.chunks(1) {
+            match self.txn.lock_keys(key, lock.clone()).await {
+                Err(Error::LockNotAvailable { .. }) => {}
+                outcomes => locked.extend(with_newest(key, outcomes?)),
+            }
+        }
+        Ok(locked)
     }
 
     /// Only what exists is to be locked, and no other key stands for the transaction.
@@ -193,6 +218,14 @@ impl RangeForUpdate {
             ForUpdate::Fresh => core.store().timestamp().await,
         }
     }
+}
+
+fn with_newest(
+    keys: &[Bytes],
+    outcomes: Vec<LockOutcome>,
+) -> impl Iterator<Item = (Bytes, Option<Bytes>)> {
+    let newest = outcomes.into_iter().map(|outcome| outcome.value);
+    keys.iter().cloned().zip(newest)
 }
 
 impl Rows for RangeForUpdate {
