@@ -26,6 +26,7 @@ use crate::memory::Memory;
 use crate::memtable::Memtable;
 use crate::mutant::planted;
 use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::teardown::Teardown;
 use bytes::Bytes;
 use encoding::encode;
 use std::ops::RangeBounds;
@@ -46,6 +47,9 @@ pub use version::{Version, VersionItem};
 /// Every operation but [`freeze`](SequencedMemtable::freeze) is lock-free. A write costs as much as an insert of a new key in a [`Memtable`]; a look for one
 /// key O(log versions), as does each key of a range, from either end. A version takes 48 bytes beside its key (bytes that are zero
 /// count twice) and value.
+///
+/// A [`MemtableSet`](crate::MemtableSet) holds no tables of this kind: an engine freezes one when [`held_bytes`](SequencedMemtable::held_bytes) says so, and
+/// keeps a list of those that are not flushed.
 ///
 /// ```
 /// use untorn_memtable::SequencedMemtable;
@@ -289,6 +293,38 @@ impl SequencedMemtable {
     /// What the table holds on the heap, by kind, keys as they are stored; see [`Memtable::memory`]. O(versions).
     pub fn memory(&self) -> Memory {
         self.table.memory()
+    }
+
+    /// Begins to count what the table holds, if it does not yet; see [`Memtable::count_held_bytes`].
+    pub fn count_held_bytes(&self) {
+        self.table.count_held_bytes();
+    }
+
+    /// About what [`memory`](SequencedMemtable::memory) would answer in all, in one load; see [`Memtable::held_bytes`].
+    ///
+    /// ```
+    /// let table = untorn_memtable::SequencedMemtable::new();
+    /// table.count_held_bytes();
+    /// table.insert_at(1, "k", [0; 1000])?;
+    /// assert!((1000..1400).contains(&table.held_bytes()));
+    /// # Ok::<(), untorn_memtable::Error>(())
+    /// ```
+    pub fn held_bytes(&self) -> usize {
+        self.table.held_bytes()
+    }
+
+    /// Drops the table in steps or in the background, for where a pause would hurt; see [`Teardown`].
+    ///
+    /// ```
+    /// let table = untorn_memtable::SequencedMemtable::new();
+    /// table.insert_at(1, "k", "v")?;
+    /// if let Some(thread) = table.teardown().in_background() {
+    ///     thread.join().expect("freeing does not panic");
+    /// }
+    /// # Ok::<(), untorn_memtable::Error>(())
+    /// ```
+    pub fn teardown(self) -> Teardown {
+        self.table.teardown()
     }
 }
 
