@@ -32,6 +32,37 @@ fn rows(txn: &Transaction, page: usize) -> Result<Vec<String>, Error> {
         .collect()
 }
 
+#[test]
+fn what_others_have_locked_is_skipped_in_every_region() {
+    let (_cluster, store) = two_regions(TikvOptions::default());
+    let db = Db::new(store);
+    apply(&db, &["a", "b", "c", "x", "y", "z"].map(|key| (key, "1")));
+    let skipping = RangeLockOptions {
+        skip_locked: true,
+        limit: Some(2),
+        ..RangeLockOptions::default()
+    };
+    let take_two = || {
+        let txn = begin(&db);
+        let rows = txn
+            .blocking()
+            .range_for_update::<&str>(.., skipping.clone());
+        let keys: Vec<_> = rows.map(|row| row.unwrap().0).collect();
+        (txn, keys)
+    };
+    let (_first, keys) = take_two();
+    assert_eq!(keys, ["a", "b"]);
+    let (_second, keys) = take_two();
+    assert_eq!(keys, ["c", "x"]);
+    let (third, keys) = take_two();
+    assert_eq!(keys, ["y", "z"]);
+    let (_fourth, keys) = take_two();
+    assert!(keys.is_empty());
+    third.blocking().rollback().unwrap();
+    let (_fifth, keys) = take_two();
+    assert_eq!(keys, ["y", "z"]);
+}
+
 fn no_wait() -> LockOptions {
     LockOptions {
         wait: Some(Wait::NoWait),
