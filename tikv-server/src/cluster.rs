@@ -141,6 +141,13 @@ impl Cluster {
         self.state.topology(|topology| topology.split(&key))
     }
 
+    /// Takes a border between two regions away: the one before it takes over the keys of the one that begins there, under an epoch that is newer
+    /// than that of either. Says whether a region begins there.
+    pub fn merge(&self, border: impl AsRef<[u8]>) -> bool {
+        self.state
+            .topology(|topology| topology.merge(border.as_ref()))
+    }
+
     /// Has another store lead the region around a key; gives its number.
     pub fn transfer_leader(&self, key: impl AsRef<[u8]>) -> u64 {
         self.state

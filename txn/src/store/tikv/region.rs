@@ -9,6 +9,7 @@ use super::codec;
 use super::pd::Pd;
 use super::proto::errorpb;
 use super::proto::metapb::{self, Peer, RegionEpoch};
+use super::retry::Retry;
 use crate::store::lock;
 use bytes::Bytes;
 use dashmap::DashMap;
@@ -51,6 +52,14 @@ impl Region {
 
     pub(super) fn holds(&self, key: &[u8]) -> bool {
         self.start <= key && (self.end.is_empty() || key < &self.end[..])
+    }
+
+    /// Whether it holds the keys right before a border, or is the last region of all.
+    fn reaches(&self, border: Option<&[u8]>) -> bool {
+        match border {
+            Some(border) => self.start < border && (self.end.is_empty() || border <= &self.end[..]),
+            None => self.end.is_empty(),
+        }
     }
 
     fn is_older_than(&self, other: &Region) -> bool {
@@ -100,29 +109,43 @@ impl RegionCache {
         &self,
         border: Option<&[u8]>,
     ) -> Result<Arc<Region>, TikvError> {
-        let known = {
-            let regions = lock(&self.by_start);
-            let upto = border.map_or(Bound::Unbounded, Bound::Excluded);
-            let below = regions
-                .range::<[u8], _>((Bound::Unbounded, upto))
-                .next_back();
-            below
-                .map(|(_, region)| Arc::clone(region))
-                .filter(|region| {
-                    region.end.is_empty() || border.is_some_and(|border| border <= &region.end[..])
-                })
-        };
-        if let Some(region) = known {
-            return Ok(region);
-        }
-        if let Some(border) = border {
-            let around = self.locate(border).await?;
-            if around.start < border {
-                return Ok(around);
+        let mut retry = Retry::new(self.pd.options.patience);
+        loop {
+            if let Some(region) = self.known_before(border) {
+                return Ok(region);
             }
+            let around = match border {
+                Some(border) => Some(self.locate(border).await?),
+                None => None,
+            };
+            if let Some(around) = around.as_ref().filter(|around| around.reaches(border)) {
+                return Ok(Arc::clone(around));
+            }
+            let told = self.pd.region_before(border).await?;
+            let missed = match self.learn(told.region, told.leader) {
+                Ok(region) if region.reaches(border) => return Ok(region),
+                Ok(region) => TikvError::Pd {
+                    message: format!("region {} does not reach the border", region.id),
+                },
+                Err(error) => error,
+            };
+            // To PD the border lies in another region, or it has become the inside of one.
+            if let Some(around) = around {
+                self.forget(&around);
+            }
+            retry.pause(missed).await?;
         }
-        let told = self.pd.region_before(border).await?;
-        self.learn(told.region, told.leader)
+    }
+
+    fn known_before(&self, border: Option<&[u8]>) -> Option<Arc<Region>> {
+        let regions = lock(&self.by_start);
+        let upto = border.map_or(Bound::Unbounded, Bound::Excluded);
+        let below = regions
+            .range::<[u8], _>((Bound::Unbounded, upto))
+            .next_back();
+        below
+            .map(|(_, region)| Arc::clone(region))
+            .filter(|region| region.reaches(border))
     }
 
     fn learn(
