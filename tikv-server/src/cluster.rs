@@ -159,7 +159,8 @@ impl Cluster {
         self.state.topology(|topology| topology.count())
     }
 
-    /// The next request of a method, such as `KvCommit`, meets a fault. Several are queued.
+    /// The next request of a method, such as `KvCommit` or PD's `GetRegion`, meets a fault. Several are queued. A request to PD can be
+    /// delayed and lost, one for a region also find none or one without peers.
     pub fn inject(&self, method: &str, fault: Fault) {
         self.state.faults(|faults| faults.ask_for(method, fault));
     }

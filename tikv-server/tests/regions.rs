@@ -1,4 +1,4 @@
-//! What is remembered of regions is right only until they change.
+//! What is remembered of regions is right only until they change, and PD may not know yet what they have become.
 #![allow(clippy::unwrap_used)]
 
 mod two_regions;
@@ -6,7 +6,7 @@ mod two_regions;
 use std::ops::Bound;
 use std::sync::Arc;
 use two_regions::{another, runtime, two_regions};
-use untorn_tikv_server::Cluster;
+use untorn_tikv_server::{Cluster, Fault};
 use untorn_txn::store::tikv::{TikvOptions, TikvStore};
 use untorn_txn::store::{ScanRequest, Store};
 use untorn_txn::{BeginOptions, Db};
@@ -59,4 +59,23 @@ fn a_border_that_is_merged_away_hides_nothing_from_a_reverse_scan() {
     let mut all = KEYS;
     all.reverse();
     assert_eq!(keys_before(&client, None), all);
+}
+
+#[test]
+fn what_pd_does_not_know_of_a_region_it_is_asked_for_again() {
+    for fault in [Fault::RegionNotFound, Fault::NoPeers] {
+        let (cluster, client) = three_regions();
+        for method in ["GetRegion", "GetPrevRegion"] {
+            for _ in 0..3 {
+                cluster.inject(method, fault);
+            }
+        }
+        assert_eq!(keys_before(&client, Some("m")), ["f", "e", "d", "a"]);
+        assert_eq!(cluster.faults(), 6, "all of them were met");
+        let view = Db::new(another(&cluster)).blocking().snapshot().unwrap();
+        cluster.inject("GetRegion", fault);
+        let found = view.blocking().batch_get(KEYS).unwrap();
+        assert!(found.iter().all(Option::is_some), "{found:?}");
+        assert_eq!(cluster.faults(), 7);
+    }
 }

@@ -87,19 +87,17 @@ impl RegionCache {
 
     /// The region that holds a key.
     pub(super) async fn locate(&self, key: &[u8]) -> Result<Arc<Region>, TikvError> {
-        let known = {
-            let regions = lock(&self.by_start);
-            let upto = (Bound::Unbounded, Bound::Included(key));
-            let below = regions.range::<[u8], _>(upto).next_back();
-            below
-                .map(|(_, region)| Arc::clone(region))
-                .filter(|region| region.holds(key))
-        };
-        match known {
-            Some(region) => Ok(region),
-            None => {
-                let told = self.pd.region(key).await?;
-                self.learn(told.region, told.leader)
+        let mut retry = Retry::new(self.pd.options.patience);
+        loop {
+            let known = self.last_within(Bound::Included(key));
+            if let Some(region) = known.filter(|region| region.holds(key)) {
+                return Ok(region);
+            }
+            let told = self.pd.region(key).await?;
+            match self.learn(told.region, told.leader) {
+                Ok(region) => return Ok(region),
+                // PD may not have heard of it yet.
+                Err(error) => retry.pause(error).await?,
             }
         }
     }
@@ -111,7 +109,8 @@ impl RegionCache {
     ) -> Result<Arc<Region>, TikvError> {
         let mut retry = Retry::new(self.pd.options.patience);
         loop {
-            if let Some(region) = self.known_before(border) {
+            let known = self.last_within(border.map_or(Bound::Unbounded, Bound::Excluded));
+            if let Some(region) = known.filter(|region| region.reaches(border)) {
                 return Ok(region);
             }
             let around = match border {
@@ -137,15 +136,12 @@ impl RegionCache {
         }
     }
 
-    fn known_before(&self, border: Option<&[u8]>) -> Option<Arc<Region>> {
+    /// The last of the remembered regions whose first keys lie within a bound.
+    fn last_within(&self, upto: Bound<&[u8]>) -> Option<Arc<Region>> {
         let regions = lock(&self.by_start);
-        let upto = border.map_or(Bound::Unbounded, Bound::Excluded);
-        let below = regions
-            .range::<[u8], _>((Bound::Unbounded, upto))
-            .next_back();
-        below
-            .map(|(_, region)| Arc::clone(region))
-            .filter(|region| region.reaches(border))
+        let below = regions.range::<[u8], _>((Bound::Unbounded, upto));
+        let last = below.map(|(_, region)| region).next_back();
+        last.cloned()
     }
 
     fn learn(
