@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use untorn_tikv_server::{Cluster, Fault};
+use untorn_txn::lock::Wait;
 use untorn_txn::store::tikv::{TikvError, TikvOptions, TikvStore};
+use untorn_txn::store::{Store, TxnStatus};
 use untorn_txn::{BeginOptions, Db, Error, TxnState};
 
 const PATIENCE: Duration = Duration::from_millis(600);
@@ -206,6 +208,38 @@ fn a_region_that_stays_silent_is_named_with_its_key() {
         matches!(&error, TikvError::RegionUnavailable { key, .. } if key == "some key"),
         "{error}"
     );
+}
+
+#[test]
+fn what_is_given_a_duration_without_end_has_none() {
+    let cluster = Cluster::start(1).unwrap();
+    let endless = TikvOptions::default()
+        .patience(Duration::MAX)
+        .call_timeout(Duration::MAX)
+        .connect_timeout(Duration::MAX);
+    let two_phases = endless.clone().async_commit(false).one_phase(false);
+    let other = TikvStore::connect_blocking([cluster.pd_endpoint()], endless.clone()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.unwrap();
+    for options in [endless, two_phases] {
+        let store = TikvStore::connect_blocking([cluster.pd_endpoint()], options).unwrap();
+        let db = Db::new(Arc::new(store));
+        let options = BeginOptions {
+            lock_ttl: Duration::MAX,
+            lock_wait: Wait::For(Duration::MAX),
+            max_lifetime: Some(Duration::MAX),
+            ..BeginOptions::default()
+        };
+        let txn = db.blocking().begin(options).unwrap();
+        txn.blocking().get_for_update("k").unwrap();
+        txn.put("k", "v").unwrap();
+        let seen = runtime.block_on(other.status(txn.start_ts(), "k".into()));
+        assert_eq!(seen.unwrap(), TxnStatus::Open);
+        txn.blocking().commit().unwrap();
+        let view = db.blocking().snapshot().unwrap();
+        let found = view.blocking().get("k").unwrap();
+        assert_eq!(found.as_deref(), Some(&b"v"[..]));
+    }
 }
 
 #[test]
