@@ -105,6 +105,32 @@ fn a_lost_pd_is_told_in_time_and_found_again() {
 }
 
 #[test]
+fn a_timestamp_is_waited_for_as_long_as_the_patience_whoever_asked_before() {
+    let cluster = Cluster::start(1).unwrap();
+    let store = TikvStore::connect_blocking([cluster.pd_endpoint()], impatient());
+    let db = Db::new(Arc::new(store.unwrap()));
+    cluster.inject_always("Tso", Fault::LostRequest);
+    let waited = || match told(db.blocking().begin(BeginOptions::default())) {
+        TikvError::NoTimestamp { waited, .. } => waited,
+        other => panic!("not of the timestamp: {other}"),
+    };
+    std::thread::scope(|scope| {
+        let older = scope.spawn(waited);
+        let until = Instant::now() + IN_TIME;
+        while cluster.faults() < 4 {
+            assert!(Instant::now() < until, "nobody asks");
+            std::thread::yield_now();
+        }
+        let younger = waited();
+        assert!(younger >= PATIENCE, "{younger:?}");
+        let older = older.join().unwrap();
+        assert!(older >= PATIENCE, "{older:?}");
+    });
+    cluster.heal();
+    db.blocking().begin(BeginOptions::default()).unwrap();
+}
+
+#[test]
 fn another_leader_of_pd_is_found_and_its_timestamps_go_on() {
     let cluster = Cluster::start(1).unwrap();
     let store = TikvStore::connect_blocking([cluster.pd_endpoint()], TikvOptions::default());
