@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
 use untorn_tikv_server::{Cluster, Fault};
 use untorn_txn::lock::Wait;
 use untorn_txn::store::tikv::{TikvError, TikvOptions, TikvStore};
-use untorn_txn::store::{Store, TxnStatus};
+use untorn_txn::store::{Store, Timestamp, TxnStatus};
 use untorn_txn::{BeginOptions, Db, Error, TxnState};
 
 const PATIENCE: Duration = Duration::from_millis(600);
@@ -128,6 +129,47 @@ fn a_timestamp_is_waited_for_as_long_as_the_patience_whoever_asked_before() {
     });
     cluster.heal();
     db.blocking().begin(BeginOptions::default()).unwrap();
+}
+
+/// What reads at once come to, and how long they took.
+fn read_at_once(store: &Arc<TikvStore>, at: Timestamp) -> (Vec<Result<(), Error>>, Duration) {
+    const READERS: usize = 32;
+    let began = Instant::now();
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let read = runtime.unwrap().block_on(async {
+        let mut readers = JoinSet::new();
+        for _ in 0..READERS {
+            let store = Arc::clone(store);
+            readers.spawn(async move { store.get(b"k", at).await.map(drop) });
+        }
+        readers.join_all().await
+    });
+    (read, began.elapsed())
+}
+
+#[test]
+fn the_safe_point_is_asked_for_once_for_all_who_read_at_once() {
+    let cluster = Cluster::start(1).unwrap();
+    let store = TikvStore::connect_blocking([cluster.pd_endpoint()], impatient());
+    let store = Arc::new(store.unwrap());
+    let view = Db::new(store.clone()).blocking().snapshot().unwrap();
+    cluster.inject_always("GetGCSafePoint", Fault::Delay(PATIENCE / 10));
+    let (read, took) = read_at_once(&store, view.timestamp());
+    assert!(read.iter().all(Result::is_ok), "{read:?}");
+    let asked = cluster.faults();
+    assert!((1..=1 + took.as_secs()).contains(&asked), "{asked}");
+}
+
+#[test]
+fn a_safe_point_that_is_not_told_fails_all_who_read_at_once_in_time() {
+    let cluster = Cluster::start(1).unwrap();
+    let store = TikvStore::connect_blocking([cluster.pd_endpoint()], impatient());
+    let store = Arc::new(store.unwrap());
+    let view = Db::new(store.clone()).blocking().snapshot().unwrap();
+    cluster.lose_pd(true);
+    let (read, took) = read_at_once(&store, view.timestamp());
+    assert!(read.iter().all(Result::is_err), "{read:?}");
+    assert!(took < IN_TIME, "{took:?}");
 }
 
 #[test]
