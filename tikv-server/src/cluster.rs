@@ -64,11 +64,15 @@ impl Cluster {
         roles.extend((1..=stores).map(Role::Store));
         let mut listeners = Vec::with_capacity(roles.len());
         let mut addresses = Vec::with_capacity(roles.len());
+        // It may be started inside of another runtime, which must not be blocked.
+        let entered = runtime.enter();
         for _ in &roles {
-            let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+            let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+            listener.set_nonblocking(true)?;
             addresses.push(listener.local_addr()?);
-            listeners.push(listener);
+            listeners.push(TcpListener::from_std(listener)?);
         }
+        drop(entered);
         let store_addresses = addresses.split_off(PD_MEMBERS);
         state.listens_at(addresses, store_addresses);
         for (role, listener) in roles.into_iter().zip(listeners) {

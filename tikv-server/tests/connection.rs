@@ -311,6 +311,17 @@ fn what_is_given_a_duration_without_end_has_none() {
 }
 
 #[test]
+fn a_cluster_may_be_started_and_dropped_inside_of_a_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.unwrap().block_on(async {
+        let cluster = Cluster::start(1).unwrap();
+        let store = TikvStore::connect([cluster.pd_endpoint()], TikvOptions::default()).await;
+        assert_eq!(store.unwrap().cluster_id(), cluster.id());
+        drop(cluster);
+    });
+}
+
+#[test]
 fn a_store_may_be_dropped_inside_of_a_runtime_and_with_requests_under_way() {
     let cluster = Cluster::start(1).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
