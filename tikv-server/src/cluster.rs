@@ -64,11 +64,15 @@ impl Cluster {
         roles.extend((1..=stores).map(Role::Store));
         let mut listeners = Vec::with_capacity(roles.len());
         let mut addresses = Vec::with_capacity(roles.len());
+        // It may be started inside of another runtime, which must not be blocked.
+        let entered = runtime.enter();
         for _ in &roles {
-            let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+            let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+            listener.set_nonblocking(true)?;
             addresses.push(listener.local_addr()?);
-            listeners.push(listener);
+            listeners.push(TcpListener::from_std(listener)?);
         }
+        drop(entered);
         let store_addresses = addresses.split_off(PD_MEMBERS);
         state.listens_at(addresses, store_addresses);
         for (role, listener) in roles.into_iter().zip(listeners) {
@@ -141,6 +145,13 @@ impl Cluster {
         self.state.topology(|topology| topology.split(&key))
     }
 
+    /// Takes a border between two regions away: the one before it takes over the keys of the one that begins there, under an epoch that is newer
+    /// than that of either. Says whether a region begins there.
+    pub fn merge(&self, border: impl AsRef<[u8]>) -> bool {
+        self.state
+            .topology(|topology| topology.merge(border.as_ref()))
+    }
+
     /// Has another store lead the region around a key; gives its number.
     pub fn transfer_leader(&self, key: impl AsRef<[u8]>) -> u64 {
         self.state
@@ -152,7 +163,8 @@ impl Cluster {
         self.state.topology(|topology| topology.count())
     }
 
-    /// The next request of a method, such as `KvCommit`, meets a fault. Several are queued.
+    /// The next request of a method, such as `KvCommit` or PD's `GetRegion`, meets a fault. Several are queued. A request to PD can be
+    /// delayed and lost, one for a region also find none or one without peers.
     pub fn inject(&self, method: &str, fault: Fault) {
         self.state.faults(|faults| faults.ask_for(method, fault));
     }

@@ -24,8 +24,10 @@ pub enum Fault {
     Delay(Duration),
     /// The region is too busy for it.
     Busy,
-    /// The store does not know the region.
+    /// The store does not know the region; PD knows none for the key.
     RegionNotFound,
+    /// PD knows nobody who has a copy of the region.
+    NoPeers,
     /// The region says that the request is stale.
     StaleCommand,
     /// The log of the region does not take so much at once.
@@ -100,14 +102,28 @@ impl Faults {
         self.drawn = Some((StdRng::seed_from_u64(seed), chance));
     }
 
+    /// What befalls a request to a store.
     pub(crate) fn next(&mut self, method: &str) -> Option<Fault> {
-        let asked_for = self.asked_for.get_mut(method).and_then(VecDeque::pop_front);
-        let planned = asked_for.or_else(|| self.lasting.get(method).copied());
-        let fault = planned.or_else(|| {
+        let fault = self.planned(method).or_else(|| {
             let (rng, chance) = self.drawn.as_mut()?;
             rng.random_bool(*chance)
                 .then(|| Fault::DRAWN[rng.random_range(0..Fault::DRAWN.len())])
         });
+        self.happens(fault)
+    }
+
+    /// What befalls a request to PD: nothing is drawn for it.
+    pub(crate) fn next_of_pd(&mut self, method: &str) -> Option<Fault> {
+        let fault = self.planned(method);
+        self.happens(fault)
+    }
+
+    fn planned(&mut self, method: &str) -> Option<Fault> {
+        let asked_for = self.asked_for.get_mut(method).and_then(VecDeque::pop_front);
+        asked_for.or_else(|| self.lasting.get(method).copied())
+    }
+
+    fn happens(&mut self, fault: Option<Fault>) -> Option<Fault> {
         let fault = fault.filter(|fault| *fault != Fault::Spared);
         self.happened += u64::from(fault.is_some());
         fault

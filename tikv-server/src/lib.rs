@@ -2,7 +2,7 @@
 //!
 //! [`Cluster::start`] listens on ports of 127.0.0.1 that are free, two for members of PD and one for each store, and serves the
 //! requests of transactions over a percolator in memory. Whatever a client of a real cluster has to be prepared for can be
-//! commanded: [`split`](Cluster::split), [`transfer_leader`](Cluster::transfer_leader),
+//! commanded: [`split`](Cluster::split), [`merge`](Cluster::merge), [`transfer_leader`](Cluster::transfer_leader),
 //! [`transfer_pd_leader`](Cluster::transfer_pd_leader), [`lose_pd`](Cluster::lose_pd),
 //! [`cut_connections`](Cluster::cut_connections), [`inject`](Cluster::inject) errors and lost
 //! answers by method, or [`harm`](Cluster::harm) every request with some chance, drawn from a seed. [`locks`](Cluster::locks),

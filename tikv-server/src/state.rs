@@ -141,6 +141,10 @@ impl State {
         self.faults(|faults| faults.next(method))
     }
 
+    pub(crate) fn next_fault_of_pd(&self, method: &str) -> Option<Fault> {
+        self.faults(|faults| faults.next_of_pd(method))
+    }
+
     pub(crate) fn safe_point(&self) -> Timestamp {
         self.safe_point.load(Ordering::Acquire)
     }

@@ -84,6 +84,21 @@ impl Topology {
         true
     }
 
+    /// Takes a border away: the region that begins at it becomes a part of the one before it. As in TiKV the version is then above
+    /// that of both, the one that goes having raised its own. Says whether a region begins there.
+    pub(crate) fn merge(&mut self, border: &[u8]) -> bool {
+        if border.is_empty() {
+            return false;
+        }
+        let Some(right) = self.regions.remove(border) else {
+            return false;
+        };
+        let left = self.around(border);
+        left.end = right.end;
+        left.epoch.version = left.epoch.version.max(right.epoch.version + 1) + 1;
+        true
+    }
+
     /// Has the next store lead the region around a key.
     pub(crate) fn transfer_leader(&mut self, key: &[u8]) -> u64 {
         let stores = self.stores;
@@ -232,6 +247,22 @@ mod tests {
             .map(|(meta, _)| meta.start_key);
         assert_eq!(before, Some(encode_key(b"d")));
         assert!(topology.find_before(&encode_key(b"a")).is_none());
+    }
+
+    #[test]
+    fn a_merge_takes_back_a_split_under_a_newer_version() {
+        let mut topology = Topology::new(3);
+        assert!(!topology.merge(b"m"), "no region begins there");
+        assert!(!topology.merge(b""), "none stands before the first");
+        assert!(topology.split(&"m".into()) && topology.split(&"t".into()));
+        let version = |meta: Meta| meta.region_epoch.map(|epoch| epoch.version);
+        let before = version(topology.find(&encode_key(b"n")).0);
+        assert!(topology.merge(b"m"));
+        assert_eq!(topology.count(), 2);
+        let (merged, _) = topology.find(&encode_key(b"n"));
+        assert_eq!((merged.id, &merged.start_key[..]), (1, &b""[..]));
+        assert_eq!(merged.end_key, encode_key(b"t"));
+        assert!(version(merged) > before);
     }
 
     #[test]

@@ -4,8 +4,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
 use untorn_tikv_server::{Cluster, Fault};
+use untorn_txn::lock::Wait;
 use untorn_txn::store::tikv::{TikvError, TikvOptions, TikvStore};
+use untorn_txn::store::{Store, Timestamp, TxnStatus};
 use untorn_txn::{BeginOptions, Db, Error, TxnState};
 
 const PATIENCE: Duration = Duration::from_millis(600);
@@ -100,6 +103,73 @@ fn a_lost_pd_is_told_in_time_and_found_again() {
         view.blocking().get("k").unwrap().as_deref(),
         Some(&b"v"[..])
     );
+}
+
+#[test]
+fn a_timestamp_is_waited_for_as_long_as_the_patience_whoever_asked_before() {
+    let cluster = Cluster::start(1).unwrap();
+    let store = TikvStore::connect_blocking([cluster.pd_endpoint()], impatient());
+    let db = Db::new(Arc::new(store.unwrap()));
+    cluster.inject_always("Tso", Fault::LostRequest);
+    let waited = || match told(db.blocking().begin(BeginOptions::default())) {
+        TikvError::NoTimestamp { waited, .. } => waited,
+        other => panic!("not of the timestamp: {other}"),
+    };
+    std::thread::scope(|scope| {
+        let older = scope.spawn(waited);
+        let until = Instant::now() + IN_TIME;
+        while cluster.faults() < 4 {
+            assert!(Instant::now() < until, "nobody asks");
+            std::thread::yield_now();
+        }
+        let younger = waited();
+        assert!(younger >= PATIENCE, "{younger:?}");
+        let older = older.join().unwrap();
+        assert!(older >= PATIENCE, "{older:?}");
+    });
+    cluster.heal();
+    db.blocking().begin(BeginOptions::default()).unwrap();
+}
+
+/// What reads at once come to, and how long they took.
+fn read_at_once(store: &Arc<TikvStore>, at: Timestamp) -> (Vec<Result<(), Error>>, Duration) {
+    const READERS: usize = 32;
+    let began = Instant::now();
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let read = runtime.unwrap().block_on(async {
+        let mut readers = JoinSet::new();
+        for _ in 0..READERS {
+            let store = Arc::clone(store);
+            readers.spawn(async move { store.get(b"k", at).await.map(drop) });
+        }
+        readers.join_all().await
+    });
+    (read, began.elapsed())
+}
+
+#[test]
+fn the_safe_point_is_asked_for_once_for_all_who_read_at_once() {
+    let cluster = Cluster::start(1).unwrap();
+    let store = TikvStore::connect_blocking([cluster.pd_endpoint()], impatient());
+    let store = Arc::new(store.unwrap());
+    let view = Db::new(store.clone()).blocking().snapshot().unwrap();
+    cluster.inject_always("GetGCSafePoint", Fault::Delay(PATIENCE / 10));
+    let (read, took) = read_at_once(&store, view.timestamp());
+    assert!(read.iter().all(Result::is_ok), "{read:?}");
+    let asked = cluster.faults();
+    assert!((1..=1 + took.as_secs()).contains(&asked), "{asked}");
+}
+
+#[test]
+fn a_safe_point_that_is_not_told_fails_all_who_read_at_once_in_time() {
+    let cluster = Cluster::start(1).unwrap();
+    let store = TikvStore::connect_blocking([cluster.pd_endpoint()], impatient());
+    let store = Arc::new(store.unwrap());
+    let view = Db::new(store.clone()).blocking().snapshot().unwrap();
+    cluster.lose_pd(true);
+    let (read, took) = read_at_once(&store, view.timestamp());
+    assert!(read.iter().all(Result::is_err), "{read:?}");
+    assert!(took < IN_TIME, "{took:?}");
 }
 
 #[test]
@@ -206,6 +276,49 @@ fn a_region_that_stays_silent_is_named_with_its_key() {
         matches!(&error, TikvError::RegionUnavailable { key, .. } if key == "some key"),
         "{error}"
     );
+}
+
+#[test]
+fn what_is_given_a_duration_without_end_has_none() {
+    let cluster = Cluster::start(1).unwrap();
+    let endless = TikvOptions::default()
+        .patience(Duration::MAX)
+        .call_timeout(Duration::MAX)
+        .connect_timeout(Duration::MAX);
+    let two_phases = endless.clone().async_commit(false).one_phase(false);
+    let other = TikvStore::connect_blocking([cluster.pd_endpoint()], endless.clone()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.unwrap();
+    for options in [endless, two_phases] {
+        let store = TikvStore::connect_blocking([cluster.pd_endpoint()], options).unwrap();
+        let db = Db::new(Arc::new(store));
+        let options = BeginOptions {
+            lock_ttl: Duration::MAX,
+            lock_wait: Wait::For(Duration::MAX),
+            max_lifetime: Some(Duration::MAX),
+            ..BeginOptions::default()
+        };
+        let txn = db.blocking().begin(options).unwrap();
+        txn.blocking().get_for_update("k").unwrap();
+        txn.put("k", "v").unwrap();
+        let seen = runtime.block_on(other.status(txn.start_ts(), "k".into()));
+        assert_eq!(seen.unwrap(), TxnStatus::Open);
+        txn.blocking().commit().unwrap();
+        let view = db.blocking().snapshot().unwrap();
+        let found = view.blocking().get("k").unwrap();
+        assert_eq!(found.as_deref(), Some(&b"v"[..]));
+    }
+}
+
+#[test]
+fn a_cluster_may_be_started_and_dropped_inside_of_a_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.unwrap().block_on(async {
+        let cluster = Cluster::start(1).unwrap();
+        let store = TikvStore::connect([cluster.pd_endpoint()], TikvOptions::default()).await;
+        assert_eq!(store.unwrap().cluster_id(), cluster.id());
+        drop(cluster);
+    });
 }
 
 #[test]

@@ -94,6 +94,15 @@ where
         .await
 }
 
+/// The name of a method, as faults are asked for.
+fn name_of(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
+}
+
+fn lost() -> Status {
+    Status::unavailable("the connection failed, as planned")
+}
+
 /// The answer to a method that is not served.
 fn unknown(request: &Request<Body>) -> Response<Body> {
     Status::unimplemented(request.uri().path().to_owned()).into_http()

@@ -1,6 +1,7 @@
 //! The placement driver.
 
-use super::{Answer, unary, unknown};
+use super::{Answer, lost, name_of, unary, unknown};
+use crate::faults::Fault;
 use crate::state::State;
 use http::{Request, Response};
 use std::pin::Pin;
@@ -35,6 +36,10 @@ pub(super) async fn serve(
     {
         return refused.into_http();
     }
+    let fault = match befall(&state, name_of(request.uri().path())).await {
+        Ok(fault) => fault,
+        Err(lost) => return lost.into_http(),
+    };
     match request.uri().path() {
         GetMembersRequest::PATH => {
             unary(
@@ -45,13 +50,13 @@ pub(super) async fn serve(
         }
         GetRegionRequest::PATH => {
             unary(request, move |request| async move {
-                region(&state, request, false)
+                region(&state, request, false, fault)
             })
             .await
         }
         "/pdpb.PD/GetPrevRegion" => {
             unary(request, move |request| async move {
-                region(&state, request, true)
+                region(&state, request, true, fault)
             })
             .await
         }
@@ -76,6 +81,17 @@ pub(super) async fn serve(
         }
         _ => unknown(&request),
     }
+}
+
+/// What befalls a request before it is looked at: nothing here changes anything, so a lost answer is a lost request.
+async fn befall(state: &State, method: &str) -> Asked<Option<Fault>> {
+    let fault = state.next_fault_of_pd(method);
+    match fault {
+        Some(Fault::LostRequest | Fault::LostAnswer) => return Err(lost()),
+        Some(Fault::Delay(delay)) => tokio::time::sleep(delay).await,
+        _ => {}
+    }
+    Ok(fault)
 }
 
 /// Whether a member is there, and leads.
@@ -119,7 +135,12 @@ fn members(state: &State, _: GetMembersRequest) -> Asked<GetMembersResponse> {
     })
 }
 
-fn region(state: &State, request: GetRegionRequest, is_before: bool) -> Asked<GetRegionResponse> {
+fn region(
+    state: &State,
+    request: GetRegionRequest,
+    is_before: bool,
+    fault: Option<Fault>,
+) -> Asked<GetRegionResponse> {
     let header = header(state, request.header.as_ref())?;
     let found = state.topology(|topology| {
         if is_before {
@@ -128,7 +149,12 @@ fn region(state: &State, request: GetRegionRequest, is_before: bool) -> Asked<Ge
             Some(topology.find(&request.region_key))
         }
     });
-    let (region, leader) = found.unzip();
+    let found = found.filter(|_| fault != Some(Fault::RegionNotFound));
+    let (mut region, mut leader) = found.unzip();
+    if fault == Some(Fault::NoPeers) {
+        region.iter_mut().for_each(|region| region.peers.clear());
+        leader = None;
+    }
     Ok(GetRegionResponse {
         header,
         region,

@@ -1,6 +1,6 @@
 //! A store: its regions' requests, each in one step under the engine's mutex.
 
-use super::{unary, unknown};
+use super::{lost, name_of, unary, unknown};
 use crate::faults::Fault;
 use crate::mvcc::{self, Locking};
 use crate::state::{Data, State};
@@ -77,10 +77,6 @@ impl Drop for Served {
     }
 }
 
-fn lost() -> Status {
-    Status::unavailable("the connection failed, as planned")
-}
-
 /// What befalls a request before it is looked at.
 async fn befall<R: RegionRequest>(
     state: &State,
@@ -88,8 +84,7 @@ async fn befall<R: RegionRequest>(
     request: &mut R,
     keys: &[Bytes],
 ) -> Result<Result<Option<Fault>, R::Response>, Status> {
-    let method = R::PATH.rsplit('/').next().unwrap_or_default();
-    let fault = state.next_fault(method);
+    let fault = state.next_fault(name_of(R::PATH));
     if let Some(Fault::Delay(delay)) = fault {
         tokio::time::sleep(delay).await;
     }

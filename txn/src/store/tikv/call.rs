@@ -16,8 +16,6 @@ pub(super) struct Channels {
     tls: Option<Tls>,
 }
 
-/// The largest message that is taken: TiKV's own limit lies below.
-const LARGEST_MESSAGE: usize = 256 << 20;
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 impl Channels {
@@ -75,10 +73,9 @@ impl Channels {
         address: &str,
         method: &'static str,
     ) -> Result<Grpc<Channel>, TikvError> {
+        // TiKV has no limit for its answers, and one that is refused would come again as large.
         let client = Grpc::new(self.channel(address)?);
-        let mut client = client
-            .max_decoding_message_size(LARGEST_MESSAGE)
-            .max_encoding_message_size(LARGEST_MESSAGE);
+        let mut client = client.max_decoding_message_size(usize::MAX);
         match client.ready().await {
             Ok(()) => Ok(client),
             Err(error) => Err(TikvError::Rpc {

@@ -72,7 +72,7 @@ impl Cluster {
         request: &R,
         wait: Duration,
     ) -> Result<R::Response, TikvError> {
-        let mut retry = Retry::new(self.options.patience + wait);
+        let mut retry = Retry::new(self.options.patience.saturating_add(wait));
         loop {
             let region = self.regions.locate(key).await?;
             match self.at_region(&region, request.clone(), &retry, wait).await {
@@ -90,7 +90,7 @@ impl Cluster {
         make: impl Fn(&[I]) -> R,
         wait: Duration,
     ) -> Result<Vec<(Vec<I>, R::Response)>, TikvError> {
-        let mut retry = Retry::new(self.options.patience + wait);
+        let mut retry = Retry::new(self.options.patience.saturating_add(wait));
         self.spread_by(&mut retry, items, make, wait).await
     }
 
@@ -169,7 +169,7 @@ impl Cluster {
         retry: &Retry,
         wait: Duration,
     ) -> Result<R::Response, Missed> {
-        let timeout = retry.left(self.options.call_timeout + wait);
+        let timeout = retry.left(self.options.call_timeout.saturating_add(wait));
         let missed = |error| Missed { error, pause: None };
         let address = self.regions.address(region).await.map_err(missed)?;
         let context = request.context_mut();

@@ -3,7 +3,7 @@
 use super::Tls;
 use std::time::Duration;
 
-/// How a [`TikvStore`](super::TikvStore) behaves.
+/// How a [`TikvStore`](super::TikvStore) behaves. [`Duration::MAX`] is for ever.
 ///
 /// ```
 /// use std::time::Duration;

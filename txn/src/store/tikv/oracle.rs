@@ -4,7 +4,7 @@
 //! that are there, asks for as many timestamps with one request, and hands them out. What comes meanwhile is the next
 //! request: under load the stream is never idle and no wish waits for more than two round trips. A stream that breaks
 //! is made anew, to whoever leads then; wishes that were sent are asked for again, since a timestamp that
-//! was lost harms nobody.
+//! was lost harms nobody. That goes on as long as somebody waits: every wish has its own patience, and is closed when that is over.
 
 use super::TikvError;
 use super::call::told;
@@ -15,7 +15,7 @@ use super::retry::Retry;
 use crate::store::{COUNTER_BITS, Timestamp, lock};
 use http::uri::PathAndQuery;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::codec::Streaming;
@@ -91,14 +91,14 @@ impl Source {
     async fn run(mut self) {
         let mut connection = None;
         let mut wishes = Vec::new();
-        let mut retry = Retry::new(self.pd.options.patience);
+        let mut retry = Retry::new(Duration::MAX);
         loop {
             if wishes.is_empty() {
                 match self.queue.recv().await {
                     Some(wish) => wishes.push(wish),
                     None => return,
                 }
-                retry = Retry::new(self.pd.options.patience);
+                retry = Retry::new(Duration::MAX);
             }
             while wishes.len() < MOST
                 && let Ok(wish) = self.queue.try_recv()
@@ -123,7 +123,7 @@ impl Source {
                     self.pd.forget_leader();
                     *lock(&self.last_failure) = Some(error.clone());
                     if retry.pause(error).await.is_err() {
-                        // Dropped wishes are told of the failure.
+                        // It stays: dropped wishes are told of it.
                         wishes.clear();
                     }
                 }
@@ -138,7 +138,8 @@ impl Source {
         count: usize,
         retry: &mut Retry,
     ) -> Result<Timestamp, TikvError> {
-        let timeout = retry.left(self.pd.options.call_timeout);
+        let options = &self.pd.options;
+        let timeout = options.call_timeout.min(options.patience);
         let asked = async {
             let request = TsoRequest {
                 header: Some(RequestHeader {

@@ -16,6 +16,7 @@ use super::{TikvError, TikvOptions, codec};
 use crate::store::{Timestamp, lock};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio::sync::Mutex as AsyncMutex;
 
 /// Length of a border that no region begins after.
 const BEHIND_ALL: usize = 1024;
@@ -29,7 +30,9 @@ pub(super) struct Pd {
     pub(super) options: TikvOptions,
     given: Vec<String>,
     members: Mutex<Members>,
-    safe_point: Mutex<Option<(Instant, Timestamp)>>,
+    /// When the collector's place was last asked for, and what came of it.
+    safe_point: Mutex<Option<(Instant, Result<Timestamp, TikvError>)>>,
+    asks_safe_point: AsyncMutex<()>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -55,6 +58,7 @@ impl Pd {
             given: endpoints,
             members: Mutex::new(members),
             safe_point: Mutex::default(),
+            asks_safe_point: AsyncMutex::default(),
             options,
         };
         let mut retry = Retry::new(pd.options.patience);
@@ -253,15 +257,28 @@ impl Pd {
         })
     }
 
-    /// Up to where the cluster's collector may have dropped old versions, as of a second ago at most.
+    /// Up to where the cluster's collector may have dropped old versions, as of a second ago at most. One asks for all who wait.
     pub(super) async fn safe_point(&self) -> Result<Timestamp, TikvError> {
-        let known = *lock(&self.safe_point);
-        if let Some((_, at)) = known.filter(|(when, _)| when.elapsed() < SAFE_POINT_AGE) {
-            return Ok(at);
+        let came = Instant::now();
+        if let Some(known) = self.known_safe_point(came) {
+            return known;
+        }
+        let _asks = self.asks_safe_point.lock().await;
+        if let Some(known) = self.known_safe_point(came) {
+            return known;
         }
         let asked = Instant::now();
-        let at = self.ask(GetGcSafePointRequest::default()).await?.safe_point;
-        *lock(&self.safe_point) = Some((asked, at));
-        Ok(at)
+        let answer = self.ask(GetGcSafePointRequest::default()).await;
+        let at = answer.map(|answer| answer.safe_point);
+        *lock(&self.safe_point) = Some((asked, at.clone()));
+        at
+    }
+
+    /// What the last question came to: whoever came before it has that for its own, also a failure.
+    fn known_safe_point(&self, came: Instant) -> Option<Result<Timestamp, TikvError>> {
+        let last = lock(&self.safe_point);
+        let (asked, at) = last.as_ref()?;
+        let is_known = *asked >= came || (at.is_ok() && asked.elapsed() < SAFE_POINT_AGE);
+        is_known.then(|| at.clone())
     }
 }

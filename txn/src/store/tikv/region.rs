@@ -9,6 +9,7 @@ use super::codec;
 use super::pd::Pd;
 use super::proto::errorpb;
 use super::proto::metapb::{self, Peer, RegionEpoch};
+use super::retry::Retry;
 use crate::store::lock;
 use bytes::Bytes;
 use dashmap::DashMap;
@@ -53,6 +54,14 @@ impl Region {
         self.start <= key && (self.end.is_empty() || key < &self.end[..])
     }
 
+    /// Whether it holds the keys right before a border, or is the last region of all.
+    fn reaches(&self, border: Option<&[u8]>) -> bool {
+        match border {
+            Some(border) => self.start < border && (self.end.is_empty() || border <= &self.end[..]),
+            None => self.end.is_empty(),
+        }
+    }
+
     fn is_older_than(&self, other: &Region) -> bool {
         (self.epoch.version, self.epoch.conf_ver) < (other.epoch.version, other.epoch.conf_ver)
     }
@@ -78,19 +87,17 @@ impl RegionCache {
 
     /// The region that holds a key.
     pub(super) async fn locate(&self, key: &[u8]) -> Result<Arc<Region>, TikvError> {
-        let known = {
-            let regions = lock(&self.by_start);
-            let upto = (Bound::Unbounded, Bound::Included(key));
-            let below = regions.range::<[u8], _>(upto).next_back();
-            below
-                .map(|(_, region)| Arc::clone(region))
-                .filter(|region| region.holds(key))
-        };
-        match known {
-            Some(region) => Ok(region),
-            None => {
-                let told = self.pd.region(key).await?;
-                self.learn(told.region, told.leader)
+        let mut retry = Retry::new(self.pd.options.patience);
+        loop {
+            let known = self.last_within(Bound::Included(key));
+            if let Some(region) = known.filter(|region| region.holds(key)) {
+                return Ok(region);
+            }
+            let told = self.pd.region(key).await?;
+            match self.learn(told.region, told.leader) {
+                Ok(region) => return Ok(region),
+                // PD may not have heard of it yet.
+                Err(error) => retry.pause(error).await?,
             }
         }
     }
@@ -100,29 +107,41 @@ impl RegionCache {
         &self,
         border: Option<&[u8]>,
     ) -> Result<Arc<Region>, TikvError> {
-        let known = {
-            let regions = lock(&self.by_start);
-            let upto = border.map_or(Bound::Unbounded, Bound::Excluded);
-            let below = regions
-                .range::<[u8], _>((Bound::Unbounded, upto))
-                .next_back();
-            below
-                .map(|(_, region)| Arc::clone(region))
-                .filter(|region| {
-                    region.end.is_empty() || border.is_some_and(|border| border <= &region.end[..])
-                })
-        };
-        if let Some(region) = known {
-            return Ok(region);
-        }
-        if let Some(border) = border {
-            let around = self.locate(border).await?;
-            if around.start < border {
-                return Ok(around);
+        let mut retry = Retry::new(self.pd.options.patience);
+        loop {
+            let known = self.last_within(border.map_or(Bound::Unbounded, Bound::Excluded));
+            if let Some(region) = known.filter(|region| region.reaches(border)) {
+                return Ok(region);
             }
+            let around = match border {
+                Some(border) => Some(self.locate(border).await?),
+                None => None,
+            };
+            if let Some(around) = around.as_ref().filter(|around| around.reaches(border)) {
+                return Ok(Arc::clone(around));
+            }
+            let told = self.pd.region_before(border).await?;
+            let missed = match self.learn(told.region, told.leader) {
+                Ok(region) if region.reaches(border) => return Ok(region),
+                Ok(region) => TikvError::Pd {
+                    message: format!("region {} does not reach the border", region.id),
+                },
+                Err(error) => error,
+            };
+            // To PD the border lies in another region, or it has become the inside of one.
+            if let Some(around) = around {
+                self.forget(&around);
+            }
+            retry.pause(missed).await?;
         }
-        let told = self.pd.region_before(border).await?;
-        self.learn(told.region, told.leader)
+    }
+
+    /// The last of the remembered regions whose first keys lie within a bound.
+    fn last_within(&self, upto: Bound<&[u8]>) -> Option<Arc<Region>> {
+        let regions = lock(&self.by_start);
+        let below = regions.range::<[u8], _>((Bound::Unbounded, upto));
+        let last = below.map(|(_, region)| region).next_back();
+        last.cloned()
     }
 
     fn learn(

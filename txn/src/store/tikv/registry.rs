@@ -171,8 +171,10 @@ impl Open {
 
     /// A time to live from now on, in milliseconds from the start timestamp on.
     pub(super) fn ttl_ms(&self, ttl: Duration) -> u64 {
-        let whole = self.age + self.begun.elapsed() + ttl;
-        u64::try_from(whole.as_millis()).unwrap_or(u64::MAX)
+        // Whoever meets the lock adds it to the time of the start timestamp, without a look at overflow.
+        const LONGEST: u64 = Timestamp::MAX >> COUNTER_BITS;
+        let whole = ttl.saturating_add(self.age + self.begun.elapsed());
+        u64::try_from(whole.as_millis()).map_or(LONGEST, |whole| whole.min(LONGEST))
     }
 }
 

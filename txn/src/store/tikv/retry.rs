@@ -15,7 +15,8 @@ const LONGEST_PAUSE_OF_NOBODY: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub(super) struct Retry {
     began: Instant,
-    until: Instant,
+    /// If there is an end to it.
+    until: Option<Instant>,
     pause: Duration,
     is_retried: bool,
 }
@@ -25,7 +26,7 @@ impl Retry {
         let began = Instant::now();
         Self {
             began,
-            until: began + patience,
+            until: began.checked_add(patience),
             pause: FIRST_PAUSE,
             is_retried: false,
         }
@@ -51,14 +52,16 @@ impl Retry {
 
     /// What is left of the time, and at most `longest`.
     pub(super) fn left(&self, longest: Duration) -> Duration {
-        self.until
-            .saturating_duration_since(Instant::now())
-            .min(longest)
+        let now = Instant::now();
+        self.until.map_or(longest, |until| {
+            until.saturating_duration_since(now).min(longest)
+        })
     }
 
     /// Waits before the next attempt; the failure of the last one where none is left.
     pub(super) async fn pause(&mut self, last: TikvError) -> Result<(), TikvError> {
-        if !last.is_transient() || Instant::now() + self.pause >= self.until {
+        let next = Instant::now() + self.pause;
+        if !last.is_transient() || self.until.is_some_and(|until| next >= until) {
             return Err(last);
         }
         tracing::debug!(error = %last, pause = ?self.pause, "tried again");
