@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 use txn_calls::{begin, lock};
 use untorn_txn::store::mem::LogOptions;
-use untorn_txn::{Db, MemStore, Transaction};
+use untorn_txn::{Db, LockOptions, MemStore, Transaction, TxnState};
 
 /// More than anything here should take.
 const IN_TIME: Duration = Duration::from_secs(60);
@@ -61,6 +61,30 @@ fn a_memory_hook_may_write_the_key_that_is_written() {
         let value = txn.blocking().get("k").unwrap();
         assert_eq!(value.as_deref(), Some(&b"of the hook"[..]));
         txn.buffer().clear_memory_hook();
+    });
+}
+
+/// Rule 14.
+#[test]
+fn a_memory_hook_may_end_the_transaction_whose_keys_are_unlocked() {
+    ends(|| {
+        let db = Db::in_memory();
+        let txn = begin(&db);
+        let keys: Vec<_> = (0..2000_u32).map(u32::to_be_bytes).collect();
+        txn.blocking()
+            .lock_keys(&keys, LockOptions::default())
+            .unwrap();
+        // Keeps the flags of before, so that memory grows.
+        let savepoint = txn.savepoint().unwrap();
+        let inside = txn.clone();
+        txn.buffer().set_memory_hook(move |_| {
+            assert_eq!(inside.held_locks(), 0);
+            inside.blocking().rollback().unwrap();
+        });
+        assert_eq!(txn.blocking().unlock_keys(&keys).unwrap(), keys.len());
+        assert_eq!(txn.state(), TxnState::RolledBack);
+        txn.buffer().clear_memory_hook();
+        drop(savepoint);
     });
 }
 
