@@ -88,6 +88,29 @@ fn a_memory_hook_may_end_the_transaction_whose_keys_are_unlocked() {
     });
 }
 
+/// Rule 14.
+#[test]
+fn a_memory_hook_may_lock_when_fair_mode_is_done() {
+    ends(|| {
+        let db = Db::in_memory();
+        let txn = begin(&db);
+        txn.fair_begin().unwrap();
+        let keys: Vec<_> = (0..2000).map(|key| format!("{key:04}")).collect();
+        for key in &keys {
+            lock(&txn, &[key]).unwrap();
+        }
+        let inside = txn.clone();
+        let flagged = keys.len();
+        txn.buffer().set_memory_hook(move |_| {
+            assert_eq!(inside.len(), flagged);
+            lock(&inside, &["of the hook"]).unwrap();
+        });
+        txn.fair_done().unwrap();
+        assert_eq!(txn.held_locks(), flagged + 1);
+        txn.buffer().clear_memory_hook();
+    });
+}
+
 #[test]
 fn a_waker_that_is_replaced_may_own_who_holds_the_lock() {
     ends(|| {

@@ -2,7 +2,7 @@
 
 use super::super::Core;
 use super::super::options::LockOutcome;
-use super::super::register::{Claimed, Hold, Known, Slot, Withdrawn};
+use super::super::register::{Claimed, Hold, Known, Pending, Slot, Withdrawn};
 use super::Asking;
 use crate::buffer::Reservation;
 use crate::error::Error;
@@ -78,15 +78,11 @@ impl<'a> Call<'a> {
         let claimed = std::mem::take(&mut self.claimed);
         let is_locked = |at: usize| self.found[at].hold.is_some();
         let locked = (0..claimed.len()).filter(|&at| is_locked(at));
-        core.register.keep(locked.map(|at| claimed[at]), self.round);
-        // A fair call has one key.
-        if self.round.take().is_some()
-            && let Some(key) = self.keys.first().filter(|_| is_locked(0))
-        {
-            core.pending_room
-                .lock()
-                .insert(key.clone(), room.into_owned());
-        }
+        let pending = self.round.take().map(|round| Pending {
+            round,
+            room: room.into_owned(),
+        });
+        core.register.keep(locked.map(|at| claimed[at]), pending);
         let unlocked = || (0..claimed.len()).filter(|&at| !is_locked(at));
         if unlocked().next().is_some() {
             let unlocked: Vec<Slot> = unlocked().map(|at| claimed[at]).collect();

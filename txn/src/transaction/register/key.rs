@@ -1,5 +1,6 @@
 //! One key of the register, and what its lock knows.
 
+use super::fair::Pending;
 use crate::lock::LockMode;
 use crate::mutant::planted;
 use crate::store::Timestamp;
@@ -51,13 +52,12 @@ pub(super) struct Lock {
 }
 
 /// A key that is claimed, held or being given back.
-#[derive(Debug)]
 pub(super) struct Key {
     pub(super) name: Bytes,
     pub(super) claims: usize,
     pub(super) kept: bool,
-    /// The last round of fair mode that locked it, while it is pending.
-    pub(super) pending: Option<u64>,
+    /// What fair mode keeps with it, while it is pending.
+    pub(super) pending: Option<Box<Pending>>,
     pub(super) place: Place,
     /// The lock that it is asked for anew beside, because the primary has changed.
     pub(super) old: Option<Box<Lock>>,

@@ -41,6 +41,7 @@ mod primary;
 mod requests;
 mod slots;
 
+pub(super) use fair::Pending;
 pub(super) use key::{Hold, Known};
 pub(super) use slots::Slot;
 
@@ -99,12 +100,11 @@ pub(super) enum Next {
 /// Locks that nobody wants, by key and number: to be given back, then [`returned`](Register::returned).
 pub(super) type Withdrawn = Vec<(Bytes, u64)>;
 
-#[derive(Debug)]
 pub(super) struct Register {
     keys: Mutex<Keys>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Keys {
     closed: bool,
     numbers: u64,
@@ -247,9 +247,13 @@ impl Register {
         }
     }
 
-    /// A call has succeeded: its claims on locked keys become locks that stay, or are pending in fair mode.
-    pub(super) fn keep(&self, locked: impl Iterator<Item = Slot>, round: Option<u64>) {
+    /// A call has succeeded: its claims on locked keys become locks that stay, or one that is `pending` in fair mode.
+    pub(super) fn keep(&self, locked: impl Iterator<Item = Slot>, mut pending: Option<Pending>) {
+        let mut rooms = Vec::new();
         let mut register = self.keys.lock();
+        register
+            .fair
+            .leave(pending.as_ref().map(|pending| pending.round));
         for slot in locked {
             let key = &mut register.slots[slot];
             key.claims -= 1;
@@ -258,19 +262,17 @@ impl Register {
                 continue;
             };
             let seen = lock.hold.for_update_ts;
-            match round {
-                Some(_) if !key.kept => {
-                    key.pending = round;
-                    register.fair.pending.push(slot);
-                }
-                _ => {
+            match pending.take_if(|_| !key.kept) {
+                Some(pending) => rooms.extend(register.pend(slot, pending)),
+                None => {
                     key.kept = true;
-                    key.pending = None;
+                    rooms.extend(key.pending.take().map(|pending| pending.room));
                 }
             }
             register.newest = register.newest.max(seen);
         }
-        register.fair.leave(round);
+        drop(register);
+        drop(rooms);
     }
 
     /// A call has failed: its claims go.

@@ -165,9 +165,6 @@ impl Keys {
         mut unwanted: Vec<(Slot, u64)>,
         wakers: &mut Vec<Waker>,
     ) -> Withdrawn {
-        for &(slot, _) in &unwanted {
-            self.slots[slot].pending = None;
-        }
         unwanted.retain(|&(slot, _)| !self.is_primary(slot));
         let is_named = self.active > unwanted.len() + 1 || !self.beside.is_empty();
         if (!is_named || planted("primary-given-up-though-named"))

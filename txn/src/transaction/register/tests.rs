@@ -1,13 +1,16 @@
 //! Any order of the steps of calls, over a store that grants, denies, loses and gives back as it likes: a lock that may
-//! be committed names a primary that is held, and nothing stays that nobody wants.
+//! be committed names a primary that is held, and nothing stays that nobody wants, room in the buffer neither.
 
 use super::key::Place;
 use super::*;
+use crate::buffer::MemBuffer;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+/// Bytes that the buffer has room for: more than are ever reserved.
+const LIMIT: usize = 100;
 
 /// A request that the store has not answered.
 struct Sent {
@@ -26,6 +29,7 @@ struct Call {
 
 struct Run {
     register: Register,
+    buffer: MemBuffer,
     rng: Xoshiro256PlusPlus,
     calls: Vec<Call>,
     going_back: Withdrawn,
@@ -35,6 +39,7 @@ impl Run {
     fn new(seed: u64) -> Self {
         Self {
             register: Register::default(),
+            buffer: MemBuffer::builder().buffer_limit(LIMIT).build(),
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             calls: Vec::new(),
             going_back: Withdrawn::new(),
@@ -179,7 +184,15 @@ impl Run {
                     });
             }
             Ok(Next::Done) if call.from == call.claimed.len() && self.rng.random_bool(0.2) => {
-                self.register.keep(call.claimed.iter().copied(), call.round);
+                let pending = call.round.map(|round| Pending {
+                    round,
+                    room: self
+                        .buffer
+                        .reserve(&["k"])
+                        .expect("there is room")
+                        .into_owned(),
+                });
+                self.register.keep(call.claimed.iter().copied(), pending);
                 return None;
             }
             Ok(_) => {}
@@ -196,7 +209,8 @@ impl Run {
             slot.is_some_and(|slot| matches!(register.slots[slot].place, Place::Held(_)))
         };
         for (_, key) in register.slots.iter() {
-            let is_of_an_old_round = key.pending.is_some() && key.pending != register.fair.round;
+            let round = key.pending.as_ref().map(|pending| pending.round);
+            let is_of_an_old_round = round.is_some() && round != register.fair.round;
             if let Place::Held(lock) = &key.place
                 && !is_of_an_old_round
             {
@@ -241,6 +255,8 @@ impl Run {
         assert_eq!(register.active, wanted.len());
         assert_eq!(register.primary.is_some(), !wanted.is_empty());
         assert!(register.beside.is_empty());
+        let set = self.buffer.set("k", [0; LIMIT - 1]);
+        set.expect("no room is left behind");
     }
 }
 
