@@ -237,3 +237,24 @@ fn locks_that_are_released_give_their_room_back() {
     txn.fair_cancel().unwrap();
     txn.put("hhhhh", "vvvvv").unwrap();
 }
+
+/// Rule 4.
+#[test]
+fn a_pending_key_that_is_asked_for_again_needs_no_more_room() {
+    let (_, db) = in_memory();
+    let txn = begin_small(&db);
+    txn.fair_begin().unwrap();
+    lock(&txn, "aaaaaa").unwrap();
+    for _ in 0..3 {
+        txn.fair_retry().unwrap();
+        for _ in 0..2 {
+            assert!(lock(&txn, "aaaaaa").unwrap().already_locked);
+        }
+    }
+    let all = ["aaaaaa", "bbbb"];
+    txn.blocking()
+        .lock_keys(all, LockOptions::default())
+        .unwrap();
+    assert_eq!(txn.size(), 10);
+    assert_eq!(txn.blocking().commit().unwrap().keys, 2);
+}

@@ -40,22 +40,25 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// Claims all keys, for which there is room.
+    /// Claims all keys, and reserves room for them. One that is pending has its room, and stays so while the call is there.
     pub(super) fn begin(
         core: &'a Arc<Core>,
         keys: &'a [Bytes],
         mode: LockMode,
-        room: Reservation<'a>,
     ) -> Result<Self, Error> {
         let (claimed, round) = core.register.claim(keys, mode)?;
-        Ok(Self {
+        let mut call = Self {
             core,
             keys,
             claimed,
             round,
-            room: Some(room),
+            room: None,
             found: SmallVec::from_elem(Found::default(), keys.len()),
-        })
+        };
+        let has_room = round.is_some() && core.register.is_pending(call.claimed[0]);
+        let roomless = if has_room { &[] } else { keys };
+        call.room = Some(core.buffer.reserve(roomless)?);
+        Ok(call)
     }
 
     /// Flags first, then the register: as long as the claims stand no sibling gives the keys back. The room for

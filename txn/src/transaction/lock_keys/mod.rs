@@ -28,7 +28,6 @@ use super::cancel::CancelToken;
 use super::options::{LockOptions, LockOutcome, Mode};
 use super::register::{Announced, Announcement, Hold, Known, Next, Terms};
 use super::{Core, Keys};
-use crate::buffer::Reservation;
 use crate::error::Error;
 use crate::flags::KeyFlags;
 use crate::lock::{LockMode, Wait};
@@ -106,10 +105,9 @@ impl Core {
         let keys = &ordered.keys;
         self.check_options(keys, options)?;
         self.check_alive()?;
-        let room = self.buffer.reserve(keys)?;
         let outcomes = match self.options.mode {
-            Mode::Optimistic => self.mark_keys(keys, options, room).await?,
-            Mode::Pessimistic => self.lock_sorted(keys, options, room).await?,
+            Mode::Optimistic => self.mark_keys(keys, options).await?,
+            Mode::Pessimistic => self.lock_sorted(keys, options).await?,
         };
         let is_taken = |outcome: &&LockOutcome| outcome.locked && !outcome.already_locked;
         metrics::keys_locked(outcomes.iter().filter(is_taken).count());
@@ -148,7 +146,6 @@ impl Core {
         self: &Arc<Self>,
         keys: &[Bytes],
         options: &LockOptions,
-        room: Reservation<'_>,
     ) -> Result<Vec<LockOutcome>, Error> {
         if keys.len() > 1 && self.register.is_fair() {
             self.fair_done()?;
@@ -162,7 +159,7 @@ impl Core {
         } else {
             LockMode::Exclusive
         };
-        let mut call = Call::begin(self, keys, mode, room)?;
+        let mut call = Call::begin(self, keys, mode)?;
         let asking = Asking {
             options,
             budget,

@@ -171,6 +171,11 @@ impl Register {
         self.keys.lock().fair.is_on()
     }
 
+    /// Whether a key is pending.
+    pub(in crate::transaction) fn is_pending(&self, slot: Slot) -> bool {
+        self.keys.lock().slots[slot].pending.is_some()
+    }
+
     pub(in crate::transaction) fn fair_begin(&self) -> Result<(), Error> {
         let mut register = self.keys.lock();
         register.check_open()?;
