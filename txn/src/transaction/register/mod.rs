@@ -39,10 +39,12 @@ mod fair;
 mod key;
 mod primary;
 mod requests;
+mod seats;
 mod slots;
 
 pub(super) use fair::Pending;
 pub(super) use key::{Hold, Known};
+pub(super) use seats::{Awaited, Seat};
 pub(super) use slots::Slot;
 
 use crate::error::{Error, TxnState};
@@ -57,6 +59,7 @@ use key::Place;
 use primary::Primary;
 use slots::Slots;
 use smallvec::SmallVec;
+use std::mem::take;
 
 /// What a call says of itself.
 #[derive(Debug, Clone, Copy)]
@@ -108,6 +111,8 @@ pub(super) struct Register {
 struct Keys {
     closed: bool,
     numbers: u64,
+    /// How many seats were taken.
+    seats: u64,
     slots: Slots,
     /// Keys that are asked for or held.
     active: usize,
@@ -330,10 +335,10 @@ impl Register {
         let mut register = self.keys.lock();
         register.closed = true;
         for key in register.slots.values_mut() {
-            wakers.append(&mut key.joiners);
+            wakers.extend(take(&mut key.joiners).into_values());
         }
         if let Some(primary) = &mut register.primary {
-            wakers.append(&mut primary.waiters);
+            wakers.extend(take(&mut primary.waiters).into_values());
         }
         drop(register);
         wake_all(wakers);
