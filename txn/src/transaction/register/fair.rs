@@ -96,7 +96,6 @@ impl Fair {
 impl Keys {
     /// Leaves a key pending. One that was pending before has its room; the other is told back.
     pub(super) fn pend(&mut self, slot: Slot, pending: Pending) -> Option<Room> {
-        self.fair.pending.push(slot);
         match &mut self.slots[slot].pending {
             Some(before) => {
                 before.round = pending.round;
@@ -104,6 +103,7 @@ impl Keys {
             }
             none => {
                 *none = Some(Box::new(pending));
+                self.fair.pending.push(slot);
                 None
             }
         }

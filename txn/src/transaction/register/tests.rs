@@ -12,6 +12,23 @@ const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 /// Bytes that the buffer has room for: more than are ever reserved.
 const LIMIT: usize = 100;
 
+fn hold(attempt: u64, mode: LockMode) -> Hold {
+    Hold {
+        attempt,
+        mode,
+        known: Known::Unknown,
+        for_update_ts: 1,
+        conflict_ts: None,
+    }
+}
+
+fn pending(round: u64, buffer: &MemBuffer) -> Pending {
+    Pending {
+        round,
+        room: buffer.reserve(&["k"]).expect("there is room").into_owned(),
+    }
+}
+
 /// A request that the store has not answered.
 struct Sent {
     primary: Bytes,
@@ -124,17 +141,10 @@ impl Run {
         };
         let granted = self.rng.random_range(0..=keys.len());
         self.register.not_granted(&keys[granted..]);
-        let hold = |&(slot, attempt): &(Slot, u64)| {
-            let hold = Hold {
-                attempt,
-                mode: call.mode,
-                known: Known::Unknown,
-                for_update_ts: 1,
-                conflict_ts: None,
-            };
-            (slot, hold)
-        };
-        let holds: Vec<_> = keys[..granted].iter().map(hold).collect();
+        let granted_keys = keys[..granted].iter();
+        let holds: Vec<_> = granted_keys
+            .map(|&(slot, attempt)| (slot, hold(attempt, call.mode)))
+            .collect();
         let (surplus, _) = self.register.granted(&holds, &primary);
         self.going_back.extend(surplus);
         if granted == keys.len() {
@@ -184,14 +194,7 @@ impl Run {
                     });
             }
             Ok(Next::Done) if call.from == call.claimed.len() && self.rng.random_bool(0.2) => {
-                let pending = call.round.map(|round| Pending {
-                    round,
-                    room: self
-                        .buffer
-                        .reserve(&["k"])
-                        .expect("there is room")
-                        .into_owned(),
-                });
+                let pending = call.round.map(|round| pending(round, &self.buffer));
                 self.register.keep(call.claimed.iter().copied(), pending);
                 return None;
             }
@@ -208,7 +211,9 @@ impl Run {
             let slot = register.slots.find(name);
             slot.is_some_and(|slot| matches!(register.slots[slot].place, Place::Held(_)))
         };
-        for (_, key) in register.slots.iter() {
+        for (slot, key) in register.slots.iter() {
+            let is_noted = register.fair.pending.contains(&slot);
+            assert!(key.pending.is_none() || is_noted, "{:?}", key.name);
             let round = key.pending.as_ref().map(|pending| pending.round);
             let is_of_an_old_round = round.is_some() && round != register.fair.round;
             if let Place::Held(lock) = &key.place
@@ -273,6 +278,31 @@ fn no_lock_names_a_primary_that_is_not_held_and_none_stays_that_nobody_wants() {
         }
         run.end();
     }
+}
+
+#[test]
+fn a_key_that_is_locked_again_and_again_in_one_round_is_noted_once() {
+    let (register, buffer) = (Register::default(), MemBuffer::new());
+    register.fair_begin().unwrap();
+    for _ in 0..10 {
+        let mode = LockMode::Exclusive;
+        let (claimed, round) = register.claim(&["k".into()], mode).unwrap();
+        let terms = Terms {
+            mode,
+            round,
+            needs_primary: false,
+        };
+        let mut announced = Announcement::new();
+        let next = register.next(&claimed, &mut 0, 1, terms, &mut announced, |_, _, _| ());
+        assert!(next.is_ok());
+        for key in announced {
+            register.granted(&[(claimed[0], hold(key.attempt, mode))], &"k".into());
+        }
+        let round = round.map(|round| pending(round, &buffer));
+        register.keep(claimed.into_iter(), round);
+    }
+    assert_eq!(register.keys.lock().fair.pending.len(), 1);
+    assert_eq!(register.fair_done().unwrap().kept.len(), 1);
 }
 
 /// Prints the seed of a run that fails.
