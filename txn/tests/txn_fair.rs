@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
+use untorn_txn::buffer::Limits;
 use untorn_txn::lock::Wait;
 use untorn_txn::{
     BeginOptions, Db, Error, ForUpdate, KeyFlags, LockOptions, LockOutcome, MemStore, OnDrop,
@@ -15,7 +16,12 @@ fn in_memory() -> (Arc<MemStore>, Db) {
 }
 
 fn begin(db: &Db) -> Transaction {
+    begin_within(db, Limits::default())
+}
+
+fn begin_within(db: &Db, limits: Limits) -> Transaction {
     let options = BeginOptions {
+        limits,
         on_drop: OnDrop::Silent,
         ..BeginOptions::default()
     };
@@ -200,4 +206,87 @@ fn a_given_timestamp_is_what_a_forced_lock_is_compared_with() {
     assert_eq!(lock(&txn, "k").unwrap().locked_with_conflict_ts, None);
     txn.fair_done().unwrap();
     txn.blocking().commit().unwrap();
+}
+
+/// A transaction whose keys and values are ten bytes at most.
+fn begin_small(db: &Db) -> Transaction {
+    let mut limits = Limits::default();
+    limits.buffer = 10;
+    begin_within(db, limits)
+}
+
+/// Rule 4.
+#[test]
+fn locks_that_are_released_give_their_room_back() {
+    let (_, db) = in_memory();
+    let txn = begin_small(&db);
+    txn.fair_begin().unwrap();
+    for key in ["aaaa", "bbbb", "cccc"] {
+        lock(&txn, key).unwrap();
+        txn.fair_retry().unwrap();
+    }
+    lock(&txn, "dddd").unwrap();
+    txn.fair_done().unwrap();
+    txn.put("eee", "vvv").unwrap();
+    let full = txn.put("f", "v");
+    assert!(matches!(full, Err(Error::TxnTooLarge { .. })));
+
+    let txn = begin_small(&db);
+    txn.fair_begin().unwrap();
+    lock(&txn, "gggggg").unwrap();
+    txn.fair_cancel().unwrap();
+    txn.put("hhhhh", "vvvvv").unwrap();
+}
+
+/// Rule 4.
+#[test]
+fn a_pending_key_that_is_asked_for_again_needs_no_more_room() {
+    let (_, db) = in_memory();
+    let txn = begin_small(&db);
+    txn.fair_begin().unwrap();
+    lock(&txn, "aaaaaa").unwrap();
+    for _ in 0..3 {
+        txn.fair_retry().unwrap();
+        for _ in 0..2 {
+            assert!(lock(&txn, "aaaaaa").unwrap().already_locked);
+        }
+    }
+    let all = ["aaaaaa", "bbbb"];
+    txn.blocking()
+        .lock_keys(all, LockOptions::default())
+        .unwrap();
+    assert_eq!(txn.size(), 10);
+    assert_eq!(txn.blocking().commit().unwrap().keys, 2);
+}
+
+/// Rule 34: a lock clears the check that it has made, and no other.
+#[test]
+fn an_insert_of_a_pending_key_keeps_its_check() {
+    for return_values in [false, true] {
+        let (_, db) = in_memory();
+        put(&db, "k", "old");
+        let txn = begin(&db);
+        let is_to_check = |key| {
+            let flags = txn.buffer().get_flags(key).unwrap();
+            flags.contains(KeyFlags::LOCKED | KeyFlags::NEED_CHECK_EXISTS)
+        };
+        let lock = |key| {
+            let options = LockOptions {
+                return_values,
+                ..LockOptions::default()
+            };
+            txn.blocking().lock_keys([key], options)
+        };
+        txn.fair_begin().unwrap();
+        txn.insert("checked", "new").unwrap();
+        lock("checked").unwrap();
+        lock("k").unwrap();
+        txn.insert("k", "new").unwrap();
+        txn.fair_done().unwrap();
+        assert!(!is_to_check("checked") && is_to_check("k"));
+        let exists = lock("k");
+        assert!(matches!(&exists, Err(Error::KeyExists { key }) if key == "k"));
+        let exists = txn.blocking().commit();
+        assert!(matches!(&exists, Err(Error::KeyExists { key }) if key == "k"));
+    }
 }

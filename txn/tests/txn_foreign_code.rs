@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 use txn_calls::{begin, lock};
 use untorn_txn::store::mem::LogOptions;
-use untorn_txn::{Db, MemStore, Transaction};
+use untorn_txn::{Db, LockOptions, MemStore, Transaction, TxnState};
 
 /// More than anything here should take.
 const IN_TIME: Duration = Duration::from_secs(60);
@@ -60,6 +60,53 @@ fn a_memory_hook_may_write_the_key_that_is_written() {
         txn.put("k", vec![1; 1 << 20]).unwrap();
         let value = txn.blocking().get("k").unwrap();
         assert_eq!(value.as_deref(), Some(&b"of the hook"[..]));
+        txn.buffer().clear_memory_hook();
+    });
+}
+
+/// Rule 14.
+#[test]
+fn a_memory_hook_may_end_the_transaction_whose_keys_are_unlocked() {
+    ends(|| {
+        let db = Db::in_memory();
+        let txn = begin(&db);
+        let keys: Vec<_> = (0..2000_u32).map(u32::to_be_bytes).collect();
+        txn.blocking()
+            .lock_keys(&keys, LockOptions::default())
+            .unwrap();
+        // Keeps the flags of before, so that memory grows.
+        let savepoint = txn.savepoint().unwrap();
+        let inside = txn.clone();
+        txn.buffer().set_memory_hook(move |_| {
+            assert_eq!(inside.held_locks(), 0);
+            inside.blocking().rollback().unwrap();
+        });
+        assert_eq!(txn.blocking().unlock_keys(&keys).unwrap(), keys.len());
+        assert_eq!(txn.state(), TxnState::RolledBack);
+        txn.buffer().clear_memory_hook();
+        drop(savepoint);
+    });
+}
+
+/// Rule 14.
+#[test]
+fn a_memory_hook_may_lock_when_fair_mode_is_done() {
+    ends(|| {
+        let db = Db::in_memory();
+        let txn = begin(&db);
+        txn.fair_begin().unwrap();
+        let keys: Vec<_> = (0..2000).map(|key| format!("{key:04}")).collect();
+        for key in &keys {
+            lock(&txn, &[key]).unwrap();
+        }
+        let inside = txn.clone();
+        let flagged = keys.len();
+        txn.buffer().set_memory_hook(move |_| {
+            assert_eq!(inside.len(), flagged);
+            lock(&inside, &["of the hook"]).unwrap();
+        });
+        txn.fair_done().unwrap();
+        assert_eq!(txn.held_locks(), flagged + 1);
         txn.buffer().clear_memory_hook();
     });
 }

@@ -7,7 +7,7 @@ mod txn_held_store;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 use txn_calls::{begin, lock, waiting};
@@ -182,6 +182,42 @@ fn the_flags_of_a_call_appear_after_its_last_answer_or_not_at_all() {
             }
         }
         txn.blocking().rollback().unwrap();
+    }
+}
+
+struct Asleep;
+
+impl Wake for Asleep {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[test]
+fn a_call_that_waits_for_a_sibling_keeps_one_waker_and_none_once_it_gives_up() {
+    for waits_for_the_primary in [false, true] {
+        let (store, db) = held_store();
+        let (txn, key) = match waits_for_the_primary {
+            false => (begin_with_primary(&db), "k"),
+            true => (begin(&db), "l"),
+        };
+        store.hold("k");
+        let mut first = pin!(txn.lock_keys(["k"], waiting(Wait::Forever)));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(first.as_mut().poll(&mut context).is_pending());
+
+        let wakers = [Arc::new(Asleep), Arc::new(Asleep)];
+        let kept = || wakers.each_ref().map(|waker| Arc::strong_count(waker) - 1);
+        let mut second = Box::pin(txn.lock_keys([key], waiting(Wait::Forever)));
+        for (at, expected) in [(0, [1, 0]), (0, [1, 0]), (1, [0, 1])] {
+            let waker = Waker::from(Arc::clone(&wakers[at]));
+            let mut context = Context::from_waker(&waker);
+            assert!(second.as_mut().poll(&mut context).is_pending());
+            drop(waker);
+            assert_eq!(kept(), expected);
+        }
+        drop(second);
+        assert_eq!(kept(), [0, 0]);
+        store.answer("k", Ok(()));
+        assert!(first.as_mut().poll(&mut context).is_ready());
     }
 }
 

@@ -6,10 +6,8 @@
 
 use super::lock_keys::flags_of;
 use super::options::Mode;
-use super::register::Hold;
 use super::{Core, Transaction};
 use crate::error::Error;
-use bytes::Bytes;
 use std::sync::Arc;
 
 impl Transaction {
@@ -77,7 +75,9 @@ impl Transaction {
     ///
     /// As for [`fair_retry`](Self::fair_retry).
     pub fn fair_done(&self) -> Result<(), Error> {
-        self.core.fair_done()
+        let done = self.core.fair_done();
+        self.core.buffer.report_memory();
+        done
     }
 
     /// The statement is given up: every lock of the mode is released.
@@ -90,7 +90,6 @@ impl Transaction {
         let gone = self.core.register.fair_cancel();
         self.core
             .give_back(gone.map_err(|error| self.core.as_of_now(error))?);
-        self.core.pending_room.lock().clear();
         Ok(())
     }
 }
@@ -102,22 +101,15 @@ impl Core {
             let _gate = self.gate.read();
             let settled = self.register.fair_done();
             let settled = settled.map_err(|error| self.as_of_now(error))?;
-            (self.publish_pending(&settled.kept), settled.gone)
+            let mut kept = settled.kept.into_iter();
+            // Each in the room that its call reserved.
+            let published = kept.try_for_each(|(key, hold, mut pending)| {
+                let flags = flags_of(&hold, pending.checked);
+                pending.room.update_flags(key, flags)
+            });
+            (published, settled.gone)
         };
         self.give_back(gone);
-        self.pending_room.lock().clear();
         published
-    }
-
-    /// Publishes the flags of locks that stay, in the room that their calls reserved.
-    fn publish_pending(&self, kept: &[(Bytes, Hold)]) -> Result<(), Error> {
-        let mut rooms = self.pending_room.lock();
-        kept.iter().try_for_each(|(key, hold)| {
-            let ops = flags_of(hold, true);
-            match rooms.remove(key) {
-                Some(mut room) => room.update_flags(key, ops),
-                None => self.buffer.update_flags(key, ops),
-            }
-        })
     }
 }

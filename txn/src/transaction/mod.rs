@@ -55,7 +55,7 @@ pub use range::Range;
 pub use range_for_update::RangeForUpdate;
 pub use statement::{BlockingStatementView, StatementView};
 
-use crate::buffer::{MemBuffer, Memory, Reservation, Savepoint, Stage, Stats};
+use crate::buffer::{MemBuffer, Memory, Savepoint, Stage, Stats};
 use crate::db::Shared;
 use crate::error::{Error, Loss, TxnState};
 use crate::metrics::{self, Event};
@@ -67,7 +67,6 @@ use life::Life;
 use pipelined::Writes;
 use register::Register;
 use smallvec::SmallVec;
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -110,8 +109,6 @@ pub(crate) struct Core {
     gate: RwLock<()>,
     life: Life,
     pulse: Pulse,
-    /// Room in the buffer for the locks that are pending in fair mode.
-    pending_room: Mutex<HashMap<Bytes, Reservation<'static>>>,
     /// Serialises `put`, `insert` and `delete` of keys that fall together: an insert looks before it writes.
     stripes: [Mutex<()>; 16],
 }
@@ -266,7 +263,6 @@ impl Core {
             gate: RwLock::default(),
             life: Life::default(),
             pulse: Pulse::new(owner),
-            pending_room: Mutex::default(),
             stripes: Default::default(),
         }
     }

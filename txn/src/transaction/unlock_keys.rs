@@ -6,6 +6,7 @@
 use super::lock_keys::Ordered;
 use super::options::{Mode, UnlockedWrites};
 use super::{Core, Keys, Transaction, all_owned};
+use crate::buffer::Content;
 use crate::error::Error;
 use crate::flags::{FlagOp, KeyFlags};
 use crate::mutant::planted;
@@ -63,6 +64,8 @@ impl Transaction {
         let span =
             tracing::debug_span!("unlock_keys", start_ts = self.start_ts(), keys = keys.len());
         let unlocked = self.core.unlock_keys(keys).instrument(span).await;
+        // Behind no gate: the hook is the user's code.
+        self.core.buffer.report_memory();
         unlocked.map_err(|error| self.core.as_of_now(error))
     }
 }
@@ -84,7 +87,8 @@ impl Core {
             let mut unlocked = ordered.keys;
             unlocked.retain(|key| self.is_locked_alone(key));
             for key in &unlocked {
-                self.buffer.update_flags(key, UNLOCKED)?;
+                self.buffer
+                    .write_unreported(key, Content::Keep, &UNLOCKED)?;
             }
             let withdrawn = self.register.unkeep(&unlocked);
             (unlocked.len(), withdrawn)

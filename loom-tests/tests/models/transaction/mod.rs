@@ -3,21 +3,28 @@
 
 mod calls;
 mod ends;
+mod fair;
 mod heartbeats;
 mod store;
 mod unlocks;
 
 use std::sync::Arc;
 use store::ModelStore;
+use untorn_txn::buffer::Limits;
 use untorn_txn::lock::Wait;
 use untorn_txn::{BeginOptions, Db, Error, KeyFlags, LockOptions, OnDrop, Transaction};
 
 /// A transaction that has locked these keys, before any thread starts.
 fn begin(locked: &[&str]) -> (Arc<ModelStore>, Db, Transaction) {
+    begin_within(Limits::default(), locked)
+}
+
+fn begin_within(limits: Limits, locked: &[&str]) -> (Arc<ModelStore>, Db, Transaction) {
     let store = Arc::new(ModelStore::default());
     let db = Db::new(store.clone());
     let options = BeginOptions {
         on_drop: OnDrop::Silent,
+        limits,
         ..BeginOptions::default()
     };
     let txn = db.blocking().begin(options).unwrap();

@@ -2,7 +2,7 @@
 
 use super::super::Core;
 use super::super::options::LockOutcome;
-use super::super::register::{Claimed, Hold, Known, Slot, Withdrawn};
+use super::super::register::{Claimed, Hold, Known, Pending, Slot, Withdrawn};
 use super::Asking;
 use crate::buffer::Reservation;
 use crate::error::Error;
@@ -40,22 +40,25 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// Claims all keys, for which there is room.
+    /// Claims all keys, and reserves room for them. One that is pending has its room, and stays so while the call is there.
     pub(super) fn begin(
         core: &'a Arc<Core>,
         keys: &'a [Bytes],
         mode: LockMode,
-        room: Reservation<'a>,
     ) -> Result<Self, Error> {
         let (claimed, round) = core.register.claim(keys, mode)?;
-        Ok(Self {
+        let mut call = Self {
             core,
             keys,
             claimed,
             round,
-            room: Some(room),
+            room: None,
             found: SmallVec::from_elem(Found::default(), keys.len()),
-        })
+        };
+        let has_room = round.is_some() && core.register.is_pending(call.claimed[0]);
+        let roomless = if has_room { &[] } else { keys };
+        call.room = Some(core.buffer.reserve(roomless)?);
+        Ok(call)
     }
 
     /// Flags first, then the register: as long as the claims stand no sibling gives the keys back. The room for
@@ -78,15 +81,13 @@ impl<'a> Call<'a> {
         let claimed = std::mem::take(&mut self.claimed);
         let is_locked = |at: usize| self.found[at].hold.is_some();
         let locked = (0..claimed.len()).filter(|&at| is_locked(at));
-        core.register.keep(locked.map(|at| claimed[at]), self.round);
-        // A fair call has one key.
-        if self.round.take().is_some()
-            && let Some(key) = self.keys.first().filter(|_| is_locked(0))
-        {
-            core.pending_room
-                .lock()
-                .insert(key.clone(), room.into_owned());
-        }
+        let pending = self.round.take().map(|round| Pending {
+            round,
+            room: room.into_owned(),
+            // A fair call has one key.
+            checked: self.found[0].checked,
+        });
+        core.register.keep(locked.map(|at| claimed[at]), pending);
         let unlocked = || (0..claimed.len()).filter(|&at| !is_locked(at));
         if unlocked().next().is_some() {
             let unlocked: Vec<Slot> = unlocked().map(|at| claimed[at]).collect();

@@ -26,9 +26,8 @@ pub(super) use order::Ordered;
 use super::budget::Budget;
 use super::cancel::CancelToken;
 use super::options::{LockOptions, LockOutcome, Mode};
-use super::register::{Announced, Announcement, Hold, Known, Next, Terms};
+use super::register::{Announced, Announcement, Awaited, Hold, Known, Next, Seat, Terms};
 use super::{Core, Keys};
-use crate::buffer::Reservation;
 use crate::error::Error;
 use crate::flags::KeyFlags;
 use crate::lock::{LockMode, Wait};
@@ -40,7 +39,7 @@ use request::Request;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 /// Keys of one request at most: the register is held that long.
@@ -106,10 +105,9 @@ impl Core {
         let keys = &ordered.keys;
         self.check_options(keys, options)?;
         self.check_alive()?;
-        let room = self.buffer.reserve(keys)?;
         let outcomes = match self.options.mode {
-            Mode::Optimistic => self.mark_keys(keys, options, room).await?,
-            Mode::Pessimistic => self.lock_sorted(keys, options, room).await?,
+            Mode::Optimistic => self.mark_keys(keys, options).await?,
+            Mode::Pessimistic => self.lock_sorted(keys, options).await?,
         };
         let is_taken = |outcome: &&LockOutcome| outcome.locked && !outcome.already_locked;
         metrics::keys_locked(outcomes.iter().filter(is_taken).count());
@@ -148,7 +146,6 @@ impl Core {
         self: &Arc<Self>,
         keys: &[Bytes],
         options: &LockOptions,
-        room: Reservation<'_>,
     ) -> Result<Vec<LockOutcome>, Error> {
         if keys.len() > 1 && self.register.is_fair() {
             self.fair_done()?;
@@ -162,7 +159,7 @@ impl Core {
         } else {
             LockMode::Exclusive
         };
-        let mut call = Call::begin(self, keys, mode, room)?;
+        let mut call = Call::begin(self, keys, mode)?;
         let asking = Asking {
             options,
             budget,
@@ -258,9 +255,8 @@ impl Core {
                 }
                 Next::NoPrimary { key, .. } => {
                     let is_no_wait = asking.budget.is_no_wait();
-                    let granted = |waker: &Waker| self.register.await_primary(is_no_wait, waker);
-                    self.await_sibling(&key, &mut asking.budget, granted)
-                        .await?;
+                    let seat = self.register.seat(Awaited::Primary, is_no_wait);
+                    self.await_sibling(&key, &mut asking.budget, seat).await?;
                 }
                 Next::Returning {
                     is_unanswered: true,
@@ -273,9 +269,9 @@ impl Core {
                 }
                 Next::Asked | Next::Returning { .. } => {
                     let (slot, is_no_wait) = (call.claimed[from], asking.budget.is_no_wait());
-                    let joined = |waker: &Waker| self.register.join(slot, is_no_wait, waker);
+                    let seat = self.register.seat(Awaited::Key(slot), is_no_wait);
                     let key = &call.keys[from];
-                    self.await_sibling(key, &mut asking.budget, joined).await?;
+                    self.await_sibling(key, &mut asking.budget, seat).await?;
                 }
             }
             if from < call.keys.len() {
@@ -291,12 +287,12 @@ impl Core {
         &self,
         key: &Bytes,
         budget: &mut Budget,
-        mut ready: impl FnMut(&Waker) -> Poll<Result<(), Error>>,
+        mut seat: Seat<'_>,
     ) -> Result<(), Error> {
         let end = budget.ends();
         let mut bell = None;
         poll_fn(|context| {
-            if let Poll::Ready(ready) = ready(context.waker()) {
+            if let Poll::Ready(ready) = seat.poll(context.waker()) {
                 return Poll::Ready(ready);
             }
             if let Some(end) = end {

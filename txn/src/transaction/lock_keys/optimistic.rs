@@ -2,7 +2,6 @@
 
 use super::super::Core;
 use super::super::options::{LockOptions, LockOutcome};
-use crate::buffer::Reservation;
 use crate::error::Error;
 use crate::flags::FlagOp;
 use bytes::Bytes;
@@ -13,8 +12,8 @@ impl Core {
         &self,
         keys: &[Bytes],
         options: &LockOptions,
-        mut room: Reservation<'_>,
     ) -> Result<Vec<LockOutcome>, Error> {
+        let mut room = self.buffer.reserve(keys)?;
         let values = if options.return_values || options.check_existence {
             let values = self.store().batch_get(keys, self.start_ts).await?;
             values.into_iter().map(Some).collect()

@@ -3,14 +3,32 @@
 //! The mode has a *round* for each attempt of the statement. A call that succeeds leaves its key pending in its round.
 //! A retry begins the next round and lets go of what the round before last left and the last did not ask for again;
 //! done keeps what the last round asked for and lets go of the rest; cancel lets go of all.
+//!
+//! The room in the buffer that a call has reserved lies with its pending key: put there in the step in which the call ends,
+//! taken out in the one in which the key is not pending any more.
 
-use super::key::{Key, Place};
+use super::key::{Hold, Key, Place};
 use super::slots::Slot;
 use super::{Keys, Register, Withdrawn};
+use crate::buffer::Reservation;
 use crate::error::Error;
 use crate::lock::LockMode;
 use crate::wake::wake_all;
 use bytes::Bytes;
+use std::task::Waker;
+
+/// Room in the buffer.
+type Room = Reservation<'static>;
+
+/// What is kept with a key that is pending.
+pub(in crate::transaction) struct Pending {
+    /// The last round that locked it.
+    pub(in crate::transaction) round: u64,
+    /// For the flags of its lock. Dropped outside of the mutex: it goes back through the gate of the buffer.
+    pub(in crate::transaction) room: Room,
+    /// A request for it, or a look at it, carried the presumption.
+    pub(in crate::transaction) checked: bool,
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Fair {
@@ -21,11 +39,10 @@ pub(super) struct Fair {
     pub(super) pending: Vec<Slot>,
 }
 
-/// What is to be done after the mode has gone on or ended.
-#[derive(Debug, Default)]
+/// What is to be done after the mode has ended.
 pub(in crate::transaction) struct Settled {
     /// Locks that stay from now on: their flags are to be published.
-    pub(in crate::transaction) kept: Vec<(Bytes, super::Hold)>,
+    pub(in crate::transaction) kept: Vec<(Bytes, Hold, Pending)>,
     /// Those that go.
     pub(in crate::transaction) gone: Withdrawn,
 }
@@ -78,6 +95,22 @@ impl Fair {
 }
 
 impl Keys {
+    /// Leaves a key pending. One that was pending before has its room; the other is told back.
+    pub(super) fn pend(&mut self, slot: Slot, pending: Pending) -> Option<Room> {
+        match &mut self.slots[slot].pending {
+            Some(before) => {
+                before.round = pending.round;
+                before.checked |= pending.checked;
+                Some(pending.room)
+            }
+            none => {
+                *none = Some(Box::new(pending));
+                self.fair.pending.push(slot);
+                None
+            }
+        }
+    }
+
     /// Where keys are pending.
     pub(super) fn pending_slots(&mut self) -> &[Slot] {
         let slots = &mut self.slots;
@@ -95,12 +128,25 @@ impl Keys {
             Key {
                 place: Place::Held(lock),
                 claims: 0,
-                pending: Some(round),
+                pending: Some(pending),
                 ..
-            } if which(*round) => Some((slot, lock.hold.attempt)),
+            } if which(pending.round) => Some((slot, lock.hold.attempt)),
             _ => None,
         };
         slots.into_iter().filter_map(pending).collect()
+    }
+
+    /// Lets go of pending locks; their room is left in `rooms`.
+    fn let_go_pending(
+        &mut self,
+        unwanted: Vec<(Slot, u64)>,
+        rooms: &mut Vec<Room>,
+        wakers: &mut Vec<Waker>,
+    ) -> Withdrawn {
+        for &(slot, _) in &unwanted {
+            rooms.extend(self.slots[slot].pending.take().map(|pending| pending.room));
+        }
+        self.let_go(unwanted, wakers)
     }
 
     /// Whether the primary was chosen in the mode and no lock that stays names it.
@@ -127,6 +173,11 @@ impl Register {
         self.keys.lock().fair.is_on()
     }
 
+    /// Whether a key is pending.
+    pub(in crate::transaction) fn is_pending(&self, slot: Slot) -> bool {
+        self.keys.lock().slots[slot].pending.is_some()
+    }
+
     pub(in crate::transaction) fn fair_begin(&self) -> Result<(), Error> {
         let mut register = self.keys.lock();
         register.check_open()?;
@@ -140,7 +191,7 @@ impl Register {
     }
 
     pub(in crate::transaction) fn fair_retry(&self) -> Result<Withdrawn, Error> {
-        let mut wakers = Vec::new();
+        let (mut rooms, mut wakers) = (Vec::new(), Vec::new());
         let mut register = self.keys.lock();
         register.check_open()?;
         let round = register.fair.idle_round()?;
@@ -149,7 +200,7 @@ impl Register {
         if register.primary_is_pending() {
             register.give_primary_up(&mut wakers);
         }
-        let gone = register.let_go(unwanted, &mut wakers);
+        let gone = register.let_go_pending(unwanted, &mut rooms, &mut wakers);
         drop(register);
         wake_all(wakers);
         Ok(gone)
@@ -157,42 +208,42 @@ impl Register {
 
     /// The mode ends; what the last round asked for stays.
     pub(in crate::transaction) fn fair_done(&self) -> Result<Settled, Error> {
-        let mut wakers = Vec::new();
+        let (mut rooms, mut wakers) = (Vec::new(), Vec::new());
         let mut register = self.keys.lock();
         register.check_open()?;
         let round = register.fair.idle_round()?;
         register.fair.round = None;
         let unwanted = register.pending(|pending| pending < round);
-        let mut settled = Settled {
-            gone: register.let_go(unwanted, &mut wakers),
-            ..Settled::default()
-        };
+        let gone = register.let_go_pending(unwanted, &mut rooms, &mut wakers);
+        let mut kept = Vec::new();
         for slot in register.pending_slots().to_vec() {
             let key = &mut register.slots[slot];
-            if key.pending.take() == Some(round)
-                && let Place::Held(lock) = &key.place
-            {
-                key.kept = true;
-                settled.kept.push((key.name.clone(), lock.hold));
+            match (key.pending.take(), &key.place) {
+                (Some(pending), Place::Held(lock)) if pending.round == round => {
+                    key.kept = true;
+                    kept.push((key.name.clone(), lock.hold, *pending));
+                }
+                (pending, _) => rooms.extend(pending.map(|pending| pending.room)),
             }
         }
         drop(register);
         wake_all(wakers);
-        Ok(settled)
+        Ok(Settled { kept, gone })
     }
 
     /// The mode ends, and nothing of it stays.
     pub(in crate::transaction) fn fair_cancel(&self) -> Result<Withdrawn, Error> {
-        let mut wakers = Vec::new();
+        let (mut rooms, mut wakers) = (Vec::new(), Vec::new());
         let mut register = self.keys.lock();
         register.check_open()?;
         register.fair.idle_round()?;
         register.fair.round = None;
         let unwanted = register.pending(|_| true);
-        let gone = register.let_go(unwanted, &mut wakers);
+        let gone = register.let_go_pending(unwanted, &mut rooms, &mut wakers);
         // What is left of the mode is wanted by a call in flight that does not belong to it.
         for slot in register.pending_slots().to_vec() {
-            register.slots[slot].pending = None;
+            let pending = register.slots[slot].pending.take();
+            rooms.extend(pending.map(|pending| pending.room));
         }
         drop(register);
         wake_all(wakers);

@@ -1,10 +1,11 @@
 //! One key of the register, and what its lock knows.
 
+use super::fair::Pending;
+use super::seats::Seats;
 use crate::lock::LockMode;
 use crate::mutant::planted;
 use crate::store::Timestamp;
 use bytes::Bytes;
-use std::task::Waker;
 
 /// What a lock knows of the value of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,17 +52,16 @@ pub(super) struct Lock {
 }
 
 /// A key that is claimed, held or being given back.
-#[derive(Debug)]
 pub(super) struct Key {
     pub(super) name: Bytes,
     pub(super) claims: usize,
     pub(super) kept: bool,
-    /// The last round of fair mode that locked it, while it is pending.
-    pub(super) pending: Option<u64>,
+    /// What fair mode keeps with it, while it is pending.
+    pub(super) pending: Option<Box<Pending>>,
     pub(super) place: Place,
     /// The lock that it is asked for anew beside, because the primary has changed.
     pub(super) old: Option<Box<Lock>>,
-    pub(super) joiners: Vec<Waker>,
+    pub(super) joiners: Seats,
 }
 
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl Key {
             pending: None,
             place: Place::Free,
             old: None,
-            joiners: Vec::new(),
+            joiners: Seats::new(),
         }
     }
 

@@ -39,9 +39,12 @@ mod fair;
 mod key;
 mod primary;
 mod requests;
+mod seats;
 mod slots;
 
+pub(super) use fair::Pending;
 pub(super) use key::{Hold, Known};
+pub(super) use seats::{Awaited, Seat};
 pub(super) use slots::Slot;
 
 use crate::error::{Error, TxnState};
@@ -56,6 +59,7 @@ use key::Place;
 use primary::Primary;
 use slots::Slots;
 use smallvec::SmallVec;
+use std::mem::take;
 
 /// What a call says of itself.
 #[derive(Debug, Clone, Copy)]
@@ -99,15 +103,16 @@ pub(super) enum Next {
 /// Locks that nobody wants, by key and number: to be given back, then [`returned`](Register::returned).
 pub(super) type Withdrawn = Vec<(Bytes, u64)>;
 
-#[derive(Debug)]
 pub(super) struct Register {
     keys: Mutex<Keys>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Keys {
     closed: bool,
     numbers: u64,
+    /// How many seats were taken.
+    seats: u64,
     slots: Slots,
     /// Keys that are asked for or held.
     active: usize,
@@ -247,9 +252,13 @@ impl Register {
         }
     }
 
-    /// A call has succeeded: its claims on locked keys become locks that stay, or are pending in fair mode.
-    pub(super) fn keep(&self, locked: impl Iterator<Item = Slot>, round: Option<u64>) {
+    /// A call has succeeded: its claims on locked keys become locks that stay, or one that is `pending` in fair mode.
+    pub(super) fn keep(&self, locked: impl Iterator<Item = Slot>, mut pending: Option<Pending>) {
+        let mut rooms = Vec::new();
         let mut register = self.keys.lock();
+        register
+            .fair
+            .leave(pending.as_ref().map(|pending| pending.round));
         for slot in locked {
             let key = &mut register.slots[slot];
             key.claims -= 1;
@@ -258,19 +267,17 @@ impl Register {
                 continue;
             };
             let seen = lock.hold.for_update_ts;
-            match round {
-                Some(_) if !key.kept => {
-                    key.pending = round;
-                    register.fair.pending.push(slot);
-                }
-                _ => {
+            match pending.take_if(|_| !key.kept) {
+                Some(pending) => rooms.extend(register.pend(slot, pending)),
+                None => {
                     key.kept = true;
-                    key.pending = None;
+                    rooms.extend(key.pending.take().map(|pending| pending.room));
                 }
             }
             register.newest = register.newest.max(seen);
         }
-        register.fair.leave(round);
+        drop(register);
+        drop(rooms);
     }
 
     /// A call has failed: its claims go.
@@ -328,10 +335,10 @@ impl Register {
         let mut register = self.keys.lock();
         register.closed = true;
         for key in register.slots.values_mut() {
-            wakers.append(&mut key.joiners);
+            wakers.extend(take(&mut key.joiners).into_values());
         }
         if let Some(primary) = &mut register.primary {
-            wakers.append(&mut primary.waiters);
+            wakers.extend(take(&mut primary.waiters).into_values());
         }
         drop(register);
         wake_all(wakers);

@@ -20,6 +20,7 @@
 //! again, under the primary that there is then, or withdraws.
 
 use super::key::Place;
+use super::seats::Seats;
 use super::slots::Slot;
 use super::{Announced, Announcement, Keys, Next, Register, Terms, Withdrawn};
 use crate::error::Error;
@@ -27,7 +28,8 @@ use crate::lock::LockMode;
 use crate::mutant::planted;
 use crate::wake::wake_all;
 use bytes::Bytes;
-use std::task::{Poll, Waker};
+use std::mem::take;
+use std::task::Waker;
 
 #[derive(Debug)]
 pub(super) struct Primary {
@@ -37,7 +39,7 @@ pub(super) struct Primary {
     pub(super) is_queued: bool,
     /// It was chosen in fair mode, and is given up by a retry.
     pub(super) is_fair: bool,
-    pub(super) waiters: Vec<Waker>,
+    pub(super) waiters: Seats,
 }
 
 impl Primary {
@@ -73,7 +75,7 @@ impl Keys {
             is_granted,
             is_queued: false,
             is_fair,
-            waiters: Vec::new(),
+            waiters: Seats::new(),
         });
     }
 
@@ -141,7 +143,7 @@ impl Keys {
             None if self.slots[slot].name == named => self.set_primary(slot, false, true),
             Some(primary) if !primary.is_granted && primary.key == self.slots[slot].name => {
                 primary.is_granted = true;
-                wakers.append(&mut primary.waiters);
+                wakers.extend(take(&mut primary.waiters).into_values());
             }
             _ => {}
         }
@@ -155,7 +157,7 @@ impl Keys {
 
     pub(super) fn give_primary_up(&mut self, wakers: &mut Vec<Waker>) {
         if let Some(primary) = self.primary.take() {
-            wakers.extend(primary.waiters);
+            wakers.extend(primary.waiters.into_values());
         }
     }
 
@@ -165,9 +167,6 @@ impl Keys {
         mut unwanted: Vec<(Slot, u64)>,
         wakers: &mut Vec<Waker>,
     ) -> Withdrawn {
-        for &(slot, _) in &unwanted {
-            self.slots[slot].pending = None;
-        }
         unwanted.retain(|&(slot, _)| !self.is_primary(slot));
         let is_named = self.active > unwanted.len() + 1 || !self.beside.is_empty();
         if (!is_named || planted("primary-given-up-though-named"))
@@ -199,28 +198,6 @@ impl Keys {
 }
 
 impl Register {
-    /// Ready once there is a primary that is granted, or none; for who is in a `hurry` also once its request waits in the
-    /// store.
-    pub(in crate::transaction) fn await_primary(
-        &self,
-        hurry: bool,
-        waker: &Waker,
-    ) -> Poll<Result<(), Error>> {
-        let mut register = self.keys.lock();
-        if let Err(closed) = register.check_open() {
-            return Poll::Ready(Err(closed));
-        }
-        match &mut register.primary {
-            Some(primary) if !(primary.is_granted || hurry && primary.is_queued) => {
-                if !primary.waiters.iter().any(|known| known.will_wake(waker)) {
-                    primary.waiters.push(waker.clone());
-                }
-                Poll::Pending
-            }
-            _ => Poll::Ready(Ok(())),
-        }
-    }
-
     /// A request that was sent waits in the store. Whoever does not wait for others has waited for that answer.
     pub(in crate::transaction) fn queued(&self, slot: Slot) {
         let mut wakers = Vec::new();
@@ -230,7 +207,7 @@ impl Register {
             && !primary.is_granted
         {
             primary.is_queued = true;
-            wakers.append(&mut primary.waiters);
+            wakers.extend(take(&mut primary.waiters).into_values());
         }
         drop(register);
         wake_all(wakers);
@@ -243,7 +220,7 @@ impl Register {
             is_granted: true,
             is_queued: false,
             is_fair: false,
-            waiters: Vec::new(),
+            waiters: Seats::new(),
         });
     }
 
@@ -256,6 +233,7 @@ impl Register {
 
 #[cfg(all(test, not(untorn_loom)))]
 mod tests {
+    use super::super::Awaited;
     use super::*;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -300,13 +278,13 @@ mod tests {
         assert_eq!(next("b").1, awaited(false));
         let bell = Arc::new(Bell::default());
         let waker = Waker::from(Arc::clone(&bell));
-        for hurry in [true, false] {
-            assert!(register.await_primary(hurry, &waker).is_pending());
-        }
+        let mut hurries = register.seat(Awaited::Primary, true);
+        let mut waits = register.seat(Awaited::Primary, false);
+        assert!(hurries.poll(&waker).is_pending() && waits.poll(&waker).is_pending());
         register.queued(primary);
         assert!(bell.0.load(Ordering::Relaxed));
-        assert!(register.await_primary(true, &waker).is_ready());
-        assert!(register.await_primary(false, &waker).is_pending());
+        assert!(hurries.poll(&waker).is_ready());
+        assert!(waits.poll(&waker).is_pending());
         assert_eq!(next("c").1, awaited(true));
     }
 }

@@ -3,11 +3,11 @@
 use super::key::{Hold, Known, Lock, Place};
 use super::slots::Slot;
 use super::{Keys, Register};
-use crate::error::Error;
 use crate::mutant::planted;
 use crate::wake::wake_all;
 use bytes::Bytes;
-use std::task::{Poll, Waker};
+use std::mem::take;
+use std::task::Waker;
 
 impl Keys {
     /// Takes an unanswered or denied request off a key. The lock that it was asked for beside is held as before.
@@ -17,7 +17,7 @@ impl Keys {
         if key.place != Place::Asked(attempt) {
             return;
         }
-        wakers.append(&mut key.joiners);
+        wakers.extend(take(&mut key.joiners).into_values());
         match key.old.take() {
             Some(old) => key.place = Place::Held(*old),
             None => {
@@ -86,7 +86,7 @@ impl Register {
                 surplus.push((key.name.clone(), old.hold.attempt));
             }
             if !planted("grant-without-waking") {
-                wakers.append(&mut key.joiners);
+                wakers.extend(take(&mut key.joiners).into_values());
             }
             register.active += usize::from(is_new);
             register.primary_granted(slot, primary, &mut wakers);
@@ -119,33 +119,6 @@ impl Register {
         }
         drop(register);
         wake_all(wakers);
-    }
-
-    /// Ready once nothing of this key is with the store; for who is in a `hurry` also once the store has left a
-    /// give-back without an answer.
-    pub(in crate::transaction) fn join(
-        &self,
-        slot: Slot,
-        hurry: bool,
-        waker: &Waker,
-    ) -> Poll<Result<(), Error>> {
-        let mut register = self.keys.lock();
-        if let Err(closed) = register.check_open() {
-            return Poll::Ready(Err(closed));
-        }
-        let key = &mut register.slots[slot];
-        let is_over = match key.place {
-            Place::Asked(_) => false,
-            Place::Returning { is_unanswered, .. } => hurry && is_unanswered,
-            Place::Free | Place::Held(_) => true,
-        };
-        if is_over {
-            return Poll::Ready(Ok(()));
-        }
-        if !key.joiners.iter().any(|joiner| joiner.will_wake(waker)) {
-            key.joiners.push(waker.clone());
-        }
-        Poll::Pending
     }
 
     /// Whether the lock on the key is held, and not under a primary that was given up.
@@ -190,7 +163,7 @@ impl Register {
             };
             let key = &mut register.slots[slot];
             if matches!(key.place, Place::Returning { attempt, .. } if attempt == *number) {
-                wakers.append(&mut key.joiners);
+                wakers.extend(take(&mut key.joiners).into_values());
                 change(&mut register, slot);
             }
         }

@@ -11,7 +11,7 @@ use std::ops::{Index, IndexMut};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::transaction) struct Slot(usize);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Slots {
     hasher: DefaultHashBuilder,
     index: HashTable<usize>,

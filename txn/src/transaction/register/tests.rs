@@ -1,13 +1,34 @@
 //! Any order of the steps of calls, over a store that grants, denies, loses and gives back as it likes: a lock that may
-//! be committed names a primary that is held, and nothing stays that nobody wants.
+//! be committed names a primary that is held, and nothing stays that nobody wants, room in the buffer neither.
 
 use super::key::Place;
 use super::*;
+use crate::buffer::MemBuffer;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+/// Bytes that the buffer has room for: more than are ever reserved.
+const LIMIT: usize = 100;
+
+fn hold(attempt: u64, mode: LockMode) -> Hold {
+    Hold {
+        attempt,
+        mode,
+        known: Known::Unknown,
+        for_update_ts: 1,
+        conflict_ts: None,
+    }
+}
+
+fn pending(round: u64, buffer: &MemBuffer) -> Pending {
+    Pending {
+        round,
+        room: buffer.reserve(&["k"]).expect("there is room").into_owned(),
+        checked: false,
+    }
+}
 
 /// A request that the store has not answered.
 struct Sent {
@@ -26,6 +47,7 @@ struct Call {
 
 struct Run {
     register: Register,
+    buffer: MemBuffer,
     rng: Xoshiro256PlusPlus,
     calls: Vec<Call>,
     going_back: Withdrawn,
@@ -35,6 +57,7 @@ impl Run {
     fn new(seed: u64) -> Self {
         Self {
             register: Register::default(),
+            buffer: MemBuffer::builder().buffer_limit(LIMIT).build(),
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             calls: Vec::new(),
             going_back: Withdrawn::new(),
@@ -119,17 +142,10 @@ impl Run {
         };
         let granted = self.rng.random_range(0..=keys.len());
         self.register.not_granted(&keys[granted..]);
-        let hold = |&(slot, attempt): &(Slot, u64)| {
-            let hold = Hold {
-                attempt,
-                mode: call.mode,
-                known: Known::Unknown,
-                for_update_ts: 1,
-                conflict_ts: None,
-            };
-            (slot, hold)
-        };
-        let holds: Vec<_> = keys[..granted].iter().map(hold).collect();
+        let granted_keys = keys[..granted].iter();
+        let holds: Vec<_> = granted_keys
+            .map(|&(slot, attempt)| (slot, hold(attempt, call.mode)))
+            .collect();
         let (surplus, _) = self.register.granted(&holds, &primary);
         self.going_back.extend(surplus);
         if granted == keys.len() {
@@ -179,7 +195,8 @@ impl Run {
                     });
             }
             Ok(Next::Done) if call.from == call.claimed.len() && self.rng.random_bool(0.2) => {
-                self.register.keep(call.claimed.iter().copied(), call.round);
+                let pending = call.round.map(|round| pending(round, &self.buffer));
+                self.register.keep(call.claimed.iter().copied(), pending);
                 return None;
             }
             Ok(_) => {}
@@ -195,8 +212,11 @@ impl Run {
             let slot = register.slots.find(name);
             slot.is_some_and(|slot| matches!(register.slots[slot].place, Place::Held(_)))
         };
-        for (_, key) in register.slots.iter() {
-            let is_of_an_old_round = key.pending.is_some() && key.pending != register.fair.round;
+        for (slot, key) in register.slots.iter() {
+            let is_noted = register.fair.pending.contains(&slot);
+            assert!(key.pending.is_none() || is_noted, "{:?}", key.name);
+            let round = key.pending.as_ref().map(|pending| pending.round);
+            let is_of_an_old_round = round.is_some() && round != register.fair.round;
             if let Place::Held(lock) = &key.place
                 && !is_of_an_old_round
             {
@@ -241,6 +261,8 @@ impl Run {
         assert_eq!(register.active, wanted.len());
         assert_eq!(register.primary.is_some(), !wanted.is_empty());
         assert!(register.beside.is_empty());
+        let set = self.buffer.set("k", [0; LIMIT - 1]);
+        set.expect("no room is left behind");
     }
 }
 
@@ -257,6 +279,31 @@ fn no_lock_names_a_primary_that_is_not_held_and_none_stays_that_nobody_wants() {
         }
         run.end();
     }
+}
+
+#[test]
+fn a_key_that_is_locked_again_and_again_in_one_round_is_noted_once() {
+    let (register, buffer) = (Register::default(), MemBuffer::new());
+    register.fair_begin().unwrap();
+    for _ in 0..10 {
+        let mode = LockMode::Exclusive;
+        let (claimed, round) = register.claim(&["k".into()], mode).unwrap();
+        let terms = Terms {
+            mode,
+            round,
+            needs_primary: false,
+        };
+        let mut announced = Announcement::new();
+        let next = register.next(&claimed, &mut 0, 1, terms, &mut announced, |_, _, _| ());
+        assert!(next.is_ok());
+        for key in announced {
+            register.granted(&[(claimed[0], hold(key.attempt, mode))], &"k".into());
+        }
+        let round = round.map(|round| pending(round, &buffer));
+        register.keep(claimed.into_iter(), round);
+    }
+    assert_eq!(register.keys.lock().fair.pending.len(), 1);
+    assert_eq!(register.fair_done().unwrap().kept.len(), 1);
 }
 
 /// Prints the seed of a run that fails.
