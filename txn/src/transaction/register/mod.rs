@@ -116,6 +116,8 @@ struct Keys {
     slots: Slots,
     /// Keys that are asked for or held.
     active: usize,
+    /// Those that are asked for.
+    asked: usize,
     /// The numbers of requests that were sent beside a sibling's for the same key.
     beside: Vec<u64>,
     primary: Option<Primary>,
@@ -146,6 +148,7 @@ impl Keys {
         let attempt = self.number();
         self.slots[slot].place = Place::Asked(attempt);
         self.active += 1;
+        self.asked += 1;
         attempt
     }
 }
@@ -362,9 +365,7 @@ impl Register {
     /// Number of locks that are held, published or not.
     pub(super) fn held(&self) -> usize {
         let register = self.keys.lock();
-        let keys = register.slots.iter();
-        keys.filter(|(_, key)| matches!(key.place, Place::Held(_)))
-            .count()
+        register.active - register.asked
     }
 
     /// Whether a heartbeat is to be started for a commit: none runs.

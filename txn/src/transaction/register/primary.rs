@@ -122,6 +122,7 @@ impl Keys {
         let key = &mut self.slots[slot];
         if let Place::Held(old) = std::mem::replace(&mut key.place, Place::Asked(attempt)) {
             key.old = Some(Box::new(old));
+            self.asked += 1;
         }
         announced.push(Announced { at, attempt });
         Next::Ask {

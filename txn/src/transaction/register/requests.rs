@@ -18,6 +18,7 @@ impl Keys {
             return;
         }
         wakers.extend(take(&mut key.joiners).into_values());
+        self.asked -= 1;
         match key.old.take() {
             Some(old) => key.place = Place::Held(*old),
             None => {
@@ -81,6 +82,7 @@ impl Register {
             };
             let before = std::mem::replace(&mut key.place, Place::Held(lock));
             let is_new = matches!(before, Place::Free | Place::Returning { .. });
+            let was_asked = matches!(before, Place::Asked(_));
             let old = key.old.take().map(|old| *old);
             if let Some(old) = old.or(before.into_lock()) {
                 surplus.push((key.name.clone(), old.hold.attempt));
@@ -89,6 +91,7 @@ impl Register {
                 wakers.extend(take(&mut key.joiners).into_values());
             }
             register.active += usize::from(is_new);
+            register.asked -= usize::from(was_asked);
             register.primary_granted(slot, primary, &mut wakers);
         }
         let starts_to_beat = register.active > 0 && !register.is_beating;

@@ -212,6 +212,8 @@ impl Run {
             let slot = register.slots.find(name);
             slot.is_some_and(|slot| matches!(register.slots[slot].place, Place::Held(_)))
         };
+        let held = register.slots.iter().filter(|(_, key)| is_held(&key.name));
+        assert_eq!(register.active - register.asked, held.count());
         for (slot, key) in register.slots.iter() {
             let is_noted = register.fair.pending.contains(&slot);
             assert!(key.pending.is_none() || is_noted, "{:?}", key.name);
