@@ -1,5 +1,5 @@
 //! Under faults every outcome of a commit is committed, rolled back or undetermined, and the data agree (rules 49, 55):
-//! faults of the wire, between the store and its cluster, whose regions split and change their leaders meanwhile, and faults above the store.
+//! faults of the wire, between the store and its cluster, whose regions split, merge and change their leaders meanwhile, and faults above the store.
 #![allow(clippy::unwrap_used)]
 
 use rand::rngs::StdRng;
@@ -230,15 +230,16 @@ fn and_once_more(db: &Db, mut transfers: Vec<Transfer>) {
     );
 }
 
-/// Regions are cut between the accounts, they and PD change their leaders, and connections break.
+/// Regions are cut between the accounts and merged, they and PD change their leaders, and connections break.
 fn disturb(cluster: &Cluster, seed: u64, is_done: &AtomicBool) {
     let mut rng = StdRng::seed_from_u64(!seed);
     while !is_done.load(Ordering::Acquire) {
         let key = account(rng.random_range(0..ACCOUNTS));
         match rng.random_range(0..10) {
             0 => drop(cluster.split(key)),
-            1 => cluster.transfer_pd_leader(),
-            2 => cluster.cut_connections(),
+            1 => drop(cluster.merge(key)),
+            2 => cluster.transfer_pd_leader(),
+            3 => cluster.cut_connections(),
             _ => drop(cluster.transfer_leader(key)),
         }
         std::thread::sleep(PACE);
