@@ -258,3 +258,35 @@ fn a_pending_key_that_is_asked_for_again_needs_no_more_room() {
     assert_eq!(txn.size(), 10);
     assert_eq!(txn.blocking().commit().unwrap().keys, 2);
 }
+
+/// Rule 34: a lock clears the check that it has made, and no other.
+#[test]
+fn an_insert_of_a_pending_key_keeps_its_check() {
+    for return_values in [false, true] {
+        let (_, db) = in_memory();
+        put(&db, "k", "old");
+        let txn = begin(&db);
+        let is_to_check = |key| {
+            let flags = txn.buffer().get_flags(key).unwrap();
+            flags.contains(KeyFlags::LOCKED | KeyFlags::NEED_CHECK_EXISTS)
+        };
+        let lock = |key| {
+            let options = LockOptions {
+                return_values,
+                ..LockOptions::default()
+            };
+            txn.blocking().lock_keys([key], options)
+        };
+        txn.fair_begin().unwrap();
+        txn.insert("checked", "new").unwrap();
+        lock("checked").unwrap();
+        lock("k").unwrap();
+        txn.insert("k", "new").unwrap();
+        txn.fair_done().unwrap();
+        assert!(!is_to_check("checked") && is_to_check("k"));
+        let exists = lock("k");
+        assert!(matches!(&exists, Err(Error::KeyExists { key }) if key == "k"));
+        let exists = txn.blocking().commit();
+        assert!(matches!(&exists, Err(Error::KeyExists { key }) if key == "k"));
+    }
+}

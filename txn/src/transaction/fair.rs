@@ -104,7 +104,8 @@ impl Core {
             let mut kept = settled.kept.into_iter();
             // Each in the room that its call reserved.
             let published = kept.try_for_each(|(key, hold, mut pending)| {
-                pending.room.update_flags(key, flags_of(&hold, true))
+                let flags = flags_of(&hold, pending.checked);
+                pending.room.update_flags(key, flags)
             });
             (published, settled.gone)
         };

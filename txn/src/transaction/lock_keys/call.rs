@@ -84,6 +84,8 @@ impl<'a> Call<'a> {
         let pending = self.round.take().map(|round| Pending {
             round,
             room: room.into_owned(),
+            // A fair call has one key.
+            checked: self.found[0].checked,
         });
         core.register.keep(locked.map(|at| claimed[at]), pending);
         let unlocked = || (0..claimed.len()).filter(|&at| !is_locked(at));

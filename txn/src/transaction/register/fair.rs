@@ -26,6 +26,8 @@ pub(in crate::transaction) struct Pending {
     pub(in crate::transaction) round: u64,
     /// For the flags of its lock. Dropped outside of the mutex: it goes back through the gate of the buffer.
     pub(in crate::transaction) room: Room,
+    /// The last request for it, or look at it, carried the presumption.
+    pub(in crate::transaction) checked: bool,
 }
 
 #[derive(Debug, Default)]
@@ -37,8 +39,7 @@ pub(super) struct Fair {
     pub(super) pending: Vec<Slot>,
 }
 
-/// What is to be done after the mode has gone on or ended.
-#[derive(Default)]
+/// What is to be done after the mode has ended.
 pub(in crate::transaction) struct Settled {
     /// Locks that stay from now on: their flags are to be published.
     pub(in crate::transaction) kept: Vec<(Bytes, Hold, Pending)>,
@@ -99,6 +100,7 @@ impl Keys {
         match &mut self.slots[slot].pending {
             Some(before) => {
                 before.round = pending.round;
+                before.checked = pending.checked;
                 Some(pending.room)
             }
             none => {

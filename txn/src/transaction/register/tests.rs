@@ -26,6 +26,7 @@ fn pending(round: u64, buffer: &MemBuffer) -> Pending {
     Pending {
         round,
         room: buffer.reserve(&["k"]).expect("there is room").into_owned(),
+        checked: false,
     }
 }
 
