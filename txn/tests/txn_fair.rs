@@ -210,8 +210,10 @@ fn a_given_timestamp_is_what_a_forced_lock_is_compared_with() {
 
 /// A transaction whose keys and values are ten bytes at most.
 fn begin_small(db: &Db) -> Transaction {
-    let mut limits = Limits::default();
-    limits.buffer = 10;
+    let limits = Limits {
+        buffer: 10,
+        ..Limits::default()
+    };
     begin_within(db, limits)
 }
 

@@ -10,8 +10,10 @@ use untorn_txn::buffer::Limits;
 #[test]
 fn s16_the_end_of_fair_mode_beside_a_call_of_it() {
     model("txn_s16_fair_done_with_lock", 8, 30, || {
-        let mut limits = Limits::default();
-        limits.buffer = 1;
+        let limits = Limits {
+            buffer: 1,
+            ..Limits::default()
+        };
         let (store, _db, txn) = begin_within(limits, &[]);
         txn.fair_begin().unwrap();
         let sibling = txn.clone();

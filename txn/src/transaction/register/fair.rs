@@ -26,7 +26,7 @@ pub(in crate::transaction) struct Pending {
     pub(in crate::transaction) round: u64,
     /// For the flags of its lock. Dropped outside of the mutex: it goes back through the gate of the buffer.
     pub(in crate::transaction) room: Room,
-    /// A request for it, or a look at it, carried the presumption.
+    /// The last request for it, or look at it, carried the presumption.
     pub(in crate::transaction) checked: bool,
 }
 
@@ -100,7 +100,7 @@ impl Keys {
         match &mut self.slots[slot].pending {
             Some(before) => {
                 before.round = pending.round;
-                before.checked |= pending.checked;
+                before.checked = pending.checked;
                 Some(pending.room)
             }
             none => {
