@@ -117,7 +117,7 @@ impl Table {
             let mut places = HashMap::new();
             // From the inside to the outside, as the lists go that are handed on meanwhile.
             for mark in view.marks.within(stage) {
-                for list in [&mark.written, &mark.rewritten] {
+                for list in mark.written.lists() {
                     let Some(named) = list.named(guard) else {
                         continue 'again;
                     };

@@ -18,10 +18,9 @@
 //! is only flagged at first, which is enough for who asks what has to be kept, and is taken out when it is on top or when every
 //! second mark is one of these: a constant share for each that was let go, in whatever order.
 
-use crate::debt::Debtors;
+use crate::debt::Written;
 use crate::mutant::planted;
 use crate::stack::{self, Stack, Staked};
-use crate::stamp::Stamp;
 use crate::sync::Arc;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::num::NonZeroU64;
@@ -31,11 +30,7 @@ pub(crate) struct Mark {
     /// The segment that it began.
     pub(crate) first: u64,
     /// The entries that were written since, and before the mark inside of it.
-    pub(crate) written: Debtors,
-    /// Those of them that had been written since the mark outside: that names them too, and needs no other name when this one goes.
-    pub(crate) rewritten: Debtors,
-    /// The segment that the mark outside began, when this one was made.
-    outside: Option<u64>,
+    pub(crate) written: Written,
     kind: Kind,
     orders: Arc<Orders>,
     /// The newest order that was given out before it.
@@ -118,24 +113,11 @@ impl Mark {
         };
         Arc::new(Mark {
             first,
-            written: Debtors::new(),
-            rewritten: Debtors::new(),
-            outside: outside.iter().next().map(|outer| outer.first),
+            written: Written::new(),
             kind,
             before: orders.newest(),
             orders,
         })
-    }
-
-    /// The list for an entry that is written now, over content with the stamp `below`, whose writer has named it where that belongs.
-    /// `None` if that is here.
-    pub(crate) fn list_for(&self, below: Option<Stamp>) -> Option<&Debtors> {
-        match (below, self.outside) {
-            (Some(Stamp::At(below)), _) if below >= self.first => None,
-            (Some(Stamp::At(below)), Some(outside)) if below >= outside => Some(&self.rewritten),
-            _ if planted("named-inside-alone") && self.outside.is_some() => Some(&self.rewritten),
-            _ => Some(&self.written),
-        }
     }
 
     /// Whether content of that order was written since.

@@ -77,7 +77,6 @@ pub(crate) fn hand_outward(
     guard: &Guard,
 ) {
     let mut written = mark.written.close();
-    let rewritten = mark.rewritten.close();
     let mut outer = outer.cloned();
     // It may be taken away meanwhile: then its list is closed.
     loop {
@@ -86,17 +85,16 @@ pub(crate) fn hand_outward(
         let hole = view.rolled_back(mark.first);
         let hole = hole.map(|hole| hole.record.clone());
         match &outer {
-            Some(outer) if hole.is_none() => match outer.written.push_list(written) {
-                Ok(()) => {
-                    if !rewritten.is_empty() {
-                        debts.add(rewritten, None);
+            Some(outer) if hole.is_none() => {
+                if let Ok(paid) = written.hand_to(&outer.written, outer.first) {
+                    if !paid.is_empty() {
+                        debts.add(paid, None);
                     }
                     return;
                 }
-                Err(refused) => written = refused,
-            },
+            }
             _ => {
-                written.absorb(rewritten);
+                let written = written.all();
                 if let Some(hole) = &hole {
                     hole.expect_batch();
                 }
@@ -148,8 +146,7 @@ pub(crate) fn cut(
     }
     let mut written = DebtorList::default();
     for mark in seen.marks.within(mark) {
-        written.absorb(mark.written.close());
-        written.absorb(mark.rewritten.close());
+        written.absorb(mark.written.close().all());
     }
     debts.add_hole(written, hole);
     true

@@ -160,22 +160,27 @@ impl Debtors {
     }
 
     /// The entries that are named now, some more than once, with the orders that were given with them. `None` if the list was taken.
-    pub(crate) fn named(&self, _guard: &Guard) -> Option<Vec<(EntrySlot, Order)>> {
-        let newest = self.newest.load(Ordering::Acquire);
-        if newest == closed() {
-            return None;
-        }
-        // SAFETY: loaded from an open list under the guard, whose items are retired, not freed, once it was taken; what is
-        // published in a list does not change.
-        let items = unsafe { items(vec![newest]) };
-        let named = items.filter_map(|item| match item {
+    pub(crate) fn named(&self, guard: &Guard) -> Option<Vec<(EntrySlot, Order)>> {
+        let named = self.items(guard)?.filter_map(|item| match item {
             Item::Entry(entry, order) => Some((entry, order)),
             Item::List(_) => None,
         });
         Some(named.collect())
     }
 
-    /// Takes over the list of a stage that was released into this one.
+    /// How many items there are; none, if the list was taken.
+    pub(crate) fn count(&self, guard: &Guard) -> usize {
+        self.items(guard).map_or(0, Iterator::count)
+    }
+
+    fn items(&self, _guard: &Guard) -> Option<impl Iterator<Item = Item>> {
+        let newest = self.newest.load(Ordering::Acquire);
+        // SAFETY: loaded from an open list under the guard, whose items are retired, not freed, once it was taken; what is
+        // published in a list does not change.
+        (newest != closed()).then(|| unsafe { items(vec![newest]) })
+    }
+
+    /// Takes over another list.
     pub(crate) fn push_list(&self, mut list: DebtorList) -> Result<(), DebtorList> {
         while let Some(inner) = list.0.pop() {
             if let Err(mut refused) = self.push_item(Item::List(inner)) {

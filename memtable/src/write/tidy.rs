@@ -29,11 +29,12 @@ impl Table {
             // Holes first: a mark outside may be there still, but who takes it away knows nothing of the hole.
             let hole = view.rolled_back(segment).map(|hole| hole.record.clone());
             if let (None, Some(mark)) = (&hole, view.mark_of(segment)) {
-                let Some(list) = mark.list_for(below) else {
+                let named = matches!(below, Some(Stamp::At(below)) if below >= mark.first);
+                if named {
                     entry.settle_debt();
                     return true;
-                };
-                match list.push(entry.slot(), order) {
+                }
+                match mark.written.push(entry.slot(), order, below, &view.marks) {
                     Ok(()) => return true,
                     // Who took the mark away moved the clock before he took the list.
                     Err(_) => continue,
