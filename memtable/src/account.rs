@@ -244,13 +244,14 @@ impl Account {
         tallies.map(|tally| tally.sums().count()).sum()
     }
 
-    /// Takes the sums of a hole out of all stripes; false if a stripe was claimed, so that it has to be tried again.
-    pub(crate) fn drop_hole(&self, hole: &Hole, guard: &Guard) -> bool {
+    /// Takes the sums of holes out of all stripes, all at once; false if a stripe was claimed, so that it has to be tried again.
+    pub(crate) fn drop_holes(&self, mut holes: Vec<Hole>, guard: &Guard) -> bool {
+        holes.sort_unstable_by_key(|hole| hole.first);
         self.stripes().all(|stripe| {
             let Some(mut claim) = stripe.try_claim() else {
                 return false;
             };
-            claim.drop_hole(hole, guard);
+            claim.drop_holes(&holes, guard);
             true
         })
     }

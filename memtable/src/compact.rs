@@ -53,7 +53,7 @@ impl Memtable {
     fn pay_all(&self) {
         let table = self.table();
         try_each(table.debts.outstanding(), || {
-            table.pay(STRETCH, &reclaim::pin())
+            table.pay(STRETCH, true, &reclaim::pin())
         });
     }
 

@@ -191,10 +191,12 @@ impl Debts {
         self.outstanding.load(Ordering::Relaxed)
     }
 
-    /// Pays so many items, if nobody else is paying. `pay_one` trims an entry, in the role that is given.
+    /// Pays so many items, if nobody else is paying; looks through all holes, however many, if that `is_thorough`. `pay_one` trims an
+    /// entry, in the role that is given.
     pub(crate) fn pay(
         &self,
         items: usize,
+        is_thorough: bool,
         clock: &Clock,
         account: &Account,
         guard: &Guard,
@@ -216,7 +218,12 @@ impl Debts {
             self.pay_item(payer, &mut pay_one, guard);
             false
         });
-        self.forget_holes(payer, clock, account, guard);
+        payer.not_looked += 1;
+        let holes = payer.paid.len() + payer.settling.len();
+        if is_thorough || payer.not_looked * FEW_HOLES >= holes {
+            payer.not_looked = 0;
+            self.forget_holes(payer, clock, account, guard);
+        }
         // Release: the next payer sees what this one left.
         self.paying.store(false, Ordering::Release);
         match all_are_paid {
@@ -357,30 +364,26 @@ impl Debts {
     }
 
     fn forget_holes(&self, payer: &mut Payer, clock: &Clock, account: &Account, guard: &Guard) {
-        payer.not_looked += 1;
-        if payer.not_looked * FEW_HOLES < payer.paid.len() + payer.settling.len() {
-            return;
-        }
-        payer.not_looked = 0;
         let view = clock.now(guard);
-        payer.paid.retain(|record| {
-            let ready = record.cut_settled.load(Ordering::Acquire)
-                && record.unpaid.load(Ordering::Relaxed) == 0;
-            if !ready {
-                return true;
-            }
-            let Some(hole) = view.holes.of(record) else {
-                // Paid twice, since a late batch came, and forgotten already.
-                self.outstanding.fetch_sub(1, Ordering::Relaxed);
-                return false;
-            };
-            let dropped = account.drop_hole(hole, guard);
-            if dropped {
+        let is_ready = |record: &mut Arc<HoleRecord>| {
+            record.cut_settled.load(Ordering::Acquire) && record.unpaid.load(Ordering::Relaxed) == 0
+        };
+        let mut ready: Vec<_> = payer.paid.extract_if(.., is_ready).collect();
+        // Paid twice, since a late batch came, and forgotten already.
+        let late = ready.extract_if(.., |record| view.holes.of(record).is_none());
+        self.outstanding.fetch_sub(late.count(), Ordering::Relaxed);
+        let holes: Vec<_> = ready
+            .iter()
+            .filter_map(|record| view.holes.of(record).cloned())
+            .collect();
+        if holes.is_empty() || account.drop_holes(holes, guard) {
+            for record in &ready {
                 after_grace(record, |record| &record.paid_settled, guard);
-                payer.settling.push(record.clone());
             }
-            !dropped
-        });
+            payer.settling.append(&mut ready);
+        } else {
+            payer.paid.append(&mut ready);
+        }
         let is_settled = |record: &mut Arc<HoleRecord>| record.paid_settled.load(Ordering::Acquire);
         let settled: Vec<_> = payer.settling.extract_if(.., is_settled).collect();
         if !settled.is_empty() {

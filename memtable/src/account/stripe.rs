@@ -284,11 +284,11 @@ impl Claim<'_> {
         }
     }
 
-    /// Takes the sums of a hole out.
-    pub(super) fn drop_hole(&mut self, hole: &Hole, guard: &Guard) {
+    /// Takes the sums of holes out, as [`Tally::drop_holes`].
+    pub(super) fn drop_holes(&mut self, holes: &[Hole], guard: &Guard) {
         let mut tally = self.tally();
         let mut replaced = Vec::new();
-        if tally.drop_hole(hole, &mut replaced) {
+        if tally.drop_holes(holes, &mut replaced) {
             self.settle(&tally);
         }
         retire(replaced, guard);

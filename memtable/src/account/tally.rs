@@ -244,11 +244,27 @@ impl Tally {
         }
     }
 
-    /// Takes out the sums that lie in a hole. False if there were none.
-    pub(super) fn drop_hole(&mut self, hole: &Hole, replaced: &mut Vec<*mut OlderSum>) -> bool {
-        let inside = |sum: &Sum| hole.contains(sum.first) && hole.contains(sum.last);
+    /// Takes out the sums that lie in holes, which are given in the order of the segments that they begin with. False if there were none.
+    pub(super) fn drop_holes(&mut self, holes: &[Hole], replaced: &mut Vec<*mut OlderSum>) -> bool {
+        // Of two that are not apart one encloses the other: the outermost is enough.
+        let mut outermost: Vec<&Hole> = Vec::with_capacity(holes.len());
+        for hole in holes {
+            match outermost.last_mut() {
+                Some(last) if hole.contains(last.first) => *last = hole,
+                Some(last) if last.contains(hole.first) => {}
+                _ => outermost.push(hole),
+            }
+        }
+        let Some(oldest) = outermost.first() else {
+            return false;
+        };
+        let inside = |sum: &Sum| {
+            let after = outermost.partition_point(|hole| hole.first <= sum.first);
+            let hole = after.checked_sub(1).map(|before| outermost[before]);
+            hole.is_some_and(|hole| hole.contains(sum.first) && hole.contains(sum.last))
+        };
         // SAFETY: as in `sums`.
-        let reaches = |&node: &*mut OlderSum| hole.first <= unsafe { (*node).sum.last };
+        let reaches = |&node: &*mut OlderSum| oldest.first <= unsafe { (*node).sum.last };
         // They lie in order, the newest first.
         let nodes: Vec<_> = self.sums().take_while(reaches).collect();
         // SAFETY: as in `sums`.
@@ -361,5 +377,38 @@ mod tests {
         unsafe { tally.destroy() };
         let nothing = Some((0, 0));
         assert_eq!(totals, [nothing, None, nothing, nothing, Some((1, 10))]);
+    }
+
+    #[test]
+    fn holes_that_are_dropped_together_take_the_sums_that_lie_in_any_of_them() {
+        let hole = |first, last| Hole {
+            first,
+            last,
+            record: crate::debt::HoleRecord::new(last + 1),
+        };
+        // In the order of their beginnings: the third lies in the second, the fifth begins where the fourth does.
+        let holes = [(2, 2), (4, 9), (5, 6), (12, 12), (12, 14), (15, 15)];
+        let holes = holes.map(|(first, last)| hole(first, last));
+        let mut tally = Tally {
+            newest: Sum::at(17, 1, 1),
+            older: (1..17).fold(ptr::null_mut(), |older, segment| {
+                cons(Sum::at(segment, 1, 1), older)
+            }),
+            moved: 0,
+            always: (0, 0),
+        };
+        let mut replaced = Vec::new();
+        assert!(tally.drop_holes(&holes, &mut replaced));
+        // SAFETY: all were made above.
+        let left = tally.sums().map(|node| unsafe { (*node).sum.first });
+        let left: Vec<u64> = left.collect();
+        assert_eq!(left, [16, 11, 10, 3, 1]);
+        assert_eq!((tally.newest.len, replaced.len()), (1, 15));
+        assert!(!tally.drop_holes(&holes, &mut replaced));
+        // SAFETY: made above and shared with nobody.
+        unsafe {
+            tally.destroy();
+            replaced.into_iter().for_each(|sum| destroy_sum(sum.cast()));
+        }
     }
 }

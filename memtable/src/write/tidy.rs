@@ -111,14 +111,14 @@ impl Table {
     /// Pays a writer's share of the debts, if there are any.
     pub(crate) fn pay_debts(&self, guard: &Guard) {
         if !self.debts.is_empty() {
-            self.pay(SHARE, guard);
+            self.pay(SHARE, false, guard);
         }
     }
 
     /// As [`Table::pay_debts`], for so many writes.
     pub(crate) fn pay_debts_for(&self, writes: usize) {
         for _ in 0..writes {
-            let pays = || matches!(self.pay(SHARE, &reclaim::pin()), Paid::Items { .. });
+            let pays = || matches!(self.pay(SHARE, false, &reclaim::pin()), Paid::Items { .. });
             if self.debts.is_empty() || !pays() {
                 break;
             }
@@ -133,14 +133,20 @@ impl Table {
         }
     }
 
-    /// Pays so many items.
-    pub(crate) fn pay(&self, items: usize, guard: &Guard) -> Paid {
+    /// As [`Debts::pay`](crate::debt::Debts::pay).
+    pub(crate) fn pay(&self, items: usize, is_thorough: bool, guard: &Guard) -> Paid {
         let pay_one = |slot: EntrySlot, role: Role<'_>| {
             // SAFETY: an entry in debt is not buried (D1).
             self.trim(unsafe { slot.under(guard) }, role, guard)
         };
-        self.debts
-            .pay(items, &self.clock, &self.account, guard, pay_one)
+        self.debts.pay(
+            items,
+            is_thorough,
+            &self.clock,
+            &self.account,
+            guard,
+            pay_one,
+        )
     }
 }
 
