@@ -548,3 +548,41 @@ fn what_others_have_locked_is_skipped_and_counts_for_no_limit() {
         assert_eq!((last.held_locks(), last.state()), (0, TxnState::Open));
     }
 }
+
+/// Such a row is free: to leave it out would tell that there is none.
+#[test]
+fn a_row_that_a_sibling_call_keeps_from_being_locked_is_an_error_and_not_skipped() {
+    let db = Db::in_memory();
+    fill(&db, &[("a", "1"), ("b", "1")]);
+    let skipping = RangeLockOptions {
+        skip_locked: true,
+        ..RangeLockOptions::default()
+    };
+    let rival = begin(&db);
+    rival.blocking().get_for_update("z").unwrap();
+    let txn = begin(&db);
+    let mut context = Context::from_waker(Waker::noop());
+    let mut waits = pin!(txn.lock_keys(["z"], LockOptions::default()));
+    assert!(waits.as_mut().poll(&mut context).is_pending());
+    let mut rows = txn
+        .blocking()
+        .range_for_update::<&str>(.., skipping.clone());
+    let refused = rows.next().unwrap();
+    let is_of_nobody = |error: &Error| matches!(error, Error::LockNotAvailable { holders, .. } if holders.is_empty());
+    assert!(refused.as_ref().is_err_and(is_of_nobody), "{refused:?}");
+    assert!(rows.next().is_none());
+    rival.blocking().rollback().unwrap();
+    let Poll::Ready(locked) = waits.as_mut().poll(&mut context) else {
+        panic!("the rival has let go");
+    };
+    assert_eq!(locked.unwrap().len(), 1);
+    assert_eq!(all(&txn, skipping.clone()), ["a=1", "b=1"]);
+
+    let optimistic = db.blocking().begin(BeginOptions::optimistic()).unwrap();
+    let mut rows = optimistic.blocking().range_for_update::<&str>(.., skipping);
+    let refused = rows.next().unwrap();
+    assert!(
+        matches!(refused, Err(Error::OptionConflict { .. })),
+        "{refused:?}"
+    );
+}

@@ -301,13 +301,14 @@ impl Core {
         }
     }
 
-    /// An error that says *closed* in terms of how far the transaction is now.
+    /// An error that says *closed* in terms of how far the transaction is now. The store keeps nothing for one that has ended.
     fn as_of_now(&self, error: Error) -> Error {
         match (error, self.life.state()) {
             (error, TxnState::Open) => error,
-            (Error::TransactionClosed { .. } | Error::Cancelled, state) => {
-                Error::TransactionClosed { state }
-            }
+            (
+                Error::TransactionClosed { .. } | Error::Cancelled | Error::SnapshotTooOld { .. },
+                state,
+            ) => Error::TransactionClosed { state },
             (error, _) => error,
         }
     }
@@ -351,5 +352,31 @@ impl fmt::Debug for Transaction {
             .field("state", &self.state())
             .field("buffer", &self.core.buffer)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(untorn_loom)))]
+mod tests {
+    use super::*;
+    use crate::{BeginOptions, Db};
+
+    /// As to a read that is under way when another thread commits.
+    #[test]
+    fn what_the_store_does_not_keep_for_one_that_has_ended_says_that_it_has() {
+        let db = Db::in_memory();
+        let txn = db.blocking().begin(BeginOptions::default()).expect("open");
+        let too_old = || Error::SnapshotTooOld {
+            start_ts: txn.start_ts(),
+            safe_point: txn.start_ts() + 1,
+        };
+        let open = txn.core.as_of_now(too_old());
+        assert!(matches!(open, Error::SnapshotTooOld { .. }), "{open}");
+        txn.blocking().commit().expect("nobody is in the way");
+        let state = TxnState::Committed;
+        let ended = txn.core.as_of_now(too_old());
+        assert_eq!(
+            ended.to_string(),
+            Error::TransactionClosed { state }.to_string()
+        );
     }
 }

@@ -113,7 +113,9 @@ impl RangeForUpdate {
     /// # Errors
     ///
     /// Those of [`Transaction::lock_keys`] and of [`Transaction::get`]; the range has ended then, nothing of the page that was to
-    /// be locked is, and the locks of earlier pages stay.
+    /// be locked is, but for rows that were locked one by one beside [skipped](RangeLockOptions::skip_locked) ones, and the locks of
+    /// earlier pages stay. [`Error::LockNotAvailable`] also to a range that skips: where it is a sibling call that is in the way, which
+    /// waits for the transaction's first lock.
     #[allow(clippy::should_implement_trait)] // the asynchronous form of it
     pub async fn next(&mut self) -> Result<Option<(Bytes, Bytes)>, Error> {
         // An end is told once.
@@ -189,19 +191,30 @@ impl RangeForUpdate {
             let outcomes = self.txn.lock_keys(keys, lock).await?;
             return Ok(with_newest(keys, outcomes).collect());
         }
+        if self.txn.is_optimistic() {
+            return Err(Error::OptionConflict {
+                reason: "an optimistic transaction locks no rows that others could skip",
+            });
+        }
         lock.wait = Some(Wait::NoWait);
         match self.txn.lock_keys(keys, lock.clone()).await {
-            Err(Error::LockNotAvailable { .. }) => {}
+            Err(error) if self.is_locked_by_others(&error) => {}
             outcomes => return Ok(with_newest(keys, outcomes?).collect()),
         }
         let mut locked = VecDeque::new();
         for key in keys.chunks(1) {
             match self.txn.lock_keys(key, lock.clone()).await {
-                Err(Error::LockNotAvailable { .. }) => {}
+                Err(error) if self.is_locked_by_others(&error) => {}
                 outcomes => locked.extend(with_newest(key, outcomes?)),
             }
         }
         Ok(locked)
+    }
+
+    /// Not where a call of the transaction itself is in the way, whose answer is not there.
+    fn is_locked_by_others(&self, error: &Error) -> bool {
+        let own = self.txn.start_ts();
+        matches!(error, Error::LockNotAvailable { holders, .. } if holders.iter().any(|holder| *holder != own))
     }
 
     /// Only what exists is to be locked, and no other key stands for the transaction.

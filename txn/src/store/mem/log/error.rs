@@ -4,7 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Why a store could not be opened. Nothing was changed, but for files that were never in use.
+/// Why a store could not be opened. What was committed is still there. Changed were at most a torn end of the log, which was cut off, and
+/// files that were never in use.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
