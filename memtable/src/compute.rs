@@ -27,6 +27,15 @@ fn change<'v>(item: Option<Item<'_>>, new: Option<Cow<'v, [u8]>>) -> Change<'v> 
     }
 }
 
+fn copied(value: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut copy = Vec::new();
+    let bytes = value.len();
+    let room = copy.try_reserve_exact(bytes);
+    room.map_err(|_| Error::OutOfMemory { bytes })?;
+    copy.extend_from_slice(value);
+    Ok(copy)
+}
+
 impl Memtable {
     /// Atomically puts what `compute` makes of the key's value in its place, and answers that. `None`, on either side, is
     /// no value: what is to become `None` is removed, as by [`Memtable::remove`]. The tag stays.
@@ -52,12 +61,21 @@ impl Memtable {
         key: impl AsRef<[u8]>,
         mut compute: impl FnMut(Option<&[u8]>) -> Option<Vec<u8>>,
     ) -> Result<Option<Bytes>, Error> {
-        let mut computed = None;
+        let mut computed = Ok(None);
         self.table().write(key.as_ref(), |item| {
-            computed = compute(item.and_then(Item::into_value)).map(Bytes::from);
-            change(item, computed.as_ref().map(|new| Cow::Owned(new.to_vec())))
+            let new = compute(item.and_then(Item::into_value));
+            match new.as_deref().map(copied).transpose() {
+                Ok(copy) => {
+                    computed = Ok(new.map(Bytes::from));
+                    change(item, copy.map(Cow::Owned))
+                }
+                Err(error) => {
+                    computed = Err(error);
+                    Change::Update(Update::Keep)
+                }
+            }
         })?;
-        Ok(computed)
+        computed
     }
 
     /// The key's value, after inserting what `make` makes if it has none. Linearizable; of several callers at once all get the
@@ -81,19 +99,27 @@ impl Memtable {
         if let Some(value) = self.get(key) {
             return Ok(value);
         }
-        let mut held = Bytes::new();
-        self.table()
-            .write(key, |item| match item.and_then(Item::into_value) {
-                Some(value) => {
-                    held = Bytes::copy_from_slice(value);
+        let mut held = Ok(Bytes::new());
+        self.table().write(key, |item| {
+            let found = item.and_then(Item::into_value);
+            if let Some(value) = found {
+                held = copied(value).map(Bytes::from);
+                return Change::Update(Update::Keep);
+            }
+            let new = make();
+            let new = new.as_ref();
+            match copied(new).and_then(|told| Ok((told, copied(new)?))) {
+                Ok((told, put)) => {
+                    held = Ok(Bytes::from(told));
+                    change(item, Some(Cow::Owned(put)))
+                }
+                Err(error) => {
+                    held = Err(error);
                     Change::Update(Update::Keep)
                 }
-                None => {
-                    held = Bytes::copy_from_slice(make().as_ref());
-                    change(item, Some(Cow::Owned(held.to_vec())))
-                }
-            })?;
-        Ok(held)
+            }
+        })?;
+        held
     }
 
     /// Sets the key's value to `new` if it is `expected`; `None` is no value, and setting to it removes the key. The tag stays.

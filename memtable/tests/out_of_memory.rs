@@ -39,17 +39,21 @@ fn a_write_without_memory_is_refused_and_changes_nothing() {
     table.insert("staged", "before").unwrap();
     let before = table.stats();
     let (value, key) = (vec![7; LARGE], vec![b'k'; LARGE / 8]);
+    let mut computed = Some(value.clone());
     let mut batch = WriteBatch::new();
     batch.put("there", &value);
 
     LIMIT.store(LARGE, Ordering::Relaxed);
     let refused = ["there", "staged", "new"].map(|key| table.insert(key, &value).unwrap_err());
     let refused_batch = table.apply(&batch).unwrap_err();
+    let refused_value = table.compute("there", |_| computed.take()).unwrap_err();
+    let refused_default = table.get_or_insert_with("new", || &value).unwrap_err();
     LIMIT.store(LARGE / 8, Ordering::Relaxed);
     let refused_key = table.insert(&key, "v").unwrap_err();
     LIMIT.store(usize::MAX, Ordering::Relaxed);
 
-    for error in refused.into_iter().chain([refused_batch]) {
+    let others = [refused_batch, refused_value, refused_default];
+    for error in refused.into_iter().chain(others) {
         assert!(
             matches!(error, Error::OutOfMemory { bytes } if bytes >= LARGE),
             "{error}"

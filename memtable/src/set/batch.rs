@@ -31,7 +31,14 @@ impl MemtableSet {
         self.reserve(room)?;
         let member = Member::new(self.shared.budget.clone());
         member.take_over(room);
-        let changed = member.apply(batch)?.changed;
+        let changed = match member.apply(batch) {
+            Ok(written) => written.changed,
+            Err(refused) => {
+                drop(member);
+                self.shared.budget.free_retired();
+                return Err(refused);
+            }
+        };
         member.freeze();
         loop {
             let tables = self.shared.tables.load();
