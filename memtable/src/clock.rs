@@ -229,13 +229,14 @@ impl Clock {
 
     /// Puts `next` in place of `seen`. False if the clock moved meanwhile.
     pub(crate) fn step(&self, seen: ViewRef<'_>, next: View, guard: &Guard) -> bool {
+        let apart = seen.holes.bytes_apart(&next.holes);
         let next = Box::into_raw(Box::new(next));
         let stepped = self
             .view
             .compare_exchange(seen.word, next, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok();
         let (gone, bytes) = if stepped {
-            (seen.word, size_of::<View>() + seen.holes.own_bytes())
+            (seen.word, size_of::<View>() + apart)
         } else {
             (next, 0)
         };

@@ -5,6 +5,7 @@
 
 use crate::debt::HoleRecord;
 use crate::sync::Arc;
+use std::collections::HashSet;
 
 /// A stretch of segments that was rolled back.
 #[derive(Clone)]
@@ -69,17 +70,23 @@ impl Holes {
         self.0.as_ref().map_or(&[], |chunks| &chunks.placed)
     }
 
-    /// Bytes that go with them, if no other view has the same.
-    pub(crate) fn own_bytes(&self) -> usize {
-        let Some(chunks) = self.0.as_ref().filter(|all| Arc::strong_count(all) == 1) else {
+    /// Bytes that go with them when others take their place: what those do not share.
+    pub(crate) fn bytes_apart(&self, next: &Holes) -> usize {
+        let chunks_of = |holes: &Holes| holes.0.as_ref().map(Arc::as_ptr);
+        if chunks_of(self) == chunks_of(next) {
             return 0;
-        };
-        let own = chunks
-            .placed
+        }
+        let kept: HashSet<_> = next
+            .placed()
             .iter()
-            .filter(|placed| Arc::strong_count(&placed.chunk) == 1);
-        let own = own.map(|placed| placed.chunk.capacity() * size_of::<Laid>());
-        chunks.placed.capacity() * size_of::<Placed>() + own.sum::<usize>()
+            .map(|placed| Arc::as_ptr(&placed.chunk))
+            .collect();
+        let apart = self
+            .placed()
+            .iter()
+            .filter(|placed| !kept.contains(&Arc::as_ptr(&placed.chunk)));
+        let apart = apart.map(|placed| placed.chunk.capacity() * size_of::<Laid>());
+        size_of_val(self.placed()) + apart.sum::<usize>()
     }
 
     /// The oldest segment that one of them begins with.
@@ -283,14 +290,17 @@ mod tests {
         };
         let more = before.with(hole(MANY));
         assert_eq!((more.len(), shared(&more)), (before.len() + 1, 100));
-        assert!(more.own_bytes() < 5000, "{}", more.own_bytes());
+        let apart = before.bytes_apart(&more);
+        assert!((1..8000).contains(&apart), "{apart}");
+        assert_eq!(more.bytes_apart(&more.clone()), 0);
         drop(more);
         let gone = before.iter().nth(1000).map(|hole| hole.record.clone());
         let gone = gone.expect("there are more");
         let less = before.without(std::slice::from_ref(&gone));
         assert!(before.of(&gone).is_some() && less.of(&gone).is_none());
         assert_eq!((less.len(), shared(&less)), (before.len() - 1, 99));
-        assert!(less.own_bytes() < 5000, "{}", less.own_bytes());
+        let apart = before.bytes_apart(&less);
+        assert!((1..8000).contains(&apart), "{apart}");
         let all: Vec<_> = before.iter().map(|hole| hole.record.clone()).collect();
         assert!(before.without(&all).is_empty());
     }

@@ -101,7 +101,8 @@ impl<T: Deref<Target = Memtable>> Snapshot<T> {
         self.entry(key)?.into_value()
     }
 
-    /// What the key held. A key that was live by its persistent bits alone is not shown.
+    /// What the key held. A key that was live by its persistent bits alone is not shown, nor are those bits of a key whose write that set
+    /// them was taken back.
     pub fn entry(&self, key: impl AsRef<[u8]>) -> Option<Entry> {
         let guard = reclaim::pin();
         let table = self.held.table.table();
