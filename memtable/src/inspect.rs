@@ -43,8 +43,8 @@ impl Memtable {
     ///
     /// `None` if the stage is not an open one of this table. Each key is read at an instant of its own: beside writers, a write
     /// that returned before the call is there, or a newer one of its key, once that returned which was the key's first in the stage;
-    /// beside stages inside that are being closed, what was written in those may be missing. Of two writes that overlapped either may come first. Costs as much as reading the entries
-    /// that were written in the stage, and sorting them.
+    /// beside stages inside that are being closed, what was written in those may be missing. Of two writes that overlapped either may
+    /// come first. Costs as much as reading the entries that were written in the stage, and sorting them.
     ///
     /// ```
     /// let table = untorn_memtable::Memtable::new();

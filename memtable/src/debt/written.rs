@@ -68,10 +68,15 @@ impl Written {
         };
         let is_of = |again: &&Again| {
             // Relaxed: nothing is read by way of it but under the list, which is taken by an exchange.
-            let known =
-                again
-                    .named_since
-                    .compare_exchange(0, since, Ordering::Relaxed, Ordering::Relaxed);
+            let known = match again.named_since.load(Ordering::Relaxed) {
+                0 => again.named_since.compare_exchange(
+                    0,
+                    since,
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                ),
+                known => Err(known),
+            };
             known.is_ok() || known == Err(since)
         };
         let again = self.again.iter().find(is_of);
