@@ -51,10 +51,12 @@ impl TikvCore {
         self.registry.open(open.start)?;
         let now = Instant::now();
         let asked = open.known(|known| match known.alive_until {
-            Some(end) if now < end => None,
-            _ => known.standing_primary(),
+            // Its own rollback takes its locks away.
+            _ if known.is_closed => Err(End::RolledBack.closed()),
+            Some(end) if now < end => Ok(None),
+            _ => Ok(known.standing_primary()),
         });
-        let Some(primary) = asked else { return Ok(()) };
+        let Some(primary) = asked? else { return Ok(()) };
         // As of no time: the question itself ends nothing.
         let inquiry = Inquiry {
             primary,
