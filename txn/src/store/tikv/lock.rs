@@ -109,17 +109,11 @@ impl TikvCore {
             result = self.lock_keys(open, &keys, &terms) => (result, false),
             () = open.until(is_unwanted) => (Err(Error::Cancelled), true),
         };
-        // A forced lock may stand at any timestamp that was drawn before it was granted.
         let is_unknown = is_withdrawn || matches!(result, Err(Error::Store { .. }));
-        let fresh = if terms.force && is_unknown {
-            self.now().await.unwrap_or(Timestamp::MAX)
-        } else {
-            0
-        };
         let mut orphans = Vec::new();
         let mut withdrawn = Vec::new();
         let is_closed = open.known(|known| {
-            known.forced_upto = known.forced_upto.max(fresh);
+            known.may_be_forced |= terms.force && is_unknown;
             for key in &keys {
                 let answer = match &result {
                     Ok(answers) => answers.get(&key.key).map_or(Ok(None), |answer| {
@@ -134,7 +128,7 @@ impl TikvCore {
                 let held = Held {
                     attempts: vec![key.attempt],
                     mode: terms.mode,
-                    for_update_ts: granted_at.unwrap_or(known.for_update_ts.max(fresh)),
+                    for_update_ts: granted_at.unwrap_or(known.for_update_ts),
                     is_forced: terms.force,
                 };
                 // Whether it was granted is unknown where nobody answered: that is given back as well.
