@@ -3,10 +3,9 @@
 
 mod two_regions;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use two_regions::{IN_TIME, no_locks_are_left, two_regions};
+use two_regions::{IN_TIME, no_locks_are_left, reads, two_regions};
 use untorn_tikv_server::{Cluster, Fault};
 use untorn_txn::store::tikv::{TikvOptions, TikvStore};
 use untorn_txn::{
@@ -38,18 +37,6 @@ fn committed(db: &Db, keys: &[&str]) -> CommitInfo {
     let info = written(db, keys).blocking().commit().unwrap();
     assert!(info.commit_ts > Some(info.start_ts));
     info
-}
-
-#[track_caller]
-fn reads(db: &Db, keys: &[&str], is_there: bool) {
-    let view = db.blocking().snapshot().unwrap();
-    for key in keys {
-        assert_eq!(
-            view.blocking().get(key).unwrap().is_some(),
-            is_there,
-            "{key}"
-        );
-    }
 }
 
 #[test]
@@ -258,89 +245,6 @@ fn a_forced_lock_is_granted_over_a_conflict_and_its_transaction_commits() {
     assert_eq!(
         view.blocking().get("k").unwrap().as_deref(),
         Some(&b"second"[..])
-    );
-    no_locks_are_left(&cluster);
-}
-
-/// The times to live that a lock on a key was seen with, until there are so many: signs of life prolong them.
-#[track_caller]
-fn is_prolonged(cluster: &Cluster, key: &str, times: usize) {
-    let mut seen = BTreeSet::new();
-    let until = Instant::now() + IN_TIME;
-    while seen.len() <= times {
-        assert!(Instant::now() < until, "{key} lives for {seen:?}");
-        let locks = cluster.locks();
-        let lock = locks.iter().find(|lock| lock.key == key);
-        seen.extend(lock.map(|lock| lock.lock_ttl));
-        std::thread::yield_now();
-    }
-}
-
-fn short_lived() -> BeginOptions {
-    BeginOptions {
-        lock_ttl: Duration::from_millis(1_200),
-        ..BeginOptions::default()
-    }
-}
-
-/// Fair locking gives up a primary that was chosen in an attempt before: signs of life go to the new one.
-#[test]
-fn a_primary_of_a_second_attempt_is_kept_alive() {
-    let (cluster, db) = opened(TikvOptions::default());
-    let txn = db.blocking().begin(short_lived()).unwrap();
-    let lock = |key: &str| txn.blocking().lock_keys([key], LockOptions::default());
-    txn.fair_begin().unwrap();
-    lock("a").unwrap();
-    txn.fair_retry().unwrap();
-    lock("z").unwrap();
-    txn.fair_done().unwrap();
-    is_prolonged(&cluster, "z", 2);
-    txn.put("z", "v").unwrap();
-    txn.blocking().commit().unwrap();
-    reads(&db, &["z"], true);
-}
-
-/// A transaction is not taken for dead while its new primary is waited for.
-#[test]
-fn a_primary_of_a_second_attempt_may_be_waited_for() {
-    let (cluster, db) = opened(TikvOptions::default());
-    let holder = db.blocking().begin(short_lived()).unwrap();
-    holder.blocking().get_for_update("z").unwrap();
-    let txn = db.blocking().begin(short_lived()).unwrap();
-    let lock = |key: &str| txn.blocking().lock_keys([key], LockOptions::default());
-    txn.fair_begin().unwrap();
-    lock("a").unwrap();
-    txn.fair_retry().unwrap();
-    std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| lock("z"));
-        // For longer than a sign of life is due.
-        is_prolonged(&cluster, "z", 3);
-        holder.blocking().rollback().unwrap();
-        waiting.join().unwrap().unwrap();
-    });
-    txn.fair_done().unwrap();
-    txn.put("z", "v").unwrap();
-    txn.blocking().commit().unwrap();
-    reads(&db, &["z"], true);
-}
-
-#[test]
-fn a_transaction_whose_signs_of_life_are_lost_loses_its_locks_and_commits_nothing() {
-    let (cluster, db) = opened(TikvOptions::default());
-    let silent = db.blocking().begin(short_lived()).unwrap();
-    silent.blocking().get_for_update("k").unwrap();
-    silent.put("k", "late").unwrap();
-    cluster.inject_always("KvTxnHeartBeat", Fault::LostRequest);
-    let other = db.blocking().begin(BeginOptions::default()).unwrap();
-    other.blocking().get_for_update("k").unwrap();
-    other.put("k", "v").unwrap();
-    other.blocking().commit().unwrap();
-    let lost = silent.blocking().commit();
-    assert!(matches!(lost, Err(Error::LockLost { .. })), "{lost:?}");
-    let view = db.blocking().snapshot().unwrap();
-    assert_eq!(
-        view.blocking().get("k").unwrap().as_deref(),
-        Some(&b"v"[..])
     );
     no_locks_are_left(&cluster);
 }

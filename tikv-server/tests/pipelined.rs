@@ -58,6 +58,15 @@ fn newest(cluster: &Cluster, keys: usize) -> Vec<Option<String>> {
 }
 
 #[track_caller]
+fn comes(is_there: impl Fn() -> bool, what: &str) {
+    let until = Instant::now() + IN_TIME;
+    while !is_there() {
+        assert!(Instant::now() < until, "does not come: {what}");
+        thread::yield_now();
+    }
+}
+
+#[track_caller]
 fn no_lock_is_left(cluster: &Cluster, store: &TikvStore) {
     assert!(store.settle_blocking(Instant::now() + IN_TIME));
     assert_eq!(cluster.locks(), []);
@@ -240,6 +249,43 @@ fn what_was_flushed_and_taken_for_dead_is_not_read_as_never_flushed() {
         matches!(gone, Err(Error::TransactionClosed { .. })),
         "{gone:?}"
     );
+}
+
+/// Region after region is told that what was flushed is gone: what a region has lost already was written all the same.
+#[test]
+fn what_was_flushed_is_not_read_as_never_flushed_beside_a_rollback() {
+    let (cluster, store, db) = opened(1);
+    assert!(cluster.split(key(5)));
+    let old = db.blocking().begin(BeginOptions::default()).unwrap();
+    (0..10).for_each(|n| old.put(key(n), "old").unwrap());
+    old.blocking().commit().unwrap();
+    assert!(store.settle_blocking(Instant::now() + IN_TIME));
+    let txn = begin(&db, 100);
+    for n in 0..10 {
+        txn.blocking().put(key(n), "own").unwrap();
+    }
+    flush(&txn);
+    cluster.inject("KvBufferBatchGet", Fault::Delay(20 * BRIEFLY));
+    cluster.inject("KvResolveLock", Fault::Spared);
+    cluster.inject_always("KvResolveLock", Fault::Busy);
+    thread::scope(|scope| {
+        let read = scope.spawn(|| txn.blocking().get(key(1)));
+        comes(|| cluster.faults() > 0, "the read is under way");
+        let end = scope.spawn(|| txn.blocking().rollback());
+        let is_half_gone = || cluster.locks().len() == 5;
+        comes(is_half_gone, "one region of two is told");
+        let runtime = Builder::new_current_thread().build().unwrap();
+        let flushed = runtime.block_on(store.flushed(txn.start_ts(), &[key(1).into()]));
+        for answer in [read.join().unwrap().map(drop), flushed.map(drop)] {
+            let closed = Error::TransactionClosed {
+                state: TxnState::RolledBack,
+            };
+            assert_eq!(format!("{answer:?}"), format!("{:?}", Err::<(), _>(closed)));
+        }
+        cluster.heal();
+        end.join().unwrap().unwrap();
+    });
+    no_lock_is_left(&cluster, &store);
 }
 
 /// It would be read back as a deletion.

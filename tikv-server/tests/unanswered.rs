@@ -181,6 +181,36 @@ fn a_lock_that_two_calls_asked_for_goes_back_as_late_as_it_stands() {
     }
 }
 
+/// Also after a forced call that was not answered, when PD told no timestamp as of which its lock could go back.
+#[test]
+fn a_late_copy_of_a_return_leaves_a_lock_that_was_taken_anew() {
+    let (cluster, _, db) = opened(impatient().patience(5 * PATIENCE));
+    let txn = begin(&db, BeginOptions::default());
+    txn.blocking().lock_keys(["p"], waiting(IN_TIME)).unwrap();
+    txn.fair_begin().unwrap();
+    cluster.inject_always("KvPessimisticLock", Fault::LostRequest);
+    let answer = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| txn.blocking().lock_keys(["k"], waiting(IN_TIME)));
+        meets_a_fault(&cluster);
+        cluster.lose_pd(true);
+        asked.join().unwrap()
+    });
+    assert!(matches!(answer, Err(Error::Store { .. })), "{answer:?}");
+    cluster.lose_pd(false);
+    cluster.heal();
+    txn.fair_done().unwrap();
+    let take = || txn.blocking().lock_keys(["l"], waiting(IN_TIME));
+    take().unwrap();
+    cluster.inject("KVPessimisticRollback", Fault::Delay(5 * PATIENCE));
+    txn.blocking().unlock_keys(["l"]).unwrap();
+    take().unwrap();
+    comes(|| cluster.requests() == 0, "the late copy arrives");
+    let is_held = |key: &str| cluster.locks().iter().any(|lock| lock.key == key);
+    assert!(is_held("p") && is_held("l"), "{:?}", cluster.locks());
+    txn.blocking().rollback().unwrap();
+    no_locks_are_left(&cluster);
+}
+
 /// As in a `select!` whose other branch rolls back.
 #[test]
 fn a_lock_that_comes_after_the_end_is_released_though_nobody_polls_its_call() {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use untorn_tikv_server::Cluster;
+use untorn_txn::Db;
 use untorn_txn::store::tikv::{TikvOptions, TikvStore};
 
 /// More than any wait should take.
@@ -49,5 +50,18 @@ pub fn no_locks_are_left(cluster: &Cluster) {
     while !cluster.locks().is_empty() {
         assert!(Instant::now() < until, "{:?}", cluster.locks());
         std::thread::yield_now();
+    }
+}
+
+#[allow(dead_code)]
+#[track_caller]
+pub fn reads(db: &Db, keys: &[&str], is_there: bool) {
+    let view = db.blocking().snapshot().unwrap();
+    for key in keys {
+        assert_eq!(
+            view.blocking().get(key).unwrap().is_some(),
+            is_there,
+            "{key}"
+        );
     }
 }

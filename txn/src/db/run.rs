@@ -42,7 +42,8 @@ impl Db {
     ///
     /// [`Error::LockWaitTimeout`] is retryable, and each attempt may wait for as long as [`lock_wait`](BeginOptions::lock_wait) says,
     /// by default 50 seconds: ten attempts behind a lock that is not given back take minutes. Make `lock_wait` shorter, or use
-    /// [`run_with`](Self::run_with) and a [deadline](RetryPolicy::deadline), after which no attempt is begun.
+    /// [`run_with`](Self::run_with) and a [deadline](RetryPolicy::deadline), after which no attempt is begun. On TiKV a commit may
+    /// fail with it much earlier, and ten attempts be over before the locks of a dead process are.
     ///
     /// # Errors
     ///

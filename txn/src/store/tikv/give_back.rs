@@ -54,10 +54,18 @@ impl TikvCore {
         open: &Open,
         mut back: Vec<(Bytes, Held)>,
     ) -> Result<(), Error> {
-        open.known(|known| back.retain(|(key, held)| known.is_returning(key, held)));
-        back.sort_by(|one, other| one.0.cmp(&other.0));
         // A request beside the one that was granted may have moved the lock, as late as any that was sent.
-        let for_update_ts = open.known(|known| known.for_update_ts.max(known.forced_upto));
+        let (mut for_update_ts, may_be_forced) = open.known(|known| {
+            back.retain(|(key, held)| known.is_returning(key, held));
+            (known.for_update_ts, known.may_be_forced)
+        });
+        if back.is_empty() {
+            return Ok(());
+        }
+        if may_be_forced {
+            for_update_ts = for_update_ts.max(self.now().await?);
+        }
+        back.sort_by(|one, other| one.0.cmp(&other.0));
         let keys: Vec<Bytes> = back.iter().map(|(key, _)| key.clone()).collect();
         self.roll_back_locks(open, keys, for_update_ts).await?;
         open.known(|known| {

@@ -7,7 +7,7 @@ use super::TikvCore;
 use super::ended::End;
 use super::proto::kvrpcpb::TxnHeartBeatRequest;
 use super::registry::{Decision, Open};
-use super::resolve::{Inquiry, Standing, refused, strayed};
+use super::resolve::{Inquiry, Standing, strayed};
 use crate::error::Error;
 use crate::store::{Timestamp, TxnStatus};
 use bytes::Bytes;
@@ -34,14 +34,15 @@ impl TikvCore {
             .cluster
             .at_key(&primary, &request, Duration::ZERO)
             .await?;
-        let Some(error) = answer.error else {
+        if answer.error.is_none() {
             open.known(|known| known.lives_from(sent, ttl));
             return Ok(());
-        };
+        }
         match self.status_of(open.start, primary).await? {
             TxnStatus::Committed(at) => Err(End::committed(at).closed()),
             TxnStatus::RolledBack => Err(End::RolledBack.closed()),
-            TxnStatus::Open => Err(refused("a heartbeat", error).into()),
+            // Its primary, which waits for locks of others, may not be there yet.
+            TxnStatus::Open => Ok(()),
         }
     }
 
@@ -50,10 +51,12 @@ impl TikvCore {
         self.registry.open(open.start)?;
         let now = Instant::now();
         let asked = open.known(|known| match known.alive_until {
-            Some(end) if now < end => None,
-            _ => known.standing_primary(),
+            // Its own rollback takes its locks away.
+            _ if known.is_closed => Err(End::RolledBack.closed()),
+            Some(end) if now < end => Ok(None),
+            _ => Ok(known.standing_primary()),
         });
-        let Some(primary) = asked else { return Ok(()) };
+        let Some(primary) = asked? else { return Ok(()) };
         // As of no time: the question itself ends nothing.
         let inquiry = Inquiry {
             primary,

@@ -5,7 +5,8 @@
 //!
 //! - *granted*;
 //! - *locked by others*: TiKV has let the request wait, for a second at most, and gives the lock that it saw. Its transaction
-//!   is looked at and resolved if it is over or dead; else the request is sent again with what is left of the budget;
+//!   is looked at and resolved if it is over or dead, and the request is sent again without a wait; else with what is left of the
+//!   budget;
 //! - *written since*: a later commit than the timestamp that was asked for, or the end of a wait. A fresh request is sent
 //!   again as of a newer timestamp; one as of a given timestamp fails, if there is such a commit;
 //! - a refused presumption, a deadlock, the end of the transaction.
@@ -51,8 +52,10 @@ impl Keyed for LockKey {
 /// What becomes of the keys of one answer.
 enum Outcome {
     Granted,
-    /// As of a newer timestamp, or because who was in the way is gone.
+    /// As of a newer timestamp.
     Again,
+    /// Who was in the way is gone.
+    Free,
     /// Somebody is in the way still.
     Later,
     Failed(Error),
@@ -106,17 +109,11 @@ impl TikvCore {
             result = self.lock_keys(open, &keys, &terms) => (result, false),
             () = open.until(is_unwanted) => (Err(Error::Cancelled), true),
         };
-        // A forced lock may stand at any timestamp that was drawn before it was granted.
         let is_unknown = is_withdrawn || matches!(result, Err(Error::Store { .. }));
-        let fresh = if terms.force && is_unknown {
-            self.now().await.unwrap_or(Timestamp::MAX)
-        } else {
-            0
-        };
         let mut orphans = Vec::new();
         let mut withdrawn = Vec::new();
         let is_closed = open.known(|known| {
-            known.forced_upto = known.forced_upto.max(fresh);
+            known.may_be_forced |= terms.force && is_unknown;
             for key in &keys {
                 let answer = match &result {
                     Ok(answers) => answers.get(&key.key).map_or(Ok(None), |answer| {
@@ -131,7 +128,7 @@ impl TikvCore {
                 let held = Held {
                     attempts: vec![key.attempt],
                     mode: terms.mode,
-                    for_update_ts: granted_at.unwrap_or(known.for_update_ts.max(fresh)),
+                    for_update_ts: granted_at.unwrap_or(known.for_update_ts),
                     is_forced: terms.force,
                 };
                 // Whether it was granted is unknown where nobody answered: that is given back as well.
@@ -191,6 +188,7 @@ impl TikvCore {
         }
         let mut answers = HashMap::with_capacity(keys.len());
         let mut left = keys.to_vec();
+        let mut is_free = false;
         while !left.is_empty() {
             let at = match given {
                 Some(at) => at,
@@ -199,7 +197,10 @@ impl TikvCore {
             open.known(|known| known.for_update_ts = known.for_update_ts.max(at));
             let asked = Instant::now();
             let mut is_early = false;
-            let wait = patience.left().filter(|_| patience.waits());
+            // A request that waits is not told of the next lock to be resolved until its wait is over.
+            let waits = patience.waits() && !is_free;
+            let wait = patience.left().filter(|_| waits);
+            is_free = false;
             let wait_timeout = wait.map_or(NO_WAIT, |wait| wait.as_millis().max(1) as i64);
             let make = |keys: &[LockKey]| lock_request(open, keys, terms, at, wait_timeout);
             let regions = self
@@ -208,12 +209,19 @@ impl TikvCore {
                 .await?;
             left = Vec::new();
             for (keys, answer) in regions {
-                match self.outcome(open, &answer, at, given, &patience).await? {
+                match self
+                    .outcome(open, &answer, at, given, &patience, asked)
+                    .await?
+                {
                     Outcome::Granted => granted(&keys, answer, terms, at, &patience, &mut answers)?,
                     Outcome::Again => left.extend(keys),
+                    Outcome::Free => {
+                        left.extend(keys);
+                        is_free = true;
+                    }
                     Outcome::Later => {
                         left.extend(keys);
-                        is_early |= asked.elapsed() < SHORTEST_LOOK;
+                        is_early |= wait.is_some() && asked.elapsed() < SHORTEST_LOOK;
                     }
                     Outcome::Failed(error) => {
                         answers.extend(keys.into_iter().map(|key| (key.key, Err(error.clone()))));
@@ -236,6 +244,7 @@ impl TikvCore {
         at: Timestamp,
         given: Option<Timestamp>,
         patience: &Patience,
+        asked: Instant,
     ) -> Result<Outcome, Error> {
         let Some(error) = answer.errors.first().cloned() else {
             return Ok(Outcome::Granted);
@@ -255,15 +264,21 @@ impl TikvCore {
             for lock in &locks {
                 is_free &= !matches!(self.cluster.resolve(lock, 0).await?, Found::Alive { .. });
             }
-            if !is_free && (patience.left().is_none() || !patience.waits()) {
+            // What is free is asked for once more after the end.
+            let is_over = if is_free {
+                patience.end().is_some_and(|end| end <= asked)
+            } else {
+                patience.left().is_none() || !patience.waits()
+            };
+            if is_over {
                 return Ok(Outcome::Failed(patience.over(key, holders)));
             }
-            let again = if is_free {
-                Outcome::Again
+            let next = if is_free {
+                Outcome::Free
             } else {
                 Outcome::Later
             };
-            return Ok(unless_closed(open, again));
+            return Ok(unless_closed(open, next));
         }
         if let Some(conflict) = conflict {
             // Without a later commit it is the end of a wait.

@@ -43,8 +43,10 @@
 //!   that it meets between its prewrite and its end.
 //! - Waiters for a lock are woken one by one, and ask again; whoever comes at that moment may be first.
 //! - No cluster knows which commits wait for each other. One that may have put down what another wants waits for less than a tenth
-//!   of a second for what an older commit has put down, and fails with [`LockWaitTimeout`](crate::Error::LockWaitTimeout) then. A commit and
-//!   a lock call that wait for each other do so until the budget of one is used up.
+//!   of a second for what an older commit has put down, and fails with [`LockWaitTimeout`](crate::Error::LockWaitTimeout) then: also
+//!   where the process of that one is dead, for as long as its locks live, so that [`Db::run`](crate::Db::run) may use up its
+//!   attempts. A commit and a lock call that wait for each other do so until the budget of one is used up; so do the commits of two
+//!   pessimistic transactions each of which has locked in one region what the other writes without a lock.
 //! - Time to live is all that counts for a lock: that its owner is alive in this process is not known to a cluster.
 //! - What is left to do once a transaction is decided is sent again until the cluster answers, for as long as the store lives.
 //! - The collector is the cluster's: an open transaction does not hold it back. A read below its safe point is

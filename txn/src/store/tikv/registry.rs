@@ -58,8 +58,8 @@ pub(super) struct Known {
     suspect: HashSet<Bytes>,
     /// The largest timestamp as of which any key was asked for.
     pub(super) for_update_ts: Timestamp,
-    /// The largest at which a forced lock may stand of which nobody was told.
-    pub(super) forced_upto: Timestamp,
+    /// A forced lock may stand of which nobody was told, at any timestamp until now.
+    pub(super) may_be_forced: bool,
     pub(super) put_down: BTreeSet<Bytes>,
     /// The first and the last key that was flushed; of those only the primary is in `put_down`.
     pub(super) flushed: Option<(Bytes, Bytes)>,

@@ -168,6 +168,8 @@ impl PipelinedTransaction {
         let asked: Vec<Bytes> = keys.iter().filter(is_asked).cloned().collect();
         let mut stored = BTreeMap::new();
         if !asked.is_empty() {
+            // Its end takes away what was flushed: what is missing then may have been written.
+            self.core.life.check_open()?;
             let answer = self.core.reads.batch_get(self.core.store(), &asked);
             let values = answer.await.map_err(|error| self.core.as_of_now(error))?;
             stored.extend(asked.into_iter().zip(values));
