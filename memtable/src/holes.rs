@@ -5,7 +5,6 @@
 
 use crate::debt::HoleRecord;
 use crate::sync::Arc;
-use std::collections::HashSet;
 
 /// A stretch of segments that was rolled back.
 #[derive(Clone)]
@@ -76,15 +75,14 @@ impl Holes {
         if chunks_of(self) == chunks_of(next) {
             return 0;
         }
-        let kept: HashSet<_> = next
-            .placed()
-            .iter()
-            .map(|placed| Arc::as_ptr(&placed.chunk))
-            .collect();
-        let apart = self
-            .placed()
-            .iter()
-            .filter(|placed| !kept.contains(&Arc::as_ptr(&placed.chunk)));
+        let began = |placed: &Placed| placed.chunk.first().map(|laid| laid.hole.at());
+        let is_apart = |placed: &&Placed| {
+            let others = next.placed();
+            let same = others.partition_point(|other| began(other) < began(placed));
+            let same = others.get(same);
+            same.is_none_or(|same| !Arc::ptr_eq(&same.chunk, &placed.chunk))
+        };
+        let apart = self.placed().iter().filter(is_apart);
         let apart = apart.map(|placed| placed.chunk.capacity() * size_of::<Laid>());
         size_of_val(self.placed()) + apart.sum::<usize>()
     }

@@ -4,8 +4,8 @@ use crate::entry::EntrySlot;
 use crate::marks::{Order, UNORDERED};
 use crate::mutant::planted;
 use crate::reclaim::Guard;
-use crate::sync::Checked;
 use crate::sync::atomic::{AtomicPtr, Ordering};
+use crate::sync::{self, Checked};
 use std::ptr;
 
 /// One item of a list.
@@ -221,16 +221,19 @@ impl Debtors {
 
     /// Takes the list; later pushes are refused.
     pub(crate) fn close(&self) -> DebtorList {
-        let list = self.newest.swap(closed(), Ordering::AcqRel);
-        match list == closed() || list.is_null() {
-            true => DebtorList::default(),
-            false => DebtorList(vec![list]),
-        }
+        taken(self.newest.swap(closed(), Ordering::AcqRel))
+    }
+}
+
+fn taken(list: *mut Debtor) -> DebtorList {
+    match list == closed() || list.is_null() {
+        true => DebtorList::default(),
+        false => DebtorList(vec![list]),
     }
 }
 
 impl Drop for Debtors {
     fn drop(&mut self) {
-        drop(self.close());
+        drop(taken(sync::exclusive(&mut self.newest)));
     }
 }
