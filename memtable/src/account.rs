@@ -28,7 +28,7 @@ mod stripe;
 mod tally;
 
 use crate::clock::Clock;
-use crate::holes::Hole;
+use crate::holes::{self, Hole};
 use crate::reclaim::Guard;
 use crate::stamp::Stamp;
 use crate::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
@@ -245,13 +245,13 @@ impl Account {
     }
 
     /// Takes the sums of holes out of all stripes, all at once; false if a stripe was claimed, so that it has to be tried again.
-    pub(crate) fn drop_holes(&self, mut holes: Vec<Hole>, guard: &Guard) -> bool {
-        holes.sort_unstable_by_key(|hole| hole.first);
+    pub(crate) fn drop_holes(&self, holes: &[Hole], guard: &Guard) -> bool {
+        let outermost = holes::outermost(holes);
         self.stripes().all(|stripe| {
             let Some(mut claim) = stripe.try_claim() else {
                 return false;
             };
-            claim.drop_holes(&holes, guard);
+            claim.drop_holes(&outermost, guard);
             true
         })
     }

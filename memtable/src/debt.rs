@@ -16,11 +16,14 @@
 //!   not by who cuts: he may never come again, and what he retired would stay with his thread.
 
 mod list;
+#[cfg(all(test, not(untorn_loom)))]
+mod tests;
 mod written;
 
 use crate::account::Account;
 use crate::clock::{Clock, View};
 use crate::entry::EntrySlot;
+use crate::holes::Hole;
 use crate::reclaim::{self, Guard};
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use crate::sync::{self, Arc, const_fn};
@@ -207,17 +210,17 @@ impl Debts {
         }
         // SAFETY: the flag was won, so nobody else is here (D2).
         let payer = unsafe { &mut *self.payer.get() }.get_or_insert_default();
-        let mut batches = 0;
-        let all_are_paid = (0..items).any(|_| {
+        let (mut left, mut batches) = (items, 0);
+        while left > 0 {
             if payer.current.is_none() {
                 if !self.next_batch(payer, clock, guard) {
-                    return true;
+                    break;
                 }
                 batches += 1;
             }
             self.pay_item(payer, &mut pay_one, guard);
-            false
-        });
+            left -= 1;
+        }
         payer.not_looked += 1;
         let holes = payer.paid.len() + payer.settling.len();
         if is_thorough || payer.not_looked * FEW_HOLES >= holes {
@@ -226,9 +229,9 @@ impl Debts {
         }
         // Release: the next payer sees what this one left.
         self.paying.store(false, Ordering::Release);
-        match all_are_paid {
-            true => Paid::All,
-            false => Paid::Items { batches },
+        match left {
+            0 => Paid::Items { batches },
+            _ => Paid::All,
         }
     }
 
@@ -368,21 +371,22 @@ impl Debts {
         let is_ready = |record: &mut Arc<HoleRecord>| {
             record.cut_settled.load(Ordering::Acquire) && record.unpaid.load(Ordering::Relaxed) == 0
         };
-        let mut ready: Vec<_> = payer.paid.extract_if(.., is_ready).collect();
-        // Paid twice, since a late batch came, and forgotten already.
-        let late = ready.extract_if(.., |record| view.holes.of(record).is_none());
-        self.outstanding.fetch_sub(late.count(), Ordering::Relaxed);
-        let holes: Vec<_> = ready
-            .iter()
-            .filter_map(|record| view.holes.of(record).cloned())
-            .collect();
-        if holes.is_empty() || account.drop_holes(holes, guard) {
-            for record in &ready {
-                after_grace(record, |record| &record.paid_settled, guard);
+        let mut ready = Vec::new();
+        for record in payer.paid.extract_if(.., is_ready) {
+            match view.holes.of(&record) {
+                Some(hole) => ready.push(hole.clone()),
+                // Paid twice, since a late batch came, and forgotten already.
+                None => drop(self.outstanding.fetch_sub(1, Ordering::Relaxed)),
             }
-            payer.settling.append(&mut ready);
-        } else {
-            payer.paid.append(&mut ready);
+        }
+        let are_dropped = ready.is_empty() || account.drop_holes(&ready, guard);
+        for Hole { record, .. } in ready {
+            if are_dropped {
+                after_grace(&record, |record| &record.paid_settled, guard);
+                payer.settling.push(record);
+            } else {
+                payer.paid.push(record);
+            }
         }
         let is_settled = |record: &mut Arc<HoleRecord>| record.paid_settled.load(Ordering::Acquire);
         let settled: Vec<_> = payer.settling.extract_if(.., is_settled).collect();
@@ -408,104 +412,5 @@ impl Drop for Debts {
             let current = unsafe { Box::from_raw(batch) };
             batch = current.next;
         }
-    }
-}
-
-#[cfg(all(test, not(untorn_loom)))]
-mod tests {
-    use super::*;
-    use crate::Memtable;
-
-    const ROUNDS: usize = 10_000;
-
-    /// How many entries are named behind the mark that was set last.
-    fn named(table: &Memtable) -> usize {
-        let guard = reclaim::pin();
-        let view = table.table().clock.now(&guard);
-        let mark = view.marks.iter().next().expect("one is open");
-        let lists = mark.written.lists();
-        lists.map(|list| list.count(&guard)).sum()
-    }
-
-    #[test]
-    fn a_stage_names_a_key_once_also_where_it_is_removed_or_written_by_batches() {
-        let table = Memtable::new();
-        let stage = table.open_stage();
-        for _ in 0..ROUNDS {
-            table.insert("k", "v").expect("small");
-            table.remove("k").expect("small");
-        }
-        assert!(named(&table) < ROUNDS / 10, "{}", named(&table));
-        for _ in 0..ROUNDS {
-            let mut batch = crate::WriteBatch::new();
-            batch.put("a", "v").put("b", "v");
-            table.apply(&batch).expect("small");
-        }
-        assert!(named(&table) < ROUNDS / 10, "{}", named(&table));
-        table.cleanup_stage(stage).expect("it is the innermost one");
-        assert!(table.is_empty());
-    }
-
-    #[test]
-    fn a_stage_names_a_key_once_that_is_written_in_each_of_many_stages_inside() {
-        let table = Memtable::new();
-        let outer = table.open_stage();
-        let outside = table.savepoint();
-        for round in 0..ROUNDS {
-            let stage = table.open_stage();
-            let inner = table.open_stage();
-            let innermost = (round % 3 == 0).then(|| table.open_stage());
-            table.insert("k", round.to_be_bytes()).expect("small");
-            for stage in innermost.into_iter().chain([inner, stage]) {
-                table.release_stage(stage).expect("it is the innermost one");
-            }
-        }
-        assert!(named(&table) < ROUNDS / 10, "{}", named(&table));
-        // As a savepoint that is made again and again, and the one before let go.
-        let mut savepoint = table.savepoint();
-        for round in 0..ROUNDS {
-            if round % 3 == 0 {
-                table.insert("k", round.to_be_bytes()).expect("small");
-            }
-            let next = table.savepoint();
-            savepoint = next;
-        }
-        drop(savepoint);
-        assert!(named(&table) < ROUNDS / 10, "{}", named(&table));
-        assert!(table.table().debts.outstanding.load(Ordering::Relaxed) < ROUNDS / 10);
-        outside.roll_back().expect("no stage is open inside");
-        assert_eq!(table.get("k"), None);
-        table.cleanup_stage(outer).expect("it is the innermost one");
-        assert!(table.is_empty());
-    }
-
-    /// Each snapshot that goes leaves another one that blocks.
-    fn under_snapshots(mut round: impl FnMut(&Memtable)) -> usize {
-        let table = Memtable::new();
-        let mut snapshot = table.snapshot();
-        for _ in 0..ROUNDS {
-            table.insert("k", "v").expect("small");
-            let next = table.snapshot();
-            round(&table);
-            snapshot = next;
-        }
-        drop(snapshot);
-        table.table().debts.outstanding.load(Ordering::Relaxed)
-    }
-
-    #[test]
-    fn a_key_that_is_removed_under_each_snapshot_is_named_once() {
-        let outstanding = under_snapshots(|table| drop(table.remove("k").expect("small")));
-        assert!(outstanding < ROUNDS / 10, "{outstanding}");
-    }
-
-    #[test]
-    fn a_key_that_is_written_in_a_stage_under_each_snapshot_is_named_once() {
-        let outstanding = under_snapshots(|table| {
-            let stage = table.open_stage();
-            table.insert("k", "w").expect("small");
-            table.release_stage(stage).expect("it is the innermost one");
-        });
-        assert!(outstanding < ROUNDS / 10, "{outstanding}");
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::debt::HoleRecord;
 use crate::sync::Arc;
+use std::cmp::Reverse;
 
 /// A stretch of segments that was rolled back.
 #[derive(Clone)]
@@ -23,6 +24,14 @@ impl Hole {
     pub(crate) fn contains(&self, segment: u64) -> bool {
         self.first <= segment && segment <= self.last
     }
+}
+
+/// Those that no other one encloses, in the order of their segments.
+pub(crate) fn outermost(holes: &[Hole]) -> Vec<&Hole> {
+    let mut outermost: Vec<&Hole> = holes.iter().collect();
+    outermost.sort_unstable_by_key(|hole| (hole.first, Reverse(hole.last)));
+    outermost.dedup_by(|later, kept| kept.contains(later.first));
+    outermost
 }
 
 /// So many holes at most are copied where one is added or goes.

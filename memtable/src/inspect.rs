@@ -117,18 +117,16 @@ impl Table {
             let mut places = HashMap::new();
             // From the inside to the outside, as the lists go that are handed on meanwhile.
             for mark in view.marks.within(stage) {
-                for list in mark.written.lists() {
-                    let Some(named) = list.named(guard) else {
-                        continue 'again;
-                    };
-                    for (slot, order) in named {
-                        // SAFETY: an entry that an open list names is not buried (D1), and the list was read under the guard.
-                        let entry = unsafe { slot.under(guard) };
-                        let place = *places.entry(slot.as_ptr()).or_insert(all.len());
-                        match all.get_mut(place) {
-                            Some(known) => known.1 = known.1.max(order),
-                            None => all.push((entry, order)),
-                        }
+                let Some(named) = mark.written.named(guard) else {
+                    continue 'again;
+                };
+                for (slot, order) in named {
+                    // SAFETY: an entry that an open list names is not buried (D1), and the list was read under the guard.
+                    let entry = unsafe { slot.under(guard) };
+                    let place = *places.entry(slot.as_ptr()).or_insert(all.len());
+                    match all.get_mut(place) {
+                        Some(known) => known.1 = known.1.max(order),
+                        None => all.push((entry, order)),
                     }
                 }
             }

@@ -94,8 +94,8 @@ impl Memory {
     fn add_notes(&mut self, table: &Table, guard: &Guard) {
         let marks = &table.clock.now(guard).marks;
         self.keep_books(marks.depth(), Mark::ALLOCATED);
-        let lists = marks.iter().flat_map(|mark| mark.written.lists());
-        self.keep_books(lists.map(|list| list.count(guard)).sum(), DEBTOR);
+        let names = marks.iter().map(|mark| mark.written.count(guard));
+        self.keep_books(names.sum(), DEBTOR);
         self.keep_books(table.account.older_sums(guard), OLDER_SUM);
         if !table.debts.is_empty() {
             let (names, bytes) = table.debts.noted();

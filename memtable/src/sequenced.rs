@@ -48,8 +48,8 @@ pub use version::{Version, VersionItem};
 /// key O(log versions), as does each key of a range, from either end. A version takes 48 bytes beside its key (bytes that are zero
 /// count twice) and value.
 ///
-/// A [`MemtableSet`](crate::MemtableSet) holds no tables of this kind: an engine freezes one when [`held_bytes`](SequencedMemtable::held_bytes) says so, and
-/// keeps a list of those that are not flushed.
+/// A [`MemtableSet`](crate::MemtableSet) holds no tables of this kind: an engine freezes one when
+/// [`held_bytes`](SequencedMemtable::held_bytes) says so, and keeps a list of those that are not flushed.
 ///
 /// ```
 /// use untorn_memtable::SequencedMemtable;

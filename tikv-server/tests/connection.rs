@@ -19,6 +19,12 @@ fn impatient() -> TikvOptions {
     TikvOptions::default().patience(PATIENCE)
 }
 
+/// A client that waits for a short time, of the cluster as it is.
+fn impatient_client(cluster: &Cluster) -> Arc<TikvStore> {
+    let store = TikvStore::connect_blocking([cluster.pd_endpoint()], impatient());
+    Arc::new(store.unwrap())
+}
+
 #[track_caller]
 fn told<T>(result: Result<T, Error>) -> TikvError {
     let source = match result {
@@ -86,8 +92,7 @@ fn another_cluster_than_the_one_that_is_meant_is_refused() {
 #[test]
 fn a_lost_pd_is_told_in_time_and_found_again() {
     let cluster = Cluster::start(1).unwrap();
-    let store = TikvStore::connect_blocking([cluster.pd_endpoint()], impatient()).unwrap();
-    let db = Db::new(Arc::new(store));
+    let db = Db::new(impatient_client(&cluster));
     let txn = db.blocking().begin(BeginOptions::default()).unwrap();
     txn.put("k", "v").unwrap();
     txn.blocking().commit().unwrap();
@@ -108,8 +113,7 @@ fn a_lost_pd_is_told_in_time_and_found_again() {
 #[test]
 fn a_timestamp_is_waited_for_as_long_as_the_patience_whoever_asked_before() {
     let cluster = Cluster::start(1).unwrap();
-    let store = TikvStore::connect_blocking([cluster.pd_endpoint()], impatient());
-    let db = Db::new(Arc::new(store.unwrap()));
+    let db = Db::new(impatient_client(&cluster));
     cluster.inject_always("Tso", Fault::LostRequest);
     let waited = || match told(db.blocking().begin(BeginOptions::default())) {
         TikvError::NoTimestamp { waited, .. } => waited,
@@ -150,8 +154,7 @@ fn read_at_once(store: &Arc<TikvStore>, at: Timestamp) -> (Vec<Result<(), Error>
 #[test]
 fn the_safe_point_is_asked_for_once_for_all_who_read_at_once() {
     let cluster = Cluster::start(1).unwrap();
-    let store = TikvStore::connect_blocking([cluster.pd_endpoint()], impatient());
-    let store = Arc::new(store.unwrap());
+    let store = impatient_client(&cluster);
     let view = Db::new(store.clone()).blocking().snapshot().unwrap();
     cluster.inject_always("GetGCSafePoint", Fault::Delay(PATIENCE / 10));
     let (read, took) = read_at_once(&store, view.timestamp());
@@ -163,8 +166,7 @@ fn the_safe_point_is_asked_for_once_for_all_who_read_at_once() {
 #[test]
 fn a_safe_point_that_is_not_told_fails_all_who_read_at_once_in_time() {
     let cluster = Cluster::start(1).unwrap();
-    let store = TikvStore::connect_blocking([cluster.pd_endpoint()], impatient());
-    let store = Arc::new(store.unwrap());
+    let store = impatient_client(&cluster);
     let view = Db::new(store.clone()).blocking().snapshot().unwrap();
     cluster.lose_pd(true);
     let (read, took) = read_at_once(&store, view.timestamp());
@@ -228,8 +230,7 @@ fn connections_that_break_are_made_again_and_nothing_is_lost() {
 #[test]
 fn a_cluster_that_is_gone_is_told_in_time() {
     let cluster = Cluster::start(2).unwrap();
-    let store = TikvStore::connect_blocking([cluster.pd_endpoint()], impatient()).unwrap();
-    let db = Db::new(Arc::new(store));
+    let db = Db::new(impatient_client(&cluster));
     let txn = db.blocking().begin(BeginOptions::default()).unwrap();
     txn.put("k", "v").unwrap();
     drop(cluster);
@@ -265,8 +266,7 @@ fn what_a_region_does_not_take_is_not_sent_again() {
 #[test]
 fn a_region_that_stays_silent_is_named_with_its_key() {
     let cluster = Cluster::start(1).unwrap();
-    let store = TikvStore::connect_blocking([cluster.pd_endpoint()], impatient()).unwrap();
-    let db = Db::new(Arc::new(store));
+    let db = Db::new(impatient_client(&cluster));
     let view = db.blocking().snapshot().unwrap();
     for _ in 0..1_000 {
         cluster.inject("KvGet", Fault::LostRequest);

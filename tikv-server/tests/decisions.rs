@@ -5,7 +5,7 @@ mod two_regions;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use two_regions::{IN_TIME, no_locks_are_left, reads, two_regions};
+use two_regions::{IN_TIME, comes, no_locks_are_left, reads, two_regions};
 use untorn_tikv_server::{Cluster, Fault};
 use untorn_txn::store::tikv::{TikvOptions, TikvStore};
 use untorn_txn::{
@@ -225,11 +225,7 @@ fn a_forced_lock_is_granted_over_a_conflict_and_its_transaction_commits() {
     };
     let outcomes = std::thread::scope(|scope| {
         let waiting = scope.spawn(|| txn.blocking().lock_keys(["k"], options));
-        let until = Instant::now() + IN_TIME;
-        while cluster.waiting() == 0 {
-            assert!(Instant::now() < until, "somebody holds it");
-            std::thread::yield_now();
-        }
+        comes(|| cluster.waiting() > 0, "it waits for the holder");
         let first = holder.blocking().commit().unwrap();
         (first.commit_ts, waiting.join().unwrap().unwrap())
     });

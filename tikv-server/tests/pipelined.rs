@@ -1,10 +1,13 @@
 //! Transactions that flush as they go on, on a cluster whose regions split and whose answers get lost.
 #![allow(clippy::unwrap_used)]
 
+mod two_regions;
+
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 use tokio::runtime::Builder;
+use two_regions::{comes, no_locks_are_left};
 use untorn_tikv_server::{Cluster, Fault};
 use untorn_txn::lock::Wait;
 use untorn_txn::store::tikv::{TikvOptions, TikvStore};
@@ -55,15 +58,6 @@ fn newest(cluster: &Cluster, keys: usize) -> Vec<Option<String>> {
     let text = |value: bytes::Bytes| String::from_utf8(value.to_vec()).unwrap();
     let read = |n| view.blocking().get(key(n)).unwrap().map(text);
     (0..keys).map(read).collect()
-}
-
-#[track_caller]
-fn comes(is_there: impl Fn() -> bool, what: &str) {
-    let until = Instant::now() + IN_TIME;
-    while !is_there() {
-        assert!(Instant::now() < until, "does not come: {what}");
-        thread::yield_now();
-    }
 }
 
 #[track_caller]
@@ -128,11 +122,7 @@ fn every_way_out_leaves_no_lock_and_no_value() {
         }
         let mut expected = vec![None; 10];
         expected[3] = Some("old".to_owned());
-        let until = Instant::now() + IN_TIME;
-        while !cluster.locks().is_empty() {
-            assert!(Instant::now() < until, "{:?}", cluster.locks());
-            thread::yield_now();
-        }
+        no_locks_are_left(&cluster);
         assert_eq!(newest(&cluster, 10), expected);
         no_lock_is_left(&cluster, &store);
     }
@@ -185,9 +175,7 @@ fn a_rollback_and_a_deadline_end_a_flush_that_waits_for_a_lock() {
         txn.blocking().put(key(0), "v").unwrap();
         txn.blocking().put(key(1), "v").unwrap();
         // What is not in anybody's way is put down, and is taken back with the rest.
-        while cluster.locks().len() < 2 {
-            thread::yield_now();
-        }
+        comes(|| cluster.locks().len() >= 2, "both are put down");
         if has_deadline {
             let soon = CommitOptions::default().deadline(Instant::now() + BRIEFLY);
             let failed = txn.blocking().commit_with(soon);

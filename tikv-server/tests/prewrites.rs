@@ -139,11 +139,7 @@ fn a_commit_of_one_request_whose_region_was_cut_is_told_as_it_was() {
     txn.put("c", "v").unwrap();
     let info = std::thread::scope(|scope| {
         let committing = scope.spawn(|| txn.blocking().commit().unwrap());
-        let until = Instant::now() + IN_TIME;
-        while cluster.faults() < 2 {
-            assert!(Instant::now() < until, "it is sent again");
-            std::thread::yield_now();
-        }
+        comes(|| cluster.faults() >= 2, "it is sent again");
         cluster.split("b");
         cluster.heal();
         committing.join().unwrap()
@@ -200,11 +196,7 @@ fn a_region_that_declines_alone_leaves_the_decision_to_the_primary() {
         };
         std::thread::scope(|scope| {
             let prewritten = scope.spawn(|| runtime().block_on(store.prewrite(start, &brief)));
-            let until = Instant::now() + IN_TIME;
-            while cluster.locks().is_empty() {
-                assert!(Instant::now() < until, "one region is not delayed");
-                std::thread::yield_now();
-            }
+            comes(|| !cluster.locks().is_empty(), "one region is not delayed");
             cluster.decide_in_prewrite(false);
             assert_eq!(prewritten.join().unwrap().unwrap(), Prewritten::Undecided);
         });

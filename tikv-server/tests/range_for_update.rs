@@ -4,7 +4,7 @@
 mod two_regions;
 
 use std::thread;
-use two_regions::two_regions;
+use two_regions::{comes, two_regions};
 use untorn_txn::lock::Wait;
 use untorn_txn::store::tikv::TikvOptions;
 use untorn_txn::{BeginOptions, Db, Error, LockOptions, RangeLockOptions, Transaction};
@@ -118,9 +118,8 @@ fn it_waits_for_a_writer_and_yields_what_he_has_left() {
     reader.put("x", "own").unwrap();
     thread::scope(|scope| {
         let read = scope.spawn(|| rows(&reader, 2));
-        while !cluster.locks().iter().any(|lock| lock.key == "a") {
-            thread::yield_now();
-        }
+        let is_locked = || cluster.locks().iter().any(|lock| lock.key == "a");
+        comes(is_locked, "the first row is locked");
         writer.blocking().commit().unwrap();
         let read = read.join().unwrap().unwrap();
         assert_eq!(read, ["a=1", "b=2", "x=own", "y=1"]);

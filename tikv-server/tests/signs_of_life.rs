@@ -12,7 +12,7 @@ use untorn_tikv_server::{Cluster, Fault};
 use untorn_txn::lock::Wait;
 use untorn_txn::store::tikv::{TikvOptions, TikvStore};
 use untorn_txn::store::{Begin, LockKey, LockTerms, Store};
-use untorn_txn::{BeginOptions, Db, Error, LockOptions, PipelinedOptions};
+use untorn_txn::{BeginOptions, Db, Error, LockOptions, PipelinedOptions, Transaction};
 
 /// Two regions, cut at "m".
 fn opened(options: TikvOptions) -> (Cluster, Db) {
@@ -41,6 +41,12 @@ fn short_lived() -> BeginOptions {
     }
 }
 
+fn short_lived_with(db: &Db, key: &str) -> Transaction {
+    let txn = db.blocking().begin(short_lived()).unwrap();
+    txn.blocking().get_for_update(key).unwrap();
+    txn
+}
+
 /// Fair locking gives up a primary that was chosen in an attempt before: signs of life go to the new one.
 #[test]
 fn a_primary_of_a_second_attempt_is_kept_alive() {
@@ -62,8 +68,7 @@ fn a_primary_of_a_second_attempt_is_kept_alive() {
 #[test]
 fn a_primary_of_a_second_attempt_may_be_waited_for() {
     let (cluster, db) = opened(TikvOptions::default());
-    let holder = db.blocking().begin(short_lived()).unwrap();
-    holder.blocking().get_for_update("z").unwrap();
+    let holder = short_lived_with(&db, "z");
     let txn = db.blocking().begin(short_lived()).unwrap();
     let lock = |key: &str| txn.blocking().lock_keys([key], LockOptions::default());
     txn.fair_begin().unwrap();
@@ -87,8 +92,7 @@ fn a_primary_of_a_second_attempt_may_be_waited_for() {
 fn a_commit_of_two_phases_may_wait_for_longer_than_its_time_to_live() {
     let options = TikvOptions::default().async_commit(false).one_phase(false);
     let (cluster, db) = opened(options);
-    let holder = db.blocking().begin(short_lived()).unwrap();
-    holder.blocking().get_for_update("a").unwrap();
+    let holder = short_lived_with(&db, "a");
     let brief = BeginOptions {
         lock_ttl: short_lived().lock_ttl,
         ..BeginOptions::optimistic()
@@ -109,8 +113,7 @@ fn a_commit_of_two_phases_may_wait_for_longer_than_its_time_to_live() {
 #[test]
 fn a_flush_may_wait_for_longer_than_its_time_to_live() {
     let (cluster, db) = opened(TikvOptions::default());
-    let holder = db.blocking().begin(short_lived()).unwrap();
-    holder.blocking().get_for_update("a").unwrap();
+    let holder = short_lived_with(&db, "a");
     let brief = PipelinedOptions {
         lock_ttl: short_lived().lock_ttl,
         ..PipelinedOptions::default()
@@ -128,8 +131,7 @@ fn a_flush_may_wait_for_longer_than_its_time_to_live() {
 #[test]
 fn a_transaction_whose_signs_of_life_are_lost_loses_its_locks_and_commits_nothing() {
     let (cluster, db) = opened(TikvOptions::default());
-    let silent = db.blocking().begin(short_lived()).unwrap();
-    silent.blocking().get_for_update("k").unwrap();
+    let silent = short_lived_with(&db, "k");
     silent.put("k", "late").unwrap();
     cluster.inject_always("KvTxnHeartBeat", Fault::LostRequest);
     let other = db.blocking().begin(BeginOptions::default()).unwrap();

@@ -6,7 +6,7 @@ mod two_regions;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
-use two_regions::{IN_TIME, another, runtime, two_regions};
+use two_regions::{IN_TIME, another, comes, runtime, two_regions};
 use untorn_tikv_server::Fault;
 use untorn_txn::store::tikv::TikvOptions;
 use untorn_txn::store::{Begin, LockKey, LockTerms, ScanRequest, Store, TxnStatus};
@@ -159,9 +159,7 @@ fn a_transaction_lives_whose_primary_is_given_back_while_it_is_asked_for() {
     std::thread::scope(|scope| {
         let asks = || runtime().block_on(store.status(txn.start_ts(), "a".into()));
         let status = scope.spawn(asks);
-        while cluster.faults() == 0 {
-            std::thread::yield_now();
-        }
+        comes(|| cluster.faults() > 0, "the question is under way");
         txn.blocking().unlock_keys(["a"]).unwrap();
         assert_eq!(status.join().unwrap().unwrap(), TxnStatus::Open);
     });

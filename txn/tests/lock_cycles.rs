@@ -12,22 +12,23 @@ fn searching_in_an_hour() -> LockTable {
     LockTable::with_options(options.deadlock_delay(Duration::from_secs(3600)))
 }
 
-/// Waits until the calls that wait by now have been searched for: a deadlock of two others, made after them, is broken.
+/// Waits until the calls that wait by now have been searched for: a deadlock of two others, made after them, is found by the
+/// same thread.
 fn until_searched(table: &LockTable) {
-    take(table, 101, "x", Exclusive);
-    take(table, 102, "y", Exclusive);
-    let _old = Task::waiting(table, 101, "y", Exclusive);
-    let mut young = Task::waiting(table, 102, "x", Exclusive);
+    take(table, 1001, "x", Exclusive);
+    take(table, 1002, "y", Exclusive);
+    let _old = Task::waiting(table, 1001, "y", Exclusive);
+    let mut young = Task::waiting(table, 1002, "x", Exclusive);
     until_broken(&mut young);
-    table.release(101, b"x", 0);
-    table.release(102, b"y", 0);
+    table.release(1001, b"x", 0);
+    table.release(1002, b"y", 0);
 }
 
 fn until_broken(call: &mut Task) {
-    while call.wakes() == 0 {
-        std::thread::yield_now();
-    }
-    assert!(matches!(call.poll(), Some(Err(LockError::Deadlock { .. }))));
+    assert!(matches!(
+        call.woken(),
+        Some(Err(LockError::Deadlock { .. }))
+    ));
 }
 
 #[test]
@@ -147,10 +148,7 @@ fn only_the_victims_call_on_the_cycle_fails() {
     let mut on_cycle = Task::waiting(&table, 9, "a", Exclusive);
     let mut other = Task::new(table.acquire(1, &key("b"), Exclusive, &forever(0)));
     assert_eq!(other.poll(), None);
-    while on_cycle.wakes() == 0 {
-        std::thread::yield_now();
-    }
-    let Some(Err(LockError::Deadlock { cycle, .. })) = on_cycle.poll() else {
+    let Some(Err(LockError::Deadlock { cycle, .. })) = on_cycle.woken() else {
         panic!()
     };
     check_shape(&cycle, 9);
@@ -173,12 +171,7 @@ fn a_victim_in_two_cycles_loses_both_calls() {
     ];
     let mut other = Task::new(table.acquire(1, &key("c"), Exclusive, &forever(0)));
     assert_eq!(other.poll(), None);
-    for call in &mut calls {
-        while call.wakes() == 0 {
-            std::thread::yield_now();
-        }
-        assert!(matches!(call.poll(), Some(Err(LockError::Deadlock { .. }))));
-    }
+    calls.iter_mut().for_each(until_broken);
     table.release(9, b"c", 0);
     other.granted();
 }
@@ -193,16 +186,13 @@ fn a_cycle_through_a_place_in_the_queue_is_found() {
     let mut three = Task::waiting(&table, 3, "a", Shared);
     let mut one = Task::new(table.acquire(1, &key("b"), Exclusive, &forever(0)));
     assert_eq!(one.poll(), None);
-    while three.wakes() == 0 {
-        std::thread::yield_now();
-    }
     let edge = |waiter, holder, name| WaitEdge {
         waiter,
         holder,
         key: key(name),
     };
     let expected = vec![edge(3, 2, "a"), edge(2, 1, "a"), edge(1, 3, "b")];
-    let result = three.poll();
+    let result = three.woken();
     assert!(
         matches!(&result, Some(Err(LockError::Deadlock { cycle, .. })) if *cycle == expected),
         "{result:?}"
@@ -221,16 +211,13 @@ fn a_cycle_through_a_sibling_call_ahead_in_the_queue_is_found() {
     let mut ahead = Task::waiting(&table, 4, "a", Exclusive);
     let mut two = Task::waiting(&table, 2, "a", Exclusive);
     let mut sibling = Task::waiting(&table, 4, "b", Exclusive);
-    while sibling.wakes() == 0 {
-        std::thread::yield_now();
-    }
     let edge = |waiter, holder, name| WaitEdge {
         waiter,
         holder,
         key: key(name),
     };
     let expected = vec![edge(4, 2, "b"), edge(2, 4, "a")];
-    let result = sibling.poll();
+    let result = sibling.woken();
     assert!(
         matches!(&result, Some(Err(LockError::Deadlock { cycle, .. })) if *cycle == expected),
         "{result:?}"
@@ -259,23 +246,12 @@ fn depth_is_no_deadlock_and_a_deep_cycle_is_one() {
         ))
     };
     let mut chain: Vec<Task> = (0..n - 1).map(ask).collect();
-    // Another pair in a deadlock, made later, is found by the same thread after it has looked at the whole chain.
-    take(&table, 1001, "x", Exclusive);
-    take(&table, 1002, "y", Exclusive);
-    let _x = Task::waiting(&table, 1001, "y", Exclusive);
-    let mut y = Task::waiting(&table, 1002, "x", Exclusive);
-    while y.wakes() == 0 {
-        std::thread::yield_now();
-    }
-    assert!(matches!(y.poll(), Some(Err(LockError::Deadlock { .. }))));
+    until_searched(&table);
     chain.iter_mut().for_each(Task::still_waits);
     // The last one closes it.
     let mut last = ask(n - 1);
     assert_eq!(last.poll(), None);
-    while last.wakes() == 0 {
-        std::thread::yield_now();
-    }
-    let Some(Err(LockError::Deadlock { cycle, .. })) = last.poll() else {
+    let Some(Err(LockError::Deadlock { cycle, .. })) = last.woken() else {
         panic!()
     };
     check_shape(&cycle, n as u64);

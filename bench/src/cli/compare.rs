@@ -95,7 +95,7 @@ impl Args {
             results: results.records(plan.n),
         };
         let write = |results: &Results| self.output.write(&report(results));
-        // Before what takes minutes.
+        // A place that cannot be written is told before what takes minutes.
         write(&Results::default())?;
         let mut written = Ok(());
         let results = plan.run(|results| written = write(results));

@@ -47,7 +47,7 @@ impl Args {
         } else {
             Figures::default()
         };
-        // Before what takes minutes.
+        // A place that cannot be written is told before what takes minutes.
         write_json(&path, &figures)?;
         let suite = self.scope.suite();
         let parts = if self.redraw { &[][..] } else { &self.parts };

@@ -285,7 +285,7 @@ impl Claim<'_> {
     }
 
     /// Takes the sums of holes out, as [`Tally::drop_holes`].
-    pub(super) fn drop_holes(&mut self, holes: &[Hole], guard: &Guard) {
+    pub(super) fn drop_holes(&mut self, holes: &[&Hole], guard: &Guard) {
         let mut tally = self.tally();
         let mut replaced = Vec::new();
         if tally.drop_holes(holes, &mut replaced) {

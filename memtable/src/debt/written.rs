@@ -8,6 +8,7 @@ use super::list::{DebtorList, Debtors};
 use crate::entry::EntrySlot;
 use crate::marks::{Marks, Order};
 use crate::mutant::planted;
+use crate::reclaim::Guard;
 use crate::stamp::Stamp;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,7 +22,10 @@ pub(crate) struct Written {
     again: [Again; APART],
 }
 
-/// Those that a mark further out names.
+/// Stands for no segment: the list was taken before anybody used it.
+const TAKEN: u64 = u64::MAX;
+
+/// Those that a mark further out names. They are used in their order.
 struct Again {
     /// The segment that it began; 0 until it is known.
     named_since: AtomicU64,
@@ -66,38 +70,64 @@ impl Written {
         let Some(since) = named_since else {
             return &self.fresh;
         };
-        let is_of = |again: &&Again| {
-            // Relaxed: nothing is read by way of it but under the list, which is taken by an exchange.
-            let known = match again.named_since.load(Ordering::Relaxed) {
-                0 => again.named_since.compare_exchange(
-                    0,
-                    since,
-                    Ordering::Relaxed,
-                    Ordering::Relaxed,
-                ),
-                known => Err(known),
-            };
-            known.is_ok() || known == Err(since)
-        };
-        let again = self.again.iter().find(is_of);
-        again.map_or(&self.fresh, |again| &again.entries)
+        for again in &self.again {
+            match again.claim(since) {
+                known if known == since => return &again.entries,
+                // All were: the fresh list refuses.
+                TAKEN => break,
+                _ => {}
+            }
+        }
+        &self.fresh
     }
 
-    /// All lists.
-    pub(crate) fn lists(&self) -> impl Iterator<Item = &Debtors> {
+    /// The entries that are named now, as [`Debtors::named`]. `None` if the lists were taken.
+    pub(crate) fn named(&self, guard: &Guard) -> Option<Vec<(EntrySlot, Order)>> {
+        let mut named = Vec::new();
+        for list in self.lists() {
+            named.extend(list.named(guard)?);
+        }
+        Some(named)
+    }
+
+    /// How many items the lists have.
+    pub(crate) fn count(&self, guard: &Guard) -> usize {
+        self.lists().map(|list| list.count(guard)).sum()
+    }
+
+    /// The fresh one first, which is taken before the others.
+    fn lists(&self) -> impl Iterator<Item = &Debtors> {
         let again = self.again.iter().map(|again| &again.entries);
         std::iter::once(&self.fresh).chain(again)
     }
 
     /// Takes the lists; later pushes are refused.
     pub(crate) fn close(&self) -> Taken {
-        Taken {
+        let mut taken = Taken {
             fresh: self.fresh.close(),
-            again: std::array::from_fn(|at| {
-                let entries = self.again[at].entries.close();
-                (self.again[at].named_since.load(Ordering::Relaxed), entries)
-            }),
+            again: Default::default(),
+        };
+        for (again, left) in self.again.iter().zip(&mut taken.again) {
+            match again.claim(TAKEN) {
+                // Nobody gets to those behind it any more.
+                TAKEN => break,
+                since => *left = (since, again.entries.close()),
+            }
         }
+        taken
+    }
+}
+
+impl Again {
+    /// Sets what is not set yet, and answers what it is. Relaxed: what is pushed is seen by who takes the list.
+    fn claim(&self, since: u64) -> u64 {
+        let known = self.named_since.load(Ordering::Relaxed);
+        if known != 0 {
+            return known;
+        }
+        let order = Ordering::Relaxed;
+        let claimed = self.named_since.compare_exchange(0, since, order, order);
+        claimed.err().unwrap_or(since)
     }
 }
 

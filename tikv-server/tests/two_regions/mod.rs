@@ -11,6 +11,7 @@ use untorn_txn::store::tikv::{TikvOptions, TikvStore};
 #[allow(dead_code)]
 pub const IN_TIME: Duration = Duration::from_secs(20);
 
+#[allow(dead_code)]
 pub fn two_regions(options: TikvOptions) -> (Cluster, Arc<TikvStore>) {
     let cluster = Cluster::start(2).unwrap();
     assert!(cluster.split("m"));

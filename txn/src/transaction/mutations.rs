@@ -56,11 +56,12 @@ impl Core {
                     });
                 }
                 // A store may not check keys that are locked.
-                match hold.known {
-                    _ if !matches!(op, MutationOp::Insert(_)) => {}
-                    Known::Exists => return Err(Error::KeyExists { key }),
-                    Known::Unknown => carried.to_check.push(key.clone()),
-                    Known::Absent => {}
+                if matches!(op, MutationOp::Insert(_)) {
+                    match hold.known {
+                        Known::Exists => return Err(Error::KeyExists { key }),
+                        Known::Unknown => carried.to_check.push(key.clone()),
+                        Known::Absent => {}
+                    }
                 }
             }
             let assertion = self.assertion(&key, flags, hold.as_ref(), &mut carried.failed);

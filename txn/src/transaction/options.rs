@@ -221,8 +221,8 @@ pub struct RangeLockOptions {
     /// pages are read at it. `cancel` ends the range: rows that are locked and not yielded yet stay locked.
     pub lock: LockOptions,
     /// `SKIP LOCKED`: rows that others have locked are passed over and do not count for `limit`; nobody is waited for, whatever
-    /// `lock.wait` says. Not in an optimistic transaction. A page of which some are locked is locked row by row. Where that is cut short, by an error or a dropped
-    /// future, those that it has locked stay locked.
+    /// `lock.wait` says. Not in an optimistic transaction. A page of which some are locked is locked row by row. Where that is cut
+    /// short, by an error or a dropped future, those that it has locked stay locked.
     pub skip_locked: bool,
 }
 

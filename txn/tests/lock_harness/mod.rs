@@ -85,6 +85,14 @@ impl Task {
         self.wakes.0.load(Ordering::SeqCst)
     }
 
+    /// Waits until it is woken, and polls.
+    pub fn woken(&mut self) -> Option<Result<Granted, LockError>> {
+        while self.wakes() == 0 {
+            std::thread::yield_now();
+        }
+        self.poll()
+    }
+
     /// It was woken, and it is granted.
     #[track_caller]
     pub fn granted(&mut self) -> Granted {

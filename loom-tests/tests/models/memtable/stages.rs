@@ -125,15 +125,22 @@ fn s10_cleanup_paid_under_a_write() {
     });
 }
 
+/// The settled key is overwritten in a stage, and a new one made in a stage inside.
+fn nested() -> (Arc<Memtable>, [untorn_memtable::StageId; 2]) {
+    let table = table(&BEFORE);
+    let stages = STAGED.map(|(key, value)| {
+        let stage = table.open_stage();
+        table.insert(key, value).unwrap();
+        stage
+    });
+    (table, stages)
+}
+
 /// S10. The cleanup of an inner stage against a write: the outer stage keeps its own.
 #[test]
 fn s10_inner_cleanup_with_write() {
     model("s10_inner_cleanup_with_write", 4, 1000, || {
-        let table = table(&BEFORE);
-        let outer = table.open_stage();
-        table.insert("a", "11").unwrap();
-        let inner = table.open_stage();
-        table.insert("b", "22").unwrap();
+        let (table, [outer, inner]) = nested();
         let there = Arc::clone(&table);
         let cleaner = spawn(move || there.cleanup_stage(inner).unwrap());
         assert!(table.insert("a", "333").unwrap().staged);
@@ -152,11 +159,7 @@ fn s10_inner_cleanup_with_write() {
 #[test]
 fn s10_inner_release_with_write() {
     model("s10_inner_release_with_write", 4, 300, || {
-        let table = table(&BEFORE);
-        let outer = table.open_stage();
-        table.insert("a", "11").unwrap();
-        let inner = table.open_stage();
-        table.insert("b", "22").unwrap();
+        let (table, [outer, inner]) = nested();
         let there = Arc::clone(&table);
         let releaser = spawn(move || assert!(!there.release_stage(inner).unwrap().outermost));
         assert!(table.insert("a", "333").unwrap().staged);
