@@ -376,7 +376,9 @@ impl Debts {
             match view.holes.of(&record) {
                 Some(hole) => ready.push(hole.clone()),
                 // Paid twice, since a late batch came, and forgotten already.
-                None => drop(self.outstanding.fetch_sub(1, Ordering::Relaxed)),
+                None => {
+                    self.outstanding.fetch_sub(1, Ordering::Relaxed);
+                }
             }
         }
         let are_dropped = ready.is_empty() || account.drop_holes(&ready, guard);

@@ -30,26 +30,26 @@
 mod batch;
 mod budget;
 mod flush;
+mod limits;
 mod member;
 mod merge;
 mod pinned;
+mod read;
 mod retired;
 mod room;
 mod snapshot;
 
 use crate::error::Error;
-use crate::item::{Entry, Item, Written};
+use crate::item::Written;
 use crate::memtable::Memtable;
 use crate::mutant::planted;
-use crate::reclaim;
 use crate::sync::{Arc, ArcSwap};
 use budget::Budget;
-use bytes::Bytes;
 use member::Member;
 use std::time::Instant;
 
-pub use budget::Limits;
 pub use flush::Flush;
+pub use limits::Limits;
 pub use pinned::{PinnedSet, PinnedSetRange};
 pub use room::Room;
 pub use snapshot::{SetRange, SetSnapshot};
@@ -270,32 +270,6 @@ impl MemtableSet {
             self.shared.budget.notify();
         }
         exchanged
-    }
-
-    /// A copy of the value that the key holds; `None` if no table has it or it is deleted. Linearizable.
-    pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Bytes> {
-        self.read(key.as_ref(), |item| {
-            item.into_value().map(Bytes::copy_from_slice)
-        })?
-    }
-
-    /// A copy of what the newest table that has the key holds, a tombstone too; `None` if none has it, so that the files
-    /// decide. Linearizable.
-    pub fn entry(&self, key: impl AsRef<[u8]>) -> Option<Entry> {
-        self.read(key.as_ref(), |item| item.to_entry())
-    }
-
-    /// Shows what the newest table that has the key holds (T3).
-    fn read<R>(&self, key: &[u8], show: impl FnOnce(Item<'_>) -> R) -> Option<R> {
-        let guard = reclaim::pin();
-        let tables = self.shared.tables.load();
-        let read = |member: &Member| member.table().read(key, &guard);
-        let found = match planted("set-of-two-lists") {
-            true => read(&self.shared.tables.load().active)
-                .or_else(|| tables.frozen.iter().find_map(read)),
-            false => tables.iter().find_map(read),
-        };
-        found.map(show)
     }
 
     /// All tables as they are at one instant. O(number of tables); see [`SetSnapshot`].

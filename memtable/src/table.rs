@@ -82,7 +82,11 @@ impl Table {
 
     /// What the key holds now.
     pub(crate) fn read<'g>(&self, key: &[u8], guard: &'g Guard) -> Option<Item<'g>> {
-        let entry = self.find(key, guard)?;
+        self.show(self.find(key, guard)?, guard)
+    }
+
+    /// What the entry holds now.
+    fn show<'g>(&self, entry: EntryRef<'g>, guard: &'g Guard) -> Option<Item<'g>> {
         let current = Current::read(entry, &self.clock, self.persistent_mask, guard)?;
         self.item(entry, &current)
     }
@@ -109,6 +113,28 @@ impl Table {
         keys: &[K],
         guard: &'g Guard,
     ) -> impl Iterator<Item = Option<&'g [u8]>> {
+        self.find_many(keys, guard).map(move |entry| {
+            let version = visible::newest(entry?, &self.clock, guard)?;
+            (version.state() == State::Value).then(|| version.value())
+        })
+    }
+
+    /// What the keys hold, each at an instant of its own.
+    pub(crate) fn read_many<'g, K: AsRef<[u8]>>(
+        &self,
+        keys: &[K],
+        guard: &'g Guard,
+    ) -> impl Iterator<Item = Option<Item<'g>>> {
+        self.find_many(keys, guard)
+            .map(move |entry| self.show(entry?, guard))
+    }
+
+    /// The keys' entries, for several of them at once.
+    fn find_many<'g, K: AsRef<[u8]>>(
+        &self,
+        keys: &[K],
+        guard: &'g Guard,
+    ) -> impl Iterator<Item = Option<EntryRef<'g>>> {
         keys.chunks(IN_FLIGHT).flat_map(move |keys| {
             let mut group = [&[][..]; IN_FLIGHT];
             for (slot, key) in group.iter_mut().zip(keys) {
@@ -119,9 +145,7 @@ impl Table {
             leads.into_iter().zip(keys).map(move |(lead, key)| {
                 let slot = lead?.follow(key.as_ref()).slot()?;
                 // SAFETY: from a run that was loaded under the guard (I4).
-                let entry = unsafe { slot.under(guard) };
-                let version = visible::newest(entry, &self.clock, guard)?;
-                (version.state() == State::Value).then(|| version.value())
+                Some(unsafe { slot.under(guard) })
             })
         })
     }

@@ -146,6 +146,9 @@ proptest! {
                 prop_assert_eq!(set.snapshot().entry([key]), set.entry([key]));
                 prop_assert_eq!(set.get([key]), set.entry([key]).filter(|entry| entry.kind == Kind::Value).map(|entry| entry.value));
             }
+            let keys: Vec<[u8; 1]> = (0..20u8).map(|key| [key]).collect();
+            let values: Vec<_> = keys.iter().map(|key| set.get(key)).collect();
+            prop_assert_eq!(set.get_many(&keys), values);
             for (snapshot, before) in &snapshots {
                 prop_assert_eq!(&contents(snapshot), before);
             }

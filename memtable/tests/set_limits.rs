@@ -242,3 +242,45 @@ fn who_waits_for_room_offers_the_active_table_once_the_frozen_one_is_flushed() {
         });
     }
 }
+
+#[test]
+fn who_waits_for_room_is_woken_by_a_higher_limit() {
+    let set = MemtableSet::new(NEVER_FULL);
+    set.insert("k", [0; 300]).unwrap();
+    let far = Instant::now() + Duration::from_secs(60);
+    let room = Room::from(NEVER_FULL.hard as usize - 128);
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| set.wait_for_room(room, far));
+        while set.frozen_tables() == 0 && Instant::now() < far {
+            thread::yield_now(); // who waits offers the active table
+        }
+        let hard = 2 * NEVER_FULL.hard;
+        set.set_limits(Limits { hard, ..NEVER_FULL });
+        assert_eq!(waiter.join().unwrap(), Ok(()));
+        assert_eq!(set.limits().hard, hard);
+    });
+}
+
+#[test]
+fn lower_limits_hold_from_the_next_write_on() {
+    let set = MemtableSet::new(LIMITS);
+    for key in 0..10u8 {
+        set.insert([key], [0; 100]).unwrap();
+    }
+    let before = set.reserved_bytes();
+    assert_eq!((set.frozen_tables(), set.is_over_soft_limit()), (0, false));
+    set.set_limits(Limits {
+        table: 1000,
+        soft: 2000,
+        hard: 2000,
+    });
+    assert!(set.is_over_soft_limit());
+    assert_eq!(
+        set.insert("k", "v"),
+        Err(Error::MemoryLimit { limit: 2000 })
+    );
+    assert_eq!((set.reserved_bytes(), set.entry("k")), (before, None));
+    set.next_flush().expect("offered").complete();
+    set.insert("k", [0; 1000]).unwrap();
+    assert_eq!(set.frozen_tables(), 1);
+}

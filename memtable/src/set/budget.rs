@@ -1,5 +1,6 @@
 //! The budget of a set: bytes are reserved before they are allocated.
 
+use super::limits::{Limits, LimitsCell};
 use super::retired::Retired;
 use super::room::Room;
 use crate::error::Error;
@@ -12,46 +13,8 @@ use std::time::Instant;
 /// A table is frozen before its time only if it took such a part of all that is reserved.
 const LEAST_SHARE: u64 = 16;
 
-/// How much a [`MemtableSet`](crate::MemtableSet) may hold, in bytes.
-///
-/// A write takes its key, its value and 128 bytes, as much as it can allocate at most, and nothing is given back before the table
-/// that it went to is flushed, let go by everybody who has a snapshot of it, and freed by who flushes next or finds no room. So
-/// the limits are held by what the allocator gives out, not by an estimate after the fact; in return, a key that is overwritten
-/// counts as often as it is written.
-///
-/// Not in the limits is what waits to be freed ([`garbage_bytes`](crate::garbage_bytes)): leaves that were replaced by a copy, and the
-/// contents of batches that were applied. Little as a rule, but while a [`Pinned`](crate::Pinned) lives, of whatever table, up to 1 KiB for
-/// each new key, and every batch once more. Nor are the tables themselves, about 1 KiB for each: where a table takes only a few writes
-/// the heap is several times as large as what was reserved.
-///
-/// Any limits work, though some badly. Where a write finds no room and no table is frozen, the active one is frozen before its
-/// time, so that there is something to flush: with `table` at or near `hard` that is what ends each table, and writers stand
-/// still while it is flushed. A table that holds less than a sixteenth of what is reserved is spared: snapshots of flushed tables
-/// hold the rest then, and writers wait for these rather than that a file is made for each few writes. A write that takes more
-/// than `hard` is refused with [`Error::WriteTooLarge`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// A table that took so much is frozen, and the next one begins.
-    pub table: u64,
-    /// More than this over all tables is signalled by [`MemtableSet::is_over_soft_limit`](crate::MemtableSet::is_over_soft_limit).
-    pub soft: u64,
-    /// Writes that would pass this over all tables are refused with [`Error::MemoryLimit`].
-    pub hard: u64,
-}
-
-impl Default for Limits {
-    /// Tables of 64 MiB; a signal at 192 MiB, the end at 256 MiB.
-    fn default() -> Limits {
-        Limits {
-            table: 64 << 20,
-            soft: 192 << 20,
-            hard: 256 << 20,
-        }
-    }
-}
-
 pub(super) struct Budget {
-    limits: Limits,
+    limits: LimitsCell,
     reserved: AtomicU64,
     /// Room was short and no table frozen: who writes looks whether the active one is to be frozen before its time (T8).
     short: AtomicBool,
@@ -64,7 +27,7 @@ pub(super) struct Budget {
 impl Budget {
     pub(super) fn new(limits: Limits) -> Budget {
         Budget {
-            limits,
+            limits: LimitsCell::new(limits),
             reserved: AtomicU64::new(0),
             short: AtomicBool::new(false),
             retired: Retired::default(),
@@ -73,9 +36,19 @@ impl Budget {
         }
     }
 
+    pub(super) fn limits(&self) -> Limits {
+        self.limits.get()
+    }
+
+    /// Others from now on; who waits looks again.
+    pub(super) fn set_limits(&self, limits: Limits) {
+        self.limits.set(limits);
+        self.notify();
+    }
+
     /// What will be reserved if so much is taken, too.
     fn sum(&self, reserved: u64, room: Room) -> Result<u64, Error> {
-        let (size, limit) = (room.bytes(), self.limits.hard);
+        let (size, limit) = (room.bytes(), self.limits.hard());
         match limit.checked_sub(size) {
             None => Err(Error::WriteTooLarge { size, limit }),
             Some(most) if reserved > most => Err(Error::MemoryLimit { limit }),
@@ -122,17 +95,17 @@ impl Budget {
     }
 
     pub(super) fn is_over_soft_limit(&self) -> bool {
-        self.reserved() > self.limits.soft
+        self.reserved() > self.limits.soft()
     }
 
     /// Whether a batch that takes so much is to be a table of its own.
     pub(super) fn fills_half_a_table(&self, batch: Room) -> bool {
-        batch.bytes() > self.limits.table / 2
+        batch.bytes() > self.limits.table() / 2
     }
 
     /// Whether a table that took so much is to be frozen.
     pub(super) fn is_full(&self, table: u64) -> bool {
-        table >= self.limits.table.max(1)
+        table >= self.limits.table().max(1)
     }
 
     /// Whether a table that took so much is to be frozen before its time, where room is short.

@@ -1,6 +1,6 @@
 //! Room for writes: what one takes, and what is done where there is none.
 
-use super::{MemtableSet, Shared};
+use super::{Limits, MemtableSet, Shared};
 use crate::batch::WriteBatch;
 use crate::error::Error;
 use std::time::Instant;
@@ -55,6 +55,27 @@ impl MemtableSet {
     /// Whether the soft limit is passed: time to slow down, or to flush more.
     pub fn is_over_soft_limit(&self) -> bool {
         self.shared.budget.is_over_soft_limit()
+    }
+
+    /// The limits as they are now.
+    pub fn limits(&self) -> Limits {
+        self.shared.budget.limits()
+    }
+
+    /// Others from now on, as where an engine divides its memory anew. Nothing is taken back: where more than the new `hard` is
+    /// reserved, writes are refused until flushes have brought it below, and an active table with more than the new `table` is frozen
+    /// by the next write. Who waits for room looks again. Of two that set them at once some of either may hold.
+    ///
+    /// ```
+    /// # use untorn_memtable::{Error, Limits, MemtableSet};
+    /// let set = MemtableSet::new(Limits { table: 100, soft: 100, hard: 100 });
+    /// assert_eq!(set.insert("a", "1"), Err(Error::WriteTooLarge { size: 130, limit: 100 }));
+    /// set.set_limits(Limits { hard: 1000, ..set.limits() });
+    /// set.insert("a", "1")?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn set_limits(&self, limits: Limits) {
+        self.shared.budget.set_limits(limits);
     }
 
     /// Waits until there is room for a write, or `deadline` has passed. That another writer takes the room first is possible.
