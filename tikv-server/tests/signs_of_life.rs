@@ -4,14 +4,11 @@
 
 mod two_regions;
 
-use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
-use two_regions::{IN_TIME, no_locks_are_left, reads, runtime, two_regions};
+use two_regions::{IN_TIME, no_locks_are_left, reads, two_regions};
 use untorn_tikv_server::{Cluster, Fault};
-use untorn_txn::lock::Wait;
-use untorn_txn::store::tikv::{TikvOptions, TikvStore};
-use untorn_txn::store::{Begin, LockKey, LockTerms, Store};
+use untorn_txn::store::tikv::TikvOptions;
 use untorn_txn::{BeginOptions, Db, Error, LockOptions, PipelinedOptions, Transaction};
 
 /// Two regions, cut at "m".
@@ -146,74 +143,4 @@ fn a_transaction_whose_signs_of_life_are_lost_loses_its_locks_and_commits_nothin
         Some(&b"v"[..])
     );
     no_locks_are_left(&cluster);
-}
-
-/// Locks of a transaction that gives no sign of life, its time to live over.
-fn locked_by_the_dead(store: &TikvStore, keys: &[Bytes]) {
-    runtime().block_on(async {
-        let start = store.begin(Begin::default()).await.unwrap();
-        let lock = |key: &Bytes| LockKey::new(key.clone(), 1);
-        let terms = LockTerms {
-            ttl: Duration::from_millis(1),
-            ..LockTerms::new(keys[0].clone())
-        };
-        let asked: Vec<LockKey> = keys.iter().map(lock).collect();
-        for answer in store.lock(start, &asked, &terms).await.unwrap() {
-            assert!(answer.unwrap().locked);
-        }
-    });
-}
-
-fn keys(count: usize) -> Vec<Bytes> {
-    (0..count).map(|n| format!("a{n:02}").into()).collect()
-}
-
-/// A region tells of one lock at a time: none of them is waited for.
-#[test]
-fn locks_of_the_dead_are_resolved_at_once() {
-    let (cluster, store) = two_regions(TikvOptions::default());
-    let keys = keys(25);
-    locked_by_the_dead(&store, &keys);
-    let db = Db::new(store);
-    let txn = db.blocking().begin(BeginOptions::default()).unwrap();
-    let within = LockOptions {
-        wait: Some(Wait::For(IN_TIME)),
-        ..LockOptions::default()
-    };
-    let began = Instant::now();
-    txn.blocking().lock_keys(&keys, within).unwrap();
-    assert!(began.elapsed() < IN_TIME);
-    txn.blocking().rollback().unwrap();
-    no_locks_are_left(&cluster);
-}
-
-#[test]
-fn a_call_that_resolves_locks_of_the_dead_ends_with_its_budget() {
-    const BUDGET: Duration = Duration::from_millis(300);
-    for has_deadline in [false, true] {
-        let (cluster, store) = two_regions(TikvOptions::default());
-        let keys = keys(40);
-        locked_by_the_dead(&store, &keys);
-        let db = Db::new(store);
-        let txn = db.blocking().begin(BeginOptions::default()).unwrap();
-        // A primary, so that the others are asked for at once.
-        txn.blocking().get_for_update("b").unwrap();
-        cluster.inject_always("KVPessimisticRollback", Fault::Delay(BUDGET / 5));
-        let (wait, deadline) = match has_deadline {
-            false => (Wait::For(BUDGET), None),
-            true => (Wait::Forever, Some(Instant::now() + BUDGET)),
-        };
-        let limits = LockOptions {
-            wait: Some(wait),
-            deadline,
-            ..LockOptions::default()
-        };
-        let over = txn.blocking().lock_keys(&keys, limits);
-        let is_told = match over {
-            Err(Error::LockWaitTimeout { .. }) => !has_deadline,
-            Err(Error::DeadlineExceeded) => has_deadline,
-            _ => false,
-        };
-        assert!(is_told, "{over:?}");
-    }
 }

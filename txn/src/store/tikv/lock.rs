@@ -260,10 +260,9 @@ impl TikvCore {
             let key = lock.key.clone();
             let locks = each(lock);
             let holders: Vec<Timestamp> = locks.iter().map(|lock| lock.lock_version).collect();
-            let mut is_free = true;
-            for lock in &locks {
-                is_free &= !matches!(self.cluster.resolve(lock, 0).await?, Found::Alive { .. });
-            }
+            let resolved = self.cluster.resolve(locks, 0).await?;
+            let is_alive = |(_, found): &_| matches!(found, Found::Alive { .. });
+            let is_free = !resolved.iter().any(is_alive);
             // What is free is asked for once more after the end.
             let is_over = if is_free {
                 patience.end().is_some_and(|end| end <= asked)

@@ -211,8 +211,8 @@ impl TikvCore {
         pause: &mut Duration,
     ) -> Result<(), Error> {
         let mut in_the_way = None;
-        for lock in locks {
-            if let Found::Alive { .. } = self.cluster.resolve(&lock, 0).await? {
+        for (lock, found) in self.cluster.resolve(locks, 0).await? {
+            if let Found::Alive { .. } = found {
                 let is_elder = !is_pessimistic(&lock) && lock.lock_version < plan.open.start;
                 if holds && is_elder && *pause >= LONGEST_PAUSE {
                     return Err(plan.gives_up_on(&lock, began));

@@ -8,7 +8,7 @@
 use super::TikvError;
 use super::cluster::Cluster;
 use super::proto::kvrpcpb::{BatchGetRequest, Context, GetRequest, KeyError, ScanRequest as Scan};
-use super::resolve::{Found, Passed};
+use super::resolve::{Found, Passed, each};
 use crate::error::Error;
 use crate::store::{Pairs, ScanRequest, Timestamp};
 use bytes::{Bytes, BytesMut};
@@ -179,6 +179,7 @@ impl Cluster {
         at: Timestamp,
         passed: &mut Passed,
     ) -> Result<(), Error> {
+        let mut locks = Vec::with_capacity(met.len());
         for error in met {
             let Some(locked) = error.locked else {
                 return Err(TikvError::Protocol {
@@ -186,15 +187,14 @@ impl Cluster {
                 }
                 .into());
             };
-            for lock in super::resolve::each(locked) {
-                if passed.transactions.contains(&lock.lock_version) {
-                    continue;
-                }
-                match self.resolve(&lock, at).await? {
-                    Found::Gone => {}
-                    Found::Passed => passed.transactions.push(lock.lock_version),
-                    Found::Alive { .. } => passed.wait().await,
-                }
+            locks.extend(each(locked));
+        }
+        locks.retain(|lock| !passed.transactions.contains(&lock.lock_version));
+        for (lock, found) in self.resolve(locks, at).await? {
+            match found {
+                Found::Gone => {}
+                Found::Passed => passed.transactions.push(lock.lock_version),
+                Found::Alive { .. } => passed.wait().await,
             }
         }
         Ok(())

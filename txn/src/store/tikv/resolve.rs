@@ -8,7 +8,8 @@
 //!   committed at the largest of their timestamps, else it is rolled back;
 //! - *alive*: a reader has pushed its commit timestamp above its own, and passes the lock over; a writer has to wait.
 //!
-//! How a transaction ended never changes, so it is remembered for its other locks.
+//! How a transaction ended never changes, so it is remembered for its other locks. Locks of one transaction that are met together are
+//! asked for once and go together; with one of many go all that its region holds, met or not.
 //!
 //! A lock whose primary is nowhere to be found may have been sent before its primary was: it is rolled back only
 //! when its own time to live is over. To a pessimistic prewrite TiKV does not tell that time: the primary then gets
@@ -26,12 +27,16 @@ use super::proto::kvrpcpb::{
 use crate::DisplayKey;
 use crate::store::{COUNTER_BITS, Timestamp};
 use bytes::Bytes;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// For how long a primary may come after the other locks of a prewrite, where nothing else is known.
 const UNTIL_IT_COMES: Duration = Duration::from_millis(300);
+
+/// A transaction that wrote so many keys of a region in one request, as its locks tell, has all of them there resolved with the
+/// first that is met. As client-go.
+const MANY: u64 = 16;
 
 /// How a lock that was in the way stands now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,15 +131,47 @@ pub(super) fn left_of(start: Timestamp, ttl_ms: u64, now: Timestamp) -> Duration
 }
 
 impl Cluster {
-    /// Looks at the transaction of a lock, for a reader at a timestamp or, with zero, for a writer.
+    /// Looks at the transactions of locks, for a reader at a timestamp or, with zero, for a writer. Gives one lock of each with how
+    /// it stands.
     pub(super) async fn resolve(
+        self: &Arc<Self>,
+        locks: impl IntoIterator<Item = LockInfo>,
+        reader: Timestamp,
+    ) -> Result<Vec<(LockInfo, Found)>, TikvError> {
+        let mut alike: BTreeMap<_, Vec<LockInfo>> = BTreeMap::new();
+        for lock in locks {
+            // Of two pessimistic ones that name different primaries one may be left over.
+            let primary = is_pessimistic(&lock).then(|| lock.primary_lock.clone());
+            alike
+                .entry((lock.lock_version, primary))
+                .or_default()
+                .push(lock);
+        }
+        let mut found = Vec::with_capacity(alike.len());
+        for locks in alike.into_values() {
+            let Some(lock) = locks.iter().max_by_key(|lock| lock.lock_ttl).cloned() else {
+                continue;
+            };
+            let stands = match self.settle(&lock, reader).await? {
+                Ok(decided) => {
+                    self.clear(locks, decided).await?;
+                    Found::Gone
+                }
+                Err(stands) => stands,
+            };
+            found.push((lock, stands));
+        }
+        Ok(found)
+    }
+
+    /// Finds out how the transaction of a lock ended, and has it end if it is dead; or how it stands.
+    async fn settle(
         self: &Arc<Self>,
         lock: &LockInfo,
         reader: Timestamp,
-    ) -> Result<Found, TikvError> {
+    ) -> Result<Result<Timestamp, Found>, TikvError> {
         if let Some(decided) = self.decided.of(lock.lock_version) {
-            self.clear(lock, decided).await?;
-            return Ok(Found::Gone);
+            return Ok(Ok(decided));
         }
         let now = self.timestamp().await?;
         let left = left_of(lock.lock_version, lock.lock_ttl, now);
@@ -149,7 +186,7 @@ impl Cluster {
         let mut standing = self.inquire(&inquiry).await?;
         if standing == Standing::Unknown {
             if !left.is_zero() {
-                return Ok(Found::Alive { left });
+                return Ok(Err(Found::Alive { left }));
             }
             if lock.lock_ttl == 0 {
                 tokio::time::sleep(UNTIL_IT_COMES).await;
@@ -177,22 +214,21 @@ impl Cluster {
                     Standing::Committed(at) => at,
                     Standing::RolledBack => 0,
                     _ => {
-                        return Ok(Found::Alive {
+                        return Ok(Err(Found::Alive {
                             left: Duration::ZERO,
-                        });
+                        }));
                     }
                 }
             }
             Standing::Locked {
                 is_pushed: true, ..
-            } if reader != 0 => return Ok(Found::Passed),
-            Standing::Locked { ttl, .. } => return Ok(Found::Alive { left: ttl }),
+            } if reader != 0 => return Ok(Err(Found::Passed)),
+            Standing::Locked { ttl, .. } => return Ok(Err(Found::Alive { left: ttl })),
         };
         if !is_pessimistic(lock) {
             self.decided.note(lock.lock_version, decided);
         }
-        self.clear(lock, decided).await?;
-        Ok(Found::Gone)
+        Ok(Ok(decided))
     }
 
     /// Asks a transaction's primary.
@@ -267,30 +303,55 @@ impl Cluster {
         }
     }
 
-    /// Resolves one lock of a transaction that was committed at a timestamp or, with zero, rolled back.
-    async fn clear(&self, lock: &LockInfo, decided: Timestamp) -> Result<(), TikvError> {
-        tracing::debug!(start_ts = lock.lock_version, decided, "a lock is resolved");
-        if is_pessimistic(lock) {
-            let request = PessimisticRollbackRequest {
+    /// Resolves locks of a transaction that was committed at a timestamp or, with zero, rolled back: either all are pessimistic, or none.
+    async fn clear(
+        self: &Arc<Self>,
+        locks: Vec<LockInfo>,
+        decided: Timestamp,
+    ) -> Result<(), TikvError> {
+        let Some(first) = locks.first() else {
+            return Ok(());
+        };
+        let start_version = first.lock_version;
+        tracing::debug!(
+            start_ts = start_version,
+            decided,
+            count = locks.len(),
+            "locks are resolved"
+        );
+        let of_pessimistic = is_pessimistic(first);
+        let for_update_ts = locks.iter().map(|lock| lock.lock_for_update_ts).max();
+        let is_of_many = locks.iter().any(|lock| lock.txn_size >= MANY);
+        let keys: BTreeSet<Bytes> = locks.into_iter().map(|lock| lock.key).collect();
+        let keys = keys.into_iter().collect();
+        if of_pessimistic {
+            let make = |keys: &[Bytes]| PessimisticRollbackRequest {
                 context: None,
-                start_version: lock.lock_version,
-                for_update_ts: lock.lock_for_update_ts.max(lock.lock_version),
-                keys: vec![lock.key.clone()],
+                start_version,
+                for_update_ts: for_update_ts.unwrap_or(0).max(start_version),
+                keys: keys.to_vec(),
             };
-            let answer = self.at_key(&lock.key, &request, Duration::ZERO).await?;
-            return match answer.errors.into_iter().next() {
+            let answers = self.spread(keys, make, Duration::ZERO).await?;
+            let mut errors = answers.into_iter().flat_map(|(_, answer)| answer.errors);
+            return match errors.next() {
                 None => Ok(()),
                 Some(error) => Err(refused("a pessimistic rollback", error)),
             };
         }
-        let request = ResolveLockRequest {
+        let make = |keys: &[Bytes]| ResolveLockRequest {
             context: None,
-            start_version: lock.lock_version,
+            start_version,
             commit_version: decided,
-            keys: vec![lock.key.clone()],
+            // Without keys it is for all that the region holds.
+            keys: if is_of_many {
+                Vec::new()
+            } else {
+                keys.to_vec()
+            },
         };
-        let answer = self.at_key(&lock.key, &request, Duration::ZERO).await?;
-        match answer.error {
+        let answers = self.spread(keys, make, Duration::ZERO).await?;
+        let mut errors = answers.into_iter().filter_map(|(_, answer)| answer.error);
+        match errors.next() {
             None => Ok(()),
             Some(error) => Err(refused("a resolved lock", error)),
         }
