@@ -16,6 +16,7 @@ pub enum Kind {
 
 /// One live key, borrowed from a pinned table.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Item<'g> {
     /// The key.
     pub key: &'g [u8],
@@ -50,6 +51,7 @@ impl<'g> Item<'g> {
 
 /// One live key, owned.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Entry {
     /// The key.
     pub key: Bytes,
@@ -108,6 +110,7 @@ pub enum Update<'v> {
 
 /// What a write did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Written {
     /// Whether anything was written, were it the same again: false only if an update chose [`Update::Keep`], or a batch is empty.
     pub changed: bool,

@@ -77,7 +77,6 @@ fn a_prewrite_that_comes_again_commits_at_what_its_locks_say() {
     });
 }
 
-/// TiKV checks a write that is to be trusted where its request comes again.
 #[test]
 fn a_trusted_write_that_is_sent_again_is_no_conflict() {
     let (cluster, store) = two_regions(TikvOptions::default());
@@ -96,6 +95,32 @@ fn a_trusted_write_that_is_sent_again_is_no_conflict() {
             assert_eq!(value(&store, key, at).await.as_deref(), Some(&b"v"[..]));
             assert_eq!(value(&store, key, at - 1).await, before);
         }
+    });
+}
+
+/// If the primary were locked anew after its end, half of the transaction would be read, and lost in the end.
+#[test]
+fn a_trusted_write_whose_request_comes_late_stays_committed() {
+    let options = TikvOptions::default().call_timeout(IMPATIENT);
+    let (cluster, store) = two_regions(options);
+    runtime().block_on(async {
+        let start = store.begin(Begin::default()).await.unwrap();
+        for _ in ["a", "z"] {
+            cluster.inject("KvPrewrite", Fault::Delay(2 * IMPATIENT));
+        }
+        let request = Prewrite::new(vec![trusted("a"), trusted("z")]);
+        let prewritten = store.prewrite(start, &request).await.unwrap();
+        assert_eq!(prewritten, Prewritten::Undecided);
+        cluster.inject("KvCommit", Fault::Spared); // the primary's
+        cluster.inject_always("KvCommit", Fault::LostRequest);
+        let at = store.commit(start).await.unwrap();
+        // The late ones, too.
+        comes(|| cluster.requests() == 0, "the last answer");
+        let other = another(&cluster);
+        for key in ["a", "z"] {
+            assert_eq!(value(&other, key, at).await.as_deref(), Some(&b"v"[..]));
+        }
+        no_locks_are_left(&cluster);
     });
 }
 

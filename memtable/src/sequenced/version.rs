@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 /// One write of a key, under its sequence number.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Version {
     /// The number that the engine gave it.
     pub sequence: u64,
@@ -17,6 +18,7 @@ pub struct Version {
 
 /// One write of a key, under its sequence number, borrowed from a pinned table.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct VersionItem<'g> {
     /// The number that the engine gave it.
     pub sequence: u64,

@@ -9,6 +9,26 @@ use std::time::Instant;
 use tracing::Instrument;
 
 /// An error of a transaction's body that can show the [`Error`] of this crate in it, if that is what it is about.
+///
+/// A boxed error shows the first in the chain of its [sources](std::error::Error::source). For another crate's type, such as `anyhow`'s,
+/// a type of one's own is put around it, since neither it nor this trait is one's own:
+///
+/// ```
+/// # type Foreign = Box<dyn std::error::Error + Send + Sync>; // `anyhow::Error` in its place
+/// struct Failed(Foreign);
+///
+/// impl<E: Into<Foreign>> From<E> for Failed {
+///     fn from(error: E) -> Failed {
+///         Failed(error.into())
+///     }
+/// }
+///
+/// impl untorn_txn::Cause for Failed {
+///     fn cause(&self) -> Option<&untorn_txn::Error> {
+///         self.0.downcast_ref()
+///     }
+/// }
+/// ```
 pub trait Cause: From<Error> {
     /// The error that decides whether the transaction is tried again.
     fn cause(&self) -> Option<&Error>;
@@ -22,14 +42,20 @@ impl Cause for Error {
 
 impl Cause for Box<dyn std::error::Error + Send + Sync> {
     fn cause(&self) -> Option<&Error> {
-        self.downcast_ref()
+        first_in(&**self)
     }
 }
 
 impl Cause for Box<dyn std::error::Error> {
     fn cause(&self) -> Option<&Error> {
-        self.downcast_ref()
+        first_in(&**self)
     }
+}
+
+/// The first error of this crate in a chain of sources.
+fn first_in<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e Error> {
+    std::iter::successors(Some(error), |error| error.source())
+        .find_map(|error| error.downcast_ref())
 }
 
 impl Db {

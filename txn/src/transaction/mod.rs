@@ -186,7 +186,7 @@ impl Transaction {
         self.core.closing(self.core.buffer.rollback_to(savepoint))
     }
 
-    /// Number of keys in the buffer: written, deleted, or locked. Any thread, any time.
+    /// Number of keys in the buffer: written, deleted, or locked. Any thread, any time; after the end what it was then.
     pub fn len(&self) -> usize {
         self.core.buffer.len()
     }
@@ -222,15 +222,21 @@ impl Transaction {
         self.core.buffer.is_dirty()
     }
 
-    /// Whether nothing was written and nothing locked.
+    /// Whether nothing was written and nothing locked. What an open stage holds counts until it is taken back; what was written or
+    /// locked outside of stages, and what a stage has released, counts for ever.
     pub fn is_read_only(&self) -> bool {
-        !self.is_dirty()
+        !self.is_dirty() && self.is_empty()
     }
 
     /// Number of locks held at the moment, those of calls still in flight included, and the
-    /// [primary](Self::lock_keys) that others name.
+    /// [primary](Self::lock_keys) that others name. None once the transaction has ended.
     pub fn held_locks(&self) -> usize {
-        self.core.register.held()
+        match self.state() {
+            TxnState::Committed | TxnState::RolledBack => 0,
+            TxnState::Open | TxnState::Committing | TxnState::Undetermined => {
+                self.core.register.held()
+            }
+        }
     }
 }
 

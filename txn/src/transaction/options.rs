@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 /// When a transaction finds out about conflicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Mode {
     /// It locks before it writes; what it wrote without a lock is checked at commit. Where many threads write the same few keys of an embedded
     /// store, and a failed attempt costs little, [`Optimistic`](Mode::Optimistic) with [`Db::run`](crate::Db::run) is faster.
@@ -25,6 +26,7 @@ pub enum Mode {
 
 /// What happens, besides the rollback, when the last clone of an open transaction is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum OnDrop {
     /// A `tracing` warning, if it had something to commit.
     #[default]
@@ -37,6 +39,7 @@ pub enum OnDrop {
 
 /// What commit does about keys that a pessimistic transaction wrote and never locked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum UnlockedWrites {
     /// A commit of another since the start is a conflict, as in an optimistic transaction.
     #[default]
@@ -48,6 +51,7 @@ pub enum UnlockedWrites {
 
 /// Whether commit carries a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Keep {
     /// It does.
     Keep,

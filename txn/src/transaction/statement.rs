@@ -2,7 +2,7 @@
 
 use super::range::Own;
 use super::{BlockingRange, Core, Range, Transaction, all_owned, block_on};
-use crate::buffer::BufferSnapshot;
+use crate::buffer::{BufferSnapshot, MemBuffer};
 use crate::error::Error;
 use crate::store::owned_bounds;
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use std::ops::RangeBounds;
 use std::sync::Arc;
 
 /// The transaction's data as it was when the outermost open stage began, or when the view was made if none was open;
-/// made by [`Transaction::statement_view`]. It stays the same whatever is written, rolled back or released meanwhile.
+/// made by [`Transaction::statement_view`]; or as it was when it was made, by [`Transaction::statement_view_now`]. It stays the same whatever is written, rolled back or released meanwhile.
 /// A clone is the same view.
 #[derive(Clone)]
 pub struct StatementView {
@@ -39,14 +39,50 @@ impl Transaction {
     /// # Ok::<(), untorn_txn::Error>(())
     /// ```
     ///
+    /// Of what open stages hold it shows nothing: where a stage of one's own is around the statement's, as for an SQL `SAVEPOINT`, use
+    /// [`statement_view_now`](Self::statement_view_now) before the statement writes.
+    ///
     /// # Errors
     ///
     /// [`Error::TransactionClosed`].
     pub fn statement_view(&self) -> Result<StatementView, Error> {
+        self.view_over(MemBuffer::snapshot)
+    }
+
+    /// As [`statement_view`](Self::statement_view), but as of now: what open stages hold is in it.
+    ///
+    /// ```
+    /// use untorn_txn::{BeginOptions, Db};
+    ///
+    /// let db = Db::in_memory();
+    /// let txn = db.blocking().begin(BeginOptions::default())?;
+    /// let savepoint = txn.stage()?;
+    /// txn.put("a", "1")?;
+    /// let statement = txn.stage()?;
+    /// let view = txn.statement_view_now()?;
+    /// txn.put("a", "2")?;
+    /// assert_eq!(view.blocking().get("a")?.as_deref(), Some(&b"1"[..]));
+    /// assert_eq!(txn.statement_view()?.blocking().get("a")?, None);
+    /// statement.release()?;
+    /// savepoint.release()?;
+    /// # Ok::<(), untorn_txn::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TransactionClosed`].
+    pub fn statement_view_now(&self) -> Result<StatementView, Error> {
+        self.view_over(MemBuffer::snapshot_now)
+    }
+
+    fn view_over(
+        &self,
+        snapshot: impl Fn(&MemBuffer) -> BufferSnapshot,
+    ) -> Result<StatementView, Error> {
         self.core.life.check_open()?;
         Ok(StatementView {
             txn: self.clone(),
-            own: self.core.buffer.snapshot(),
+            own: snapshot(&self.core.buffer),
         })
     }
 }

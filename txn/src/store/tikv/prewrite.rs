@@ -11,9 +11,9 @@
 //! A region may decline either; then it is an ordinary prewrite. The least timestamp that is asked for is drawn before the
 //! request is sent, so the commit stands above everything that was committed before the call.
 //!
-//! A write that is trusted is not checked by TiKV, unless its request comes again, as it may have been committed or rolled back by
-//! others meanwhile. Then a commit that is no conflict to who trusts is one, and the key is locked before it is put
-//! down.
+//! A write that is trusted is not checked by TiKV, unless its request says that it comes again. Ours says so each time: a copy that came
+//! late, unchecked, would lock its key anew after the end, and if that is the primary everybody would take the transaction for one that
+//! is under way. So a commit that is no conflict to who trusts is one, and its key is locked before it is put down.
 
 use super::TikvCore;
 use super::cluster::Keyed;
@@ -91,7 +91,7 @@ impl TikvCore {
             let before = known.prewritten_from;
             let from = before.unwrap_or(for_update_ts.max(floor) + 1);
             known.prewritten_from = Some(from);
-            (before.is_some(), from)
+            (before.is_some() || is_trusting, from)
         });
         let others = items.iter().filter(|item| *item.key() != request.primary);
         let plan = Plan {
@@ -178,12 +178,10 @@ impl TikvCore {
                 left.extend(batch);
             }
             left.sort_by(|one, other| one.key().cmp(other.key()));
-            if *is_again {
-                let conflicts = plan.conflicts_to_trust(&failures, &left);
-                if !conflicts.is_empty() && conflicts.len() == failures.len() {
-                    self.lock_trusted(plan, &conflicts, &mut left).await?;
-                    continue;
-                }
+            let conflicts = plan.conflicts_to_trust(&failures, &left);
+            if !conflicts.is_empty() && conflicts.len() == failures.len() {
+                self.lock_trusted(plan, &conflicts, &mut left).await?;
+                continue;
             }
             if let Some(failure) = failures.into_iter().min_by_key(rank) {
                 return Err(failure);
@@ -229,7 +227,7 @@ impl TikvCore {
         Ok(())
     }
 
-    /// Locks keys of which a copy of the prewrite was refused for commits that are trusted, so that the next asks for no trust.
+    /// Locks keys of which the prewrite was refused for commits that are trusted, so that the next asks for no trust.
     async fn lock_trusted(
         self: &Arc<Self>,
         plan: &Plan<'_>,
