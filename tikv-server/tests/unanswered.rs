@@ -292,3 +292,27 @@ fn a_commit_that_is_refused_for_good_is_rolled_back() {
     assert_eq!(txn.state(), TxnState::RolledBack);
     no_locks_are_left(&cluster);
 }
+
+/// A request that was sent again and granted, and whose first copy arrives after the lock was let go.
+#[test]
+fn a_late_copy_of_a_lock_request_leaves_no_lock() {
+    for is_ended in [false, true] {
+        let options = TikvOptions::default().call_timeout(PATIENCE);
+        let (cluster, _, db) = opened(options);
+        let txn = begin(&db, BeginOptions::default());
+        cluster.inject("KvPessimisticLock", Fault::Delay(3 * PATIENCE));
+        let at_once = LockOptions {
+            wait: Some(Wait::NoWait),
+            ..LockOptions::default()
+        };
+        txn.blocking().lock_keys(["k"], at_once).unwrap();
+        if is_ended {
+            txn.blocking().rollback().unwrap();
+        } else {
+            assert_eq!(txn.blocking().unlock_keys(["k"]).unwrap(), 1);
+        }
+        assert!(cluster.locks().is_empty());
+        comes(|| !cluster.locks().is_empty(), "the late copy is granted");
+        no_locks_are_left(&cluster);
+    }
+}

@@ -54,6 +54,8 @@ impl Keyed for Bytes {
 struct Missed {
     error: TikvError,
     pause: Option<Duration>,
+    /// It may have come through, or still come.
+    may_be_carried_out: bool,
 }
 
 impl Cluster {
@@ -62,7 +64,12 @@ impl Cluster {
     }
 
     pub(super) fn retry(&self) -> Retry {
-        Retry::new(self.options.patience)
+        self.retry_after(Duration::ZERO)
+    }
+
+    /// Of a request that the region itself may let wait for so long.
+    pub(super) fn retry_after(&self, wait: Duration) -> Retry {
+        Retry::new(self.options.patience.saturating_add(wait))
     }
 
     /// Sends a request to the region of a key until it is answered. `wait` is how long the region itself may take.
@@ -72,7 +79,7 @@ impl Cluster {
         request: &R,
         wait: Duration,
     ) -> Result<R::Response, TikvError> {
-        let mut retry = Retry::new(self.options.patience.saturating_add(wait));
+        let mut retry = self.retry_after(wait);
         loop {
             let region = self.regions.locate(key).await?;
             match self.at_region(&region, request.clone(), &retry, wait).await {
@@ -90,7 +97,7 @@ impl Cluster {
         make: impl Fn(&[I]) -> R,
         wait: Duration,
     ) -> Result<Vec<(Vec<I>, R::Response)>, TikvError> {
-        let mut retry = Retry::new(self.options.patience.saturating_add(wait));
+        let mut retry = self.retry_after(wait);
         self.spread_by(&mut retry, items, make, wait).await
     }
 
@@ -122,6 +129,9 @@ impl Cluster {
                         (batch, Ok(answer)) => answers.push((batch, answer)),
                         (batch, Err(why)) => {
                             items.extend(batch);
+                            if why.may_be_carried_out {
+                                retry.note_unanswered();
+                            }
                             missed = Some(why);
                         }
                     }
@@ -170,7 +180,11 @@ impl Cluster {
         wait: Duration,
     ) -> Result<R::Response, Missed> {
         let timeout = retry.left(self.options.call_timeout.saturating_add(wait));
-        let missed = |error| Missed { error, pause: None };
+        let missed = |error| Missed {
+            error,
+            pause: None,
+            may_be_carried_out: false,
+        };
         let address = self.regions.address(region).await.map_err(missed)?;
         let context = request.context_mut();
         context.region_id = region.id;
@@ -186,7 +200,10 @@ impl Cluster {
             Ok(answer) => answer,
             Err(error) => {
                 self.regions.unanswered(region);
-                return Err(missed(error));
+                return Err(Missed {
+                    may_be_carried_out: true,
+                    ..missed(error)
+                });
             }
         };
         let Some(refusal) = answer.region_error_mut().take() else {
@@ -204,7 +221,10 @@ impl Cluster {
             status: format!("refused by the region: {refusal:?}"),
         };
         let pause = self.regions.refused(region, refusal);
-        Err(Missed { error, pause })
+        Err(Missed {
+            pause,
+            ..missed(error)
+        })
     }
 
     /// As [`at_key`](Self::at_key), to a region that the caller has chosen; `None` where it has to choose anew.

@@ -31,6 +31,7 @@ impl TikvCore {
         let (core, open) = (Arc::clone(self), Arc::clone(open));
         self.background.spawn(async move {
             until_answered(open.start, || core.finish(&open, end, with_primary)).await;
+            core.give_back_late(&open);
         });
     }
 

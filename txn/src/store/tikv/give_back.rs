@@ -45,7 +45,9 @@ impl TikvCore {
             });
             back.collect()
         });
-        self.send_back(open, back).await
+        let sent = self.send_back(open, back).await;
+        self.give_back_late(open);
+        sent
     }
 
     /// Sends locks back to the cluster that are returning, and still are.
@@ -87,8 +89,12 @@ impl TikvCore {
         });
     }
 
-    /// Once more, when no request that was withdrawn can be granted any more.
-    pub(super) fn give_back_later(self: &Arc<Self>, open: &Arc<Open>, back: Vec<(Bytes, Held)>) {
+    /// Gives back what nobody wants and requests may still get that come late: once more, when none can be granted any more.
+    pub(super) fn give_back_late(self: &Arc<Self>, open: &Arc<Open>) {
+        let back = open.known(Known::unwanted_late);
+        if back.is_empty() {
+            return;
+        }
         let (core, open) = (Arc::clone(self), Arc::clone(open));
         self.background.spawn(async move {
             tokio::time::sleep(LOOK_AFTER + MARGIN).await;

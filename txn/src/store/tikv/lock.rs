@@ -14,7 +14,9 @@
 //! The task that asks is not bound to who waits for it. Where all of its attempts are given back, or nobody waits any more, it withdraws
 //! the request and gives back whatever that may have got. TiKV does not hear of a request that is withdrawn while it stands in
 //! its queue, and may grant it until its wait ends; so once that time is over it is given back a second time. A lock that was
-//! taken anew meanwhile stays, since it is younger than what is given back; but not one as of a given timestamp that is older.
+//! taken anew meanwhile stays, since it is younger than what is given back; but not one as of a given timestamp that is older. So it is
+//! with a request that was not answered and was sent again: it may come when what it asked for was given back, or its transaction is
+//! over.
 
 use super::TikvCore;
 use super::cluster::Keyed;
@@ -111,7 +113,6 @@ impl TikvCore {
         };
         let is_unknown = is_withdrawn || matches!(result, Err(Error::Store { .. }));
         let mut orphans = Vec::new();
-        let mut withdrawn = Vec::new();
         let is_closed = open.known(|known| {
             known.may_be_forced |= terms.force && is_unknown;
             for key in &keys {
@@ -138,7 +139,7 @@ impl TikvCore {
                 let is_wanted =
                     granted_at.is_some() && !known.is_closed && !known.is_given_back(key.attempt);
                 if is_withdrawn {
-                    withdrawn.push((key.key.clone(), held.clone()));
+                    known.may_come_late(&key.key, held.clone());
                 }
                 if known.answered(key, may_hold, is_wanted, held.clone()) {
                     orphans.push((key.key.clone(), held));
@@ -147,9 +148,7 @@ impl TikvCore {
             known.is_closed
         });
         open.changed();
-        if is_withdrawn {
-            self.give_back_later(open, withdrawn);
-        }
+        self.give_back_late(open);
         if !orphans.is_empty() && self.send_back(open, orphans.clone()).await.is_err() {
             self.send_back_again(open, orphans);
         }
@@ -203,12 +202,25 @@ impl TikvCore {
             is_free = false;
             let wait_timeout = wait.map_or(NO_WAIT, |wait| wait.as_millis().max(1) as i64);
             let make = |keys: &[LockKey]| lock_request(open, keys, terms, at, wait_timeout);
-            let regions = self
-                .cluster
-                .spread(left, make, wait.unwrap_or_default())
-                .await?;
+            let longest = wait.unwrap_or_default();
+            let mut retry = self.cluster.retry_after(longest);
+            let sent = self.cluster.spread_by(&mut retry, left, make, longest);
+            let regions = sent.await;
+            if retry.is_unanswered() {
+                open.known(|known| {
+                    for key in keys {
+                        let held = Held {
+                            attempts: vec![key.attempt],
+                            mode: terms.mode,
+                            for_update_ts: at,
+                            is_forced: terms.force,
+                        };
+                        known.may_come_late(&key.key, held);
+                    }
+                });
+            }
             left = Vec::new();
-            for (keys, answer) in regions {
+            for (keys, answer) in regions? {
                 match self
                     .outcome(open, &answer, at, given, &patience, asked)
                     .await?

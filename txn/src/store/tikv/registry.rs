@@ -53,6 +53,8 @@ pub(super) struct Known {
     pub(super) held: HashMap<Bytes, Held>,
     pub(super) asking: HashMap<Bytes, HashSet<u64>>,
     pub(super) returning: HashMap<Bytes, Held>,
+    /// Keys of which a request was not answered or is withdrawn, so that it may come late and be granted, with the last of those.
+    late: HashMap<Bytes, Held>,
     given_back: Attempts,
     /// Keys that nobody wants of whom they were granted to, while another attempt asks for them still.
     suspect: HashSet<Bytes>,
@@ -279,6 +281,22 @@ impl Known {
             self.returning.insert(key.clone(), held);
         }
         goes_back
+    }
+
+    /// Notes that a request for a key may come late.
+    pub(super) fn may_come_late(&mut self, key: &Bytes, held: Held) {
+        self.late.insert(key.clone(), held);
+    }
+
+    /// The keys for which a request may come late, and that nobody wants: neither held nor asked for, nor written. Each is told once.
+    pub(super) fn unwanted_late(&mut self) -> Vec<(Bytes, Held)> {
+        let is_unwanted = |key: &Bytes| {
+            !self.held.contains_key(key)
+                && !self.asking.contains_key(key)
+                && !self.put_down.contains(key)
+        };
+        let unwanted = self.late.extract_if(|key, _| is_unwanted(key));
+        unwanted.collect()
     }
 
     /// Whether nothing is held, or may be, that was not put down.

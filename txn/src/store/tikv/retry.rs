@@ -19,6 +19,7 @@ pub(super) struct Retry {
     until: Option<Instant>,
     pause: Duration,
     is_retried: bool,
+    is_unanswered: bool,
 }
 
 impl Retry {
@@ -29,6 +30,7 @@ impl Retry {
             until: began.checked_add(patience),
             pause: FIRST_PAUSE,
             is_retried: false,
+            is_unanswered: false,
         }
     }
 
@@ -48,6 +50,16 @@ impl Retry {
     /// Whether this is not the first attempt, or there was another.
     pub(super) fn is_retried(&self) -> bool {
         self.is_retried
+    }
+
+    /// Notes that nothing is known of an attempt: it may be carried out yet.
+    pub(super) fn note_unanswered(&mut self) {
+        self.is_unanswered = true;
+    }
+
+    /// Whether there was such an attempt.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.is_unanswered
     }
 
     /// What is left of the time, and at most `longest`.

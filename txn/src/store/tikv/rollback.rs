@@ -38,7 +38,10 @@ impl TikvCore {
         };
         match end {
             // What stays locked is released when the rollback comes again.
-            End::RolledBack => self.release_rest(open).await?,
+            End::RolledBack => {
+                self.release_rest(open).await?;
+                self.give_back_late(open);
+            }
             End::Committed { .. } => self.finish_in_background(open, end, true),
         }
         decision.end = Some(end);
