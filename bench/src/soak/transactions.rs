@@ -155,10 +155,9 @@ impl Bank<'_> {
     fn transfer(&self, mode: Mode, from: u32, to: u32, rng: &mut SmallRng) -> Result<(), Error> {
         self.db.blocking().run(self.options(mode), |txn| {
             let read = |n: u32| {
-                let value = if mode == Mode::Pessimistic {
-                    txn.blocking().get_for_update(account(n))?
-                } else {
-                    txn.blocking().get(account(n))?
+                let value = match mode {
+                    Mode::Pessimistic => txn.blocking().get_for_update(account(n))?,
+                    Mode::Optimistic => txn.blocking().get(account(n))?,
                 };
                 Ok::<_, Error>(balance(n, value))
             };

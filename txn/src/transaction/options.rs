@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 /// When a transaction finds out about conflicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
 pub enum Mode {
     /// It locks before it writes; what it wrote without a lock is checked at commit. Where many threads write the same few keys of an embedded
     /// store, and a failed attempt costs little, [`Optimistic`](Mode::Optimistic) with [`Db::run`](crate::Db::run) is faster.
