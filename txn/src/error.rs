@@ -124,7 +124,7 @@ pub enum Error {
     LockWaitTimeout {
         /// The key.
         key: Bytes,
-        /// The transactions in the way; may be empty.
+        /// The transactions in the way, 64 at most; may be empty.
         holders: Vec<Timestamp>,
         /// How long the call waited.
         waited: Duration,
@@ -134,7 +134,7 @@ pub enum Error {
     LockNotAvailable {
         /// The key.
         key: Bytes,
-        /// The transactions in the way; may be empty.
+        /// The transactions in the way, 64 at most; may be empty.
         holders: Vec<Timestamp>,
     },
     /// The transaction is taken for dead, or may be: its locks are not to be relied on. Only rollback is left.

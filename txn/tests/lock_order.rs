@@ -299,6 +299,36 @@ fn no_wait_names_the_key_and_its_holders() {
     assert_eq!(table.stats().waits, 0);
 }
 
+/// Else of n calls that give up each would name n.
+#[test]
+fn of_many_in_the_way_the_next_64_are_named() {
+    let table = LockTable::new();
+    take(&table, 1, "k", Exclusive);
+    let queued = 2..102;
+    let calls: Vec<_> = queued
+        .map(|owner| table.acquire(owner, &key("k"), Exclusive, &forever(0)))
+        .collect();
+    let next: Vec<_> = std::iter::once(1).chain((39..102).rev()).collect();
+    let refused = table.try_acquire(200, &key("k"), Exclusive, 0);
+    let named = |error| match error {
+        LockError::NotAvailable { holders, .. } | LockError::Timeout { holders, .. } => holders,
+        other => panic!("{other}"),
+    };
+    assert_eq!(refused.map_err(named), Err(next.clone()));
+    let timed_out = table.acquire_blocking(200, &key("k"), Exclusive, &within(5, 0));
+    assert_eq!(timed_out.map_err(named), Err(next));
+    let told = table.waiting();
+    assert!(told.iter().all(|call| call.blockers.len() <= 64));
+    drop(calls);
+    // Holders come first, and as many of them.
+    let table = LockTable::new();
+    for owner in 1..=100 {
+        take(&table, owner, "k", Shared);
+    }
+    let refused = table.try_acquire(200, &key("k"), Exclusive, 0);
+    assert_eq!(refused.map_err(named), Err((1..=64).collect()));
+}
+
 #[test]
 fn held_and_waiting_tell_who_blocks_whom() {
     let table = LockTable::new();

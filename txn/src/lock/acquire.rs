@@ -197,7 +197,7 @@ impl Canceller {
     #[doc(hidden)]
     pub fn search(&self) {
         if let Some(waiter) = &self.waiter {
-            self.core.search(waiter);
+            self.core.search(waiter, &mut Default::default());
         }
     }
 }

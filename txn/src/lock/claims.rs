@@ -74,12 +74,22 @@ impl Claims {
     }
 
     /// The owners whose claims exclude `mode`, ascending.
-    pub(super) fn excluding(&self, owner: OwnerId, mode: LockMode) -> Vec<OwnerId> {
-        let excludes = |claim: &&Claim| claim.owner != owner && !claim.mode.is_compatible(mode);
-        let owners = self.0.iter().filter(excludes).map(|claim| claim.owner);
-        let mut owners: Vec<OwnerId> = owners.collect();
-        owners.dedup();
+    pub(super) fn excluding(
+        &self,
+        owner: OwnerId,
+        mode: LockMode,
+    ) -> impl Iterator<Item = OwnerId> {
+        let excludes = move |claim: &Claim| claim.owner != owner && !claim.mode.is_compatible(mode);
+        let owners = self.0.chunk_by(|a, b| a.owner == b.owner);
         owners
+            .filter(move |claims| claims.iter().any(excludes))
+            .map(|claims| claims[0].owner)
+    }
+
+    /// Whether `holder`, another owner, has a claim that excludes `mode`.
+    pub(super) fn exclude(&self, holder: OwnerId, mode: LockMode) -> bool {
+        let held = self.mode_of(holder);
+        held.is_some_and(|held| !held.is_compatible(mode))
     }
 
     /// Adds a granted call. The caller has seen that [`Self::allow`] allows it.

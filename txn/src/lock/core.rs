@@ -1,5 +1,6 @@
 //! How a call begins, waits and ends: what the table, its futures and its timer thread have in common.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use super::request::{Granted, LockMode, LockRequest, OwnerId, Wait};
 use super::shards::Shards;
 use super::stats::{Counters, Refusal};
 use super::timer::Timer;
-use super::wait_graph::{WaitGraph, Walk};
+use super::wait_graph::{Explored, WaitGraph, Walk};
 use super::waiter::{Ended, Failure, Limit, Outcome, Waiter};
 use crate::spin::Waiting;
 use crate::sync::{Mutex, Parker};
@@ -30,6 +31,13 @@ pub(super) struct Core {
     /// One search at a time reads its cycle again and chooses: two on one cycle must not choose twice.
     choosing: Mutex<()>,
     deadlock_delay: Duration,
+}
+
+/// Calls that are searched for one after another, all of which had joined before the first search begins.
+#[derive(Default)]
+struct Batch {
+    calls: VecDeque<Arc<Waiter>>,
+    explored: Explored,
 }
 
 /// How a call began.
@@ -133,16 +141,38 @@ impl Core {
             return;
         }
         let first = waiter.since.checked_add(self.deadlock_delay);
-        if let Some(at) = earlier(first, waiter.ends) {
+        self.arm_at(waiter, earlier(first, waiter.ends));
+    }
+
+    fn arm_at(&self, waiter: &Arc<Waiter>, at: Option<Instant>) {
+        if let Some(at) = at {
             self.timer.arm(waiter, at);
         }
     }
 
-    /// The timer thread.
+    /// The timer thread. Between two searches it looks at the clock, so that nobody's time waits for more than one.
     pub(super) fn run_timer(&self) {
-        while let Some(waiter) = self.timer.next_due() {
-            if let Some(next) = self.look_after(&waiter) {
-                self.timer.arm(&waiter, next);
+        let (mut batch, mut next) = (Batch::default(), VecDeque::new());
+        while let Some(due) = self
+            .timer
+            .next_due(batch.calls.is_empty() && next.is_empty())
+        {
+            for waiter in due {
+                if !self.end_if_over(&waiter) {
+                    let wake_up = self.wake_up(&waiter);
+                    self.arm_at(&waiter, earlier(wake_up, waiter.ends));
+                    next.push_back(waiter);
+                }
+            }
+            if batch.calls.is_empty() {
+                batch = Batch {
+                    calls: std::mem::take(&mut next),
+                    explored: Explored::default(),
+                };
+            }
+            if let Some(waiter) = batch.calls.pop_front() {
+                let again = self.search_again_at(&waiter, &mut batch.explored);
+                self.arm_at(&waiter, again);
             }
         }
     }
@@ -168,30 +198,32 @@ impl Core {
             }
             // In a model time does not pass; threads of the model do what a clock would.
             if !cfg!(untorn_loom) && next.is_some_and(|next| next <= Instant::now()) {
-                next = self.look_after(waiter);
+                next = match self.end_if_over(waiter) {
+                    true => None,
+                    false => {
+                        let again = self.search_again_at(waiter, &mut Default::default());
+                        earlier(again, waiter.ends)
+                    }
+                };
             } else {
                 parker.park_until(next);
             }
         }
     }
 
-    /// Ends the wait if its time is up, else looks for a deadlock; says when to come again.
-    fn look_after(&self, waiter: &Arc<Waiter>) -> Option<Instant> {
-        match waiter.ends {
-            Some((at, _)) if at <= Instant::now() => {
-                self.time_out(waiter);
-                None
-            }
-            ends => {
-                let wake_up = self.wake_up(waiter);
-                let again = self
-                    .search(waiter)
-                    .then(|| Instant::now().checked_add(PAUSE))
-                    .flatten();
-                let next = [again, wake_up].into_iter().flatten().min();
-                earlier(next, ends)
-            }
+    /// Ends the wait if its time is up.
+    fn end_if_over(&self, waiter: &Arc<Waiter>) -> bool {
+        let is_over = waiter.ends.is_some_and(|(at, _)| at <= Instant::now());
+        if is_over {
+            self.time_out(waiter);
         }
+        is_over
+    }
+
+    /// Looks for a deadlock; says when to do it again, if that is due.
+    fn search_again_at(&self, waiter: &Arc<Waiter>, explored: &mut Explored) -> Option<Instant> {
+        let again = self.search(waiter, explored);
+        again.then(|| Instant::now().checked_add(PAUSE)).flatten()
     }
 
     /// Wakes a task that wanted to be by now; else says when it wants to be.
@@ -224,12 +256,12 @@ impl Core {
 
     /// Looks for a deadlock that this call is part of, and breaks it, until there is none. True if it should look
     /// again, since what it found kept vanishing.
-    pub(super) fn search(&self, waiter: &Arc<Waiter>) -> bool {
+    pub(super) fn search(&self, waiter: &Arc<Waiter>, explored: &mut Explored) -> bool {
         for _ in 0..ROUNDS {
             if !waiter.is_waiting() {
                 return false;
             }
-            let cycle = match self.graph.find_cycle(waiter, &self.keys) {
+            let cycle = match self.graph.find_cycle(waiter, &self.keys, explored) {
                 Walk::Found(cycle) => cycle,
                 Walk::Nothing => return false,
                 Walk::Moved => continue,

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::core::{Begun, Core};
 use super::request::{LockMode, LockRequest, OwnerId, Wait};
-use super::wait_graph::Walk;
+use super::wait_graph::{Explored, Walk};
 use super::waiter::Waiter;
 
 const OWNERS: OwnerId = 6;
@@ -50,7 +50,11 @@ impl Table {
     }
 
     fn finds_a_cycle(&self, call: &Arc<Waiter>) -> bool {
-        match self.core.graph.find_cycle(call, &self.core.keys) {
+        self.finds_a_cycle_beside(call, &mut Explored::default())
+    }
+
+    fn finds_a_cycle_beside(&self, call: &Arc<Waiter>, explored: &mut Explored) -> bool {
+        match self.core.graph.find_cycle(call, &self.core.keys, explored) {
             Walk::Found(cycle) => {
                 assert!(cycle.stands(&self.core.keys));
                 true
@@ -153,6 +157,23 @@ proptest! {
         let is_one = table.left_when_all_let_go(|| was_found |= table.finds_again(&mut ended)) > 0;
         assert!(is_one || !is_found);
         assert!(was_found || !is_one);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn searches_that_share_what_they_explored_find_what_each_finds_alone(calls in vec(call(), 1..24)) {
+        let mut table = Table::new();
+        for (owner, key, mode) in calls {
+            table.ask(owner, key, mode);
+        }
+        let mut explored = Explored::default();
+        for call in table.waiting() {
+            let alone = table.finds_a_cycle(call);
+            assert_eq!(table.finds_a_cycle_beside(call, &mut explored), alone);
+        }
     }
 }
 

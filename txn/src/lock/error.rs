@@ -46,8 +46,8 @@ impl fmt::Debug for WaitEdge {
 /// Why a call of [`LockTable`](super::LockTable) was not granted its lock. The failed call has left the queue and
 /// holds nothing; what the owner held before, it still holds.
 ///
-/// Holders are the owners that stood in the way when the call failed. The list may be empty, where they left at that
-/// same moment.
+/// Holders are the owners that stood in the way when the call failed: those that held the key, then those ahead in its
+/// queue, the nearest first, 64 at most. The list may be empty, where they left at that same moment.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LockError {

@@ -90,6 +90,10 @@
 //! others stand behind more if it failed; if it was granted, those that became upgrades have overtaken others. So each
 //! call of the owner is searched for again.
 //!
+//! Searches that are due together share what their walks have explored without finding anything: owners from which no
+//! way leads to an owner outside. All of these calls had joined when the first walk began, so a way that is there only
+//! since then is for the search of the call that made it, which comes with the next ones and starts afresh.
+//!
 //! The walk reads one key after another, so what it found may be gone. Under one mutex for all searches, each edge is
 //! read again before the victim is chosen. A waiting call never returns to waiting, and a blocker that left cannot come
 //! back ahead of it (but as an upgrade: hence a third reading); edges read twice stood in between. So at the instant
@@ -101,7 +105,8 @@
 //!
 //! Somebody has to look at the clock for a call that waits: the table's timer thread, started by the first one that
 //! does, joined when the last handle of the table is dropped. A wait that ends takes its entry out of the timer at once. The
-//! thread is woken only for what is due before it looks by itself.
+//! thread is woken only for what is due before it looks by itself. Between two searches it looks who else is due, so
+//! that nobody's budget waits for more than one of them.
 //! Blocking calls use it too: a thread that parks without a timeout of its own is woken in a third of the time, where a
 //! timeout is a trap into a hypervisor. If the thread cannot be started they park with a timeout and look after
 //! themselves; a future gets [`LockError::TimerUnavailable`].

@@ -22,6 +22,9 @@ use super::shards::Slot;
 use super::waiter::{Ended, Failure, Waiter};
 use super::waits::{Entry, Place, Waits};
 
+/// Of those in the way as many are named at most: else of n calls that give up each would name n.
+const NAMED: usize = 64;
+
 /// The state of one key. See the module.
 #[derive(Debug, Default)]
 pub(crate) struct KeyQueue {
@@ -194,12 +197,11 @@ impl KeyQueue {
 
     /// What a call that is refused without having waited reports: whom it would have waited for.
     pub(crate) fn blockers(&self, owner: OwnerId, mode: LockMode) -> Vec<OwnerId> {
-        let mut blockers = self.claims.excluding(owner, mode);
-        if let (Some(waits), None) = (&self.waits, self.mode_of(owner)) {
-            let ahead = waits.ahead(Place::END, owner, mode);
-            blockers.extend(ahead.map(|entry| entry.owner));
-        }
-        self.or_holders(owner, self.each_once(blockers))
+        let place = match self.mode_of(owner) {
+            Some(_) => Place::LANE,
+            None => Place::END,
+        };
+        self.or_holders(owner, self.in_the_way(owner, mode, place))
     }
 
     /// What a call reports that gives up waiting.
@@ -212,21 +214,31 @@ impl KeyQueue {
         if !blockers.is_empty() {
             return blockers;
         }
-        self.claims.excluding(owner, LockMode::Exclusive)
+        let holders = self.claims.excluding(owner, LockMode::Exclusive);
+        holders.take(NAMED).collect()
     }
 
-    /// Everybody whom a call waits for; nobody if it does not wait.
+    /// Whom a call waits for; nobody if it does not wait.
     pub(crate) fn blockers_of(&self, waiter: &Arc<Waiter>) -> Vec<OwnerId> {
-        let Some((waits, place)) = self.served_at(waiter) else {
-            return Vec::new();
-        };
-        let mut blockers = self.claims.excluding(waiter.owner, waiter.mode);
-        let ahead = waits.ahead(place, waiter.owner, waiter.mode);
-        blockers.extend(ahead.map(|entry| entry.owner));
-        self.each_once(blockers)
+        let place = self
+            .waits
+            .as_ref()
+            .and_then(|waits| waits.served_at(waiter));
+        place.map_or_else(Vec::new, |place| {
+            self.in_the_way(waiter.owner, waiter.mode, place)
+        })
     }
 
-    /// Some of [`Self::blockers_of`], from which all the others can be reached that lead on: the holders that exclude
+    /// Whom a call at this place waits for: holders first, then those ahead of it, the nearest first.
+    fn in_the_way(&self, owner: OwnerId, mode: LockMode, place: Place) -> Vec<OwnerId> {
+        let waits = self.waits.iter();
+        let ahead = waits.flat_map(|waits| waits.ahead(place, owner, mode));
+        let holders = self.claims.excluding(owner, mode);
+        let all = holders.chain(ahead.map(|entry| entry.owner));
+        self.each_once(all).take(NAMED).collect()
+    }
+
+    /// Some of those that a call waits for, from which all the others can be reached that lead on: the holders that exclude
     /// the call, and of the calls ahead the next ones that have a sibling.
     ///
     /// A call without a sibling is its owner's only one, and what it waits for an exclusive call behind it waits for
@@ -238,7 +250,7 @@ impl KeyQueue {
             return next;
         };
         let (owner, mode) = (waiter.owner, waiter.mode);
-        next.owners = self.claims.excluding(owner, mode);
+        next.owners = self.claims.excluding(owner, mode).collect();
         match mode {
             LockMode::Exclusive => next.follow(waits.siblings_ahead(place, owner)),
             LockMode::Shared if next.owners.is_empty() || waits.has_sibling_ahead(place) => {
@@ -246,7 +258,7 @@ impl KeyQueue {
             }
             LockMode::Shared => {}
         }
-        next.owners = self.each_once(next.owners);
+        next.owners = self.each_once(next.owners.into_iter()).collect();
         next
     }
 
@@ -260,8 +272,8 @@ impl KeyQueue {
     pub(crate) fn is_blocked_by(&self, waiter: &Arc<Waiter>, owner: OwnerId) -> bool {
         self.served_at(waiter).is_some_and(|(waits, place)| {
             let mut ahead = waits.ahead(place, waiter.owner, waiter.mode);
-            let holders = self.claims.excluding(waiter.owner, waiter.mode);
-            holders.contains(&owner) || ahead.any(|entry| entry.owner == owner)
+            let holds = owner != waiter.owner && self.claims.exclude(owner, waiter.mode);
+            holds || ahead.any(|entry| entry.owner == owner)
         })
     }
 
@@ -333,12 +345,11 @@ impl KeyQueue {
     /// Grants to one call and serves the other calls of its owner.
     fn grant(&mut self, entry: Entry, ended: &mut Ended) {
         let (owner, mode) = (entry.owner, entry.mode);
-        let has_sibling = entry.waiter.has_sibling();
+        let has_repeat = entry.waiter.has_repeat();
         self.grant_one(entry, false, ended);
-        let Some(waits) = &mut self.waits else { return };
-        if !has_sibling {
+        let Some(waits) = self.waits.as_mut().filter(|_| has_repeat) else {
             return;
-        }
+        };
         let (served, upgrades) = waits.take_siblings(owner, mode);
         for entry in served {
             self.grant_one(entry, true, ended);
@@ -373,11 +384,9 @@ impl KeyQueue {
     }
 
     /// Each owner once, in the order of its first mention.
-    fn each_once(&self, mut owners: Vec<OwnerId>) -> Vec<OwnerId> {
-        if self.waits.as_ref().is_some_and(|waits| waits.may_repeat()) {
-            let mut seen = HashSet::new();
-            owners.retain(|owner| seen.insert(*owner));
-        }
-        owners
+    fn each_once(&self, owners: impl Iterator<Item = OwnerId>) -> impl Iterator<Item = OwnerId> {
+        let may_repeat = self.waits.as_ref().is_some_and(|waits| waits.may_repeat());
+        let mut seen = HashSet::new();
+        owners.filter(move |owner| !may_repeat || seen.insert(*owner))
     }
 }

@@ -147,6 +147,7 @@ pub struct WaitingCall {
     pub attempt: u64,
     /// How long it has waited so far.
     pub waited: Duration,
-    /// The owners that it waits for: incompatible holders first, then incompatible calls ahead of it.
+    /// The owners that it waits for, 64 at most: incompatible holders first, then incompatible calls ahead of it, the
+    /// nearest first.
     pub blockers: Vec<OwnerId>,
 }

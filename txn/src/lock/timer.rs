@@ -25,6 +25,20 @@ struct Entries {
     sleep: Sleep,
 }
 
+impl Entries {
+    fn take_due(&mut self, now: Instant) -> Vec<Arc<Waiter>> {
+        let mut due = Vec::new();
+        while let Some(first) = self.due.first_entry()
+            && first.key().0 <= now
+        {
+            let waiter = first.remove();
+            armed(&waiter).take();
+            due.push(waiter);
+        }
+        due
+    }
+}
+
 /// What the thread does.
 #[derive(Debug, Default, Clone, Copy)]
 enum Sleep {
@@ -86,28 +100,28 @@ impl Timer {
         }
     }
 
-    /// Waits for the next call that is due; `None` when the timer is stopped.
-    pub(super) fn next_due(&self) -> Option<Arc<Waiter>> {
+    /// The calls that are due, the earliest first; waits for one if `is_idle`. `None` when the timer is stopped.
+    pub(super) fn next_due(&self, is_idle: bool) -> Option<Vec<Arc<Waiter>>> {
         let mut entries = self.lock();
         loop {
             if entries.stopped {
                 return None;
             }
-            let Some((&place, _)) = entries.due.first_key_value() else {
+            let first = entries.due.first_key_value();
+            let first = first.map(|(place, _)| place.0);
+            let now = Instant::now();
+            if !is_idle || first.is_some_and(|first| first <= now) {
+                return Some(entries.take_due(now));
+            }
+            let Some(first) = first else {
                 entries.sleep = Sleep::Endless;
                 let rung = self.bell.wait(entries);
                 entries = rung.unwrap_or_else(PoisonError::into_inner);
                 entries.sleep = Sleep::Awake;
                 continue;
             };
-            let now = Instant::now();
-            if place.0 <= now {
-                let waiter = entries.due.remove(&place)?;
-                armed(&waiter).take();
-                return Some(waiter);
-            }
-            entries.sleep = Sleep::Until(place.0);
-            let waited = self.bell.wait_timeout(entries, place.0 - now);
+            entries.sleep = Sleep::Until(first);
+            let waited = self.bell.wait_timeout(entries, first - now);
             entries = waited.unwrap_or_else(PoisonError::into_inner).0;
             entries.sleep = Sleep::Awake;
         }

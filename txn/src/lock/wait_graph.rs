@@ -3,9 +3,10 @@
 //! The graph maps an owner to its waiting calls and holds no edges: the search asks the key of each call whom it waits
 //! for. Why a cycle that was read twice is one, and why each is found, is in the opening comment of [`lock`](super).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::WaitEdge;
@@ -43,6 +44,17 @@ pub(super) enum Walk {
     Nothing,
     /// Nothing, but a call that it went by has failed or moved: what stands ahead of that may not have been looked at.
     Moved,
+}
+
+/// What walks have found to lead nowhere: owners that wait for nobody but each other's like.
+///
+/// For walks that begin after every call they begin at had joined its queue: what comes to be later is for the search of
+/// the call that makes it.
+#[derive(Debug, Default)]
+pub(super) struct Explored {
+    owners: HashSet<OwnerId>,
+    /// The last list of blockers on a key, all of them in `owners`: few keys have most of the calls.
+    lists: HashMap<Bytes, Vec<OwnerId>>,
 }
 
 /// A cycle: each edge's holder is the next one's waiter, the last one's holder the first one's.
@@ -109,12 +121,17 @@ impl WaitGraph {
         self.owners.len()
     }
 
-    /// The shortest cycle through `start`, as far as it can be seen while others go on.
+    /// The shortest cycle through `start`, as far as it can be seen while others go on. Goes by what is explored, and adds
+    /// what it looked at if it finds none.
     pub(super) fn find_cycle(
         &self,
         start: &Arc<Waiter>,
-        keys: &Shards<bytes::Bytes, KeyQueue>,
+        keys: &Shards<Bytes, KeyQueue>,
+        explored: &mut Explored,
     ) -> Walk {
+        // No way leads from there to an owner that is not in there.
+        let is_outside = !explored.owners.contains(&start.owner);
+        let leads_nowhere = |owner: &OwnerId| is_outside && explored.owners.contains(owner);
         // An owner on the way, and the call by which it was reached.
         let mut reached: HashMap<OwnerId, Arc<Waiter>> = HashMap::new();
         let mut next = VecDeque::new();
@@ -126,8 +143,10 @@ impl WaitGraph {
             passed.extend(next.passed);
             next.owners
         };
-        for owner in blockers(start) {
-            if reached.insert(owner, start.clone()).is_none() {
+        let first = blockers(start);
+        let is_known = is_outside && explored.lists.get(&start.key) == Some(&first);
+        for owner in first.iter().copied().filter(|_| !is_known) {
+            if !leads_nowhere(&owner) && reached.insert(owner, start.clone()).is_none() {
                 next.push_back(owner);
             }
         }
@@ -136,6 +155,9 @@ impl WaitGraph {
                 for holder in blockers(&call) {
                     if holder == start.owner {
                         return Walk::Found(Cycle::back_from(Edge { call, holder }, &reached));
+                    }
+                    if leads_nowhere(&holder) {
+                        continue;
                     }
                     reached.entry(holder).or_insert_with(|| {
                         next.push_back(holder);
@@ -150,10 +172,14 @@ impl WaitGraph {
                     .look(&passed.call.key, |queue| queue.stands(passed))
                     .unwrap_or(false)
         };
-        match planted("passed-call-trusted") || passed.iter().all(stood) {
-            true => Walk::Nothing,
-            false => Walk::Moved,
+        if !planted("passed-call-trusted") && !passed.iter().all(stood) {
+            return Walk::Moved;
         }
+        explored.owners.extend(reached.into_keys());
+        if !is_known {
+            explored.lists.insert(start.key.clone(), first);
+        }
+        Walk::Nothing
     }
 }
 
@@ -175,7 +201,7 @@ impl Cycle {
     }
 
     /// Whether every edge stands, one read after another.
-    pub(super) fn stands(&self, keys: &Shards<bytes::Bytes, KeyQueue>) -> bool {
+    pub(super) fn stands(&self, keys: &Shards<Bytes, KeyQueue>) -> bool {
         self.0.iter().all(|Edge { call, holder }| {
             keys.look(&call.key, |queue| queue.is_blocked_by(call, *holder))
                 .unwrap_or(false)

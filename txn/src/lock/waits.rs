@@ -1,8 +1,7 @@
 //! The calls that wait for one key: upgrades in a lane, ahead of the queue of all others.
 //!
 //! A call *has a sibling* if another call of its owner waits, or has waited, while it does, for this key or another. As
-//! a rule few have, and the queue knows where those stand: a deadlock search follows no others, and a grant has no
-//! others to serve.
+//! a rule few have, and the queue knows where those stand: a deadlock search follows no others.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -35,8 +34,9 @@ pub(super) struct Waits {
 pub(super) struct Place(i64);
 
 impl Place {
-    const LANE: Self = Self(i64::MIN);
-    /// Of a call that would join now.
+    /// Of an upgrade.
+    pub(super) const LANE: Self = Self(i64::MIN);
+    /// Of another call that would join now.
     pub(super) const END: Self = Self(i64::MAX);
 }
 
@@ -123,10 +123,9 @@ impl Waits {
     ) -> (Vec<Entry>, Vec<Entry>) {
         let is_covered = |entry: &Entry| entry.mode <= mode;
         let upgrades = take_where(&mut self.lane, |entry| entry.owner == owner);
-        let mut queued = Vec::new();
-        if self.siblings.values().any(|other| *other == owner) {
-            queued = take_where(&mut self.queue, |entry| entry.owner == owner);
-            self.siblings.retain(|_, other| *other != owner);
+        let queued = take_where(&mut self.queue, |entry| entry.owner == owner);
+        for entry in &queued {
+            self.siblings.remove(&entry.ticket);
         }
         upgrades.into_iter().chain(queued).partition(is_covered)
     }
