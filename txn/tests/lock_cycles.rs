@@ -12,16 +12,23 @@ fn searching_in_an_hour() -> LockTable {
     LockTable::with_options(options.deadlock_delay(Duration::from_secs(3600)))
 }
 
-/// Waits until the calls that wait by now have been searched for: a deadlock of two others, made after them, is found by the
-/// same thread.
+/// Waits until the timer thread has searched for the calls that wait by now: a deadlock of others, made after them, is
+/// found by the same thread. It goes round so many owners that none of their calls finds it itself.
 fn until_searched(table: &LockTable) {
-    take(table, 1001, "x", Exclusive);
-    take(table, 1002, "y", Exclusive);
-    let _old = Task::waiting(table, 1001, "y", Exclusive);
-    let mut young = Task::waiting(table, 1002, "x", Exclusive);
-    until_broken(&mut young);
-    table.release(1001, b"x", 0);
-    table.release(1002, b"y", 0);
+    const RING: u64 = 40;
+    let held = |owner| format!("searched {owner}");
+    for owner in 0..RING {
+        take(table, 1000 + owner, &held(owner), Exclusive);
+    }
+    let waiting = |owner: u64| {
+        let next = (owner + 1) % RING;
+        Task::waiting(table, 1000 + owner, &held(next), Exclusive)
+    };
+    let mut ring: Vec<Task> = (0..RING).map(waiting).collect();
+    until_broken(ring.last_mut().expect("a call"));
+    for owner in 0..RING {
+        table.release(1000 + owner, held(owner).as_bytes(), 0);
+    }
 }
 
 fn until_broken(call: &mut Task) {
@@ -210,20 +217,42 @@ fn a_cycle_through_a_sibling_call_ahead_in_the_queue_is_found() {
     take(&table, 2, "b", Exclusive);
     let mut ahead = Task::waiting(&table, 4, "a", Exclusive);
     let mut two = Task::waiting(&table, 2, "a", Exclusive);
-    let mut sibling = Task::waiting(&table, 4, "b", Exclusive);
+    let mut sibling = Task::new(table.acquire(4, &key("b"), Exclusive, &forever(0)));
     let edge = |waiter, holder, name| WaitEdge {
         waiter,
         holder,
         key: key(name),
     };
     let expected = vec![edge(4, 2, "b"), edge(2, 4, "a")];
-    let result = sibling.woken();
+    let result = sibling.poll();
     assert!(
         matches!(&result, Some(Err(LockError::Deadlock { cycle, .. })) if *cycle == expected),
         "{result:?}"
     );
     ahead.still_waits();
     two.still_waits();
+}
+
+/// The call that closes a ring looks near by, itself: whoever is to fail knows it when that call begins to wait.
+#[test]
+fn a_deadlock_of_few_is_found_at_once() {
+    for owners in [2, 3, 10] {
+        let table = searching_in_an_hour();
+        for at in 0..owners {
+            take(&table, at as u64 + 1, &at.to_string(), Exclusive);
+        }
+        let ask = |at: usize| {
+            let (owner, wanted) = (at as u64 + 1, ((at + 1) % owners).to_string());
+            Task::new(table.acquire(owner, &key(&wanted), Exclusive, &forever(0)))
+        };
+        let mut open: Vec<Task> = (0..owners).rev().map(ask).collect();
+        let (youngest, others) = open.split_first_mut().expect("calls");
+        let Some(Err(LockError::Deadlock { cycle, .. })) = youngest.poll() else {
+            panic!("{owners} owners")
+        };
+        assert_eq!(cycle.len(), owners);
+        others.iter_mut().for_each(Task::still_waits);
+    }
 }
 
 #[test]

@@ -197,7 +197,8 @@ impl Canceller {
     #[doc(hidden)]
     pub fn search(&self) {
         if let Some(waiter) = &self.waiter {
-            self.core.search(waiter, &mut Default::default());
+            self.core
+                .search(waiter, &mut Default::default(), usize::MAX);
         }
     }
 }

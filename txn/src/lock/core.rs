@@ -17,6 +17,8 @@ use super::waiter::{Ended, Failure, Limit, Outcome, Waiter};
 use crate::spin::Waiting;
 use crate::sync::{Mutex, Parker};
 
+/// How many owners a call looks at before it waits, itself. Most deadlocks are of two; the timer thread looks at all.
+const NEAR: usize = 16;
 /// How often a search starts again because what it found was gone, before it makes way for others.
 const ROUNDS: u32 = 64;
 /// When a search that made way goes on.
@@ -135,6 +137,13 @@ impl Core {
         }
     }
 
+    /// Looks for a deadlock in sight of a call that begins to wait.
+    pub(super) fn look_near(&self, waiter: &Arc<Waiter>) {
+        if !cfg!(untorn_loom) {
+            self.search(waiter, &mut Explored::default(), NEAR);
+        }
+    }
+
     /// Has the timer thread look after a waiting call.
     pub(super) fn arm(&self, waiter: &Arc<Waiter>) {
         if cfg!(untorn_loom) {
@@ -222,7 +231,7 @@ impl Core {
 
     /// Looks for a deadlock; says when to do it again, if that is due.
     fn search_again_at(&self, waiter: &Arc<Waiter>, explored: &mut Explored) -> Option<Instant> {
-        let again = self.search(waiter, explored);
+        let again = self.search(waiter, explored, usize::MAX);
         again.then(|| Instant::now().checked_add(PAUSE)).flatten()
     }
 
@@ -256,14 +265,19 @@ impl Core {
 
     /// Looks for a deadlock that this call is part of, and breaks it, until there is none. True if it should look
     /// again, since what it found kept vanishing.
-    pub(super) fn search(&self, waiter: &Arc<Waiter>, explored: &mut Explored) -> bool {
+    pub(super) fn search(
+        &self,
+        waiter: &Arc<Waiter>,
+        explored: &mut Explored,
+        most: usize,
+    ) -> bool {
         for _ in 0..ROUNDS {
             if !waiter.is_waiting() {
                 return false;
             }
-            let cycle = match self.graph.find_cycle(waiter, &self.keys, explored) {
+            let cycle = match self.graph.find_cycle(waiter, &self.keys, explored, most) {
                 Walk::Found(cycle) => cycle,
-                Walk::Nothing => return false,
+                Walk::Nothing | Walk::TooFar => return false,
                 Walk::Moved => continue,
             };
             let choosing = self.choosing.lock();

@@ -54,13 +54,17 @@ impl Table {
     }
 
     fn finds_a_cycle_beside(&self, call: &Arc<Waiter>, explored: &mut Explored) -> bool {
-        match self.core.graph.find_cycle(call, &self.core.keys, explored) {
+        match self
+            .core
+            .graph
+            .find_cycle(call, &self.core.keys, explored, usize::MAX)
+        {
             Walk::Found(cycle) => {
                 assert!(cycle.stands(&self.core.keys));
                 true
             }
             Walk::Nothing => false,
-            Walk::Moved => panic!("nobody moves"),
+            Walk::Moved | Walk::TooFar => panic!("nobody moves, and all is looked at"),
         }
     }
 
@@ -194,7 +198,9 @@ fn a_search_follows_no_call_whose_owner_waits_for_nothing_else() {
     let last = last.expect("a call that waits");
     let followed = |table: &Table| {
         let keys = &table.core.keys;
-        keys.look(&last.key, |queue| queue.next_blockers_of(&last).owners)
+        keys.look(&last.key, |queue| {
+            queue.next_blockers_of(&last, usize::MAX).owners
+        })
     };
     assert_eq!(followed(&table), Some(vec![1]));
     // Some come to wait for a second key. Of them, the one behind reaches those ahead.

@@ -244,17 +244,20 @@ impl KeyQueue {
     /// A call without a sibling is its owner's only one, and what it waits for an exclusive call behind it waits for
     /// too. A shared call does not: it goes by the exclusive call next ahead, if there is more to be reached than the
     /// holder.
-    pub(crate) fn next_blockers_of(&self, waiter: &Arc<Waiter>) -> NextBlockers {
+    ///
+    /// Whoever goes no further than `most` is told no more of each kind, and one.
+    pub(crate) fn next_blockers_of(&self, waiter: &Arc<Waiter>, most: usize) -> NextBlockers {
         let mut next = NextBlockers::default();
         let Some((waits, place)) = self.served_at(waiter) else {
             return next;
         };
         let (owner, mode) = (waiter.owner, waiter.mode);
-        next.owners = self.claims.excluding(owner, mode).collect();
+        let most = most.saturating_add(1);
+        next.owners = self.claims.excluding(owner, mode).take(most).collect();
         match mode {
-            LockMode::Exclusive => next.follow(waits.siblings_ahead(place, owner)),
+            LockMode::Exclusive => next.follow(waits.siblings_ahead(place, owner).take(most)),
             LockMode::Shared if next.owners.is_empty() || waits.has_sibling_ahead(place) => {
-                next.follow(waits.ahead(place, owner, mode));
+                next.follow(waits.ahead(place, owner, mode).take(most));
             }
             LockMode::Shared => {}
         }

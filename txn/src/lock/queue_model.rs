@@ -434,7 +434,7 @@ fn compare_blockers(model: &Model, real: &Real) {
         );
         let all = reached(model, real, waiter, |waiter| real.queue.blockers_of(waiter));
         let next = reached(model, real, waiter, |waiter| {
-            real.queue.next_blockers_of(waiter).owners
+            real.queue.next_blockers_of(waiter, usize::MAX).owners
         });
         assert!(next.iter().all(|owner| all.contains(owner)));
         // What need not be reached is an owner that waits with one call, in here, and holds nothing in here.

@@ -30,7 +30,8 @@ use super::taking::Taking;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct LockTableOptions {
-    /// How long a call waits before it looks for a deadlock. Default: 500 us.
+    /// How long a call waits before all that it waits for is searched for a deadlock. Default: 500 us. A deadlock of
+    /// few owners is found at once.
     pub deadlock_delay: Duration,
 }
 
@@ -128,6 +129,7 @@ impl LockTable {
             }
             Begun::Waiting(waiter) => match shared.start_timer() {
                 Ok(()) => {
+                    shared.core.look_near(&waiter);
                     shared.core.arm(&waiter);
                     Acquire::waiting(shared, waiter)
                 }
@@ -157,6 +159,7 @@ impl LockTable {
         match core.begin(owner, key, mode, request) {
             Begun::Ended(result) => result,
             Begun::Waiting(waiter) => {
+                core.look_near(&waiter);
                 let mut timed = false;
                 let outcome = core.park(&waiter, || {
                     timed = self.shared.start_timer().is_ok();

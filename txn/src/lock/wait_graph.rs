@@ -44,6 +44,8 @@ pub(super) enum Walk {
     Nothing,
     /// Nothing, but a call that it went by has failed or moved: what stands ahead of that may not have been looked at.
     Moved,
+    /// Nothing as far as it was to go.
+    TooFar,
 }
 
 /// What walks have found to lead nowhere: owners that wait for nobody but each other's like.
@@ -122,12 +124,13 @@ impl WaitGraph {
     }
 
     /// The shortest cycle through `start`, as far as it can be seen while others go on. Goes by what is explored, and adds
-    /// what it looked at if it finds none.
+    /// what it looked at if it finds none. It goes no further than to `most` owners.
     pub(super) fn find_cycle(
         &self,
         start: &Arc<Waiter>,
         keys: &Shards<Bytes, KeyQueue>,
         explored: &mut Explored,
+        most: usize,
     ) -> Walk {
         // No way leads from there to an owner that is not in there.
         let is_outside = !explored.owners.contains(&start.owner);
@@ -137,7 +140,8 @@ impl WaitGraph {
         let mut next = VecDeque::new();
         let mut passed = Vec::new();
         let mut blockers = |call: &Arc<Waiter>| {
-            let Some(next) = keys.look(&call.key, |queue| queue.next_blockers_of(call)) else {
+            let Some(next) = keys.look(&call.key, |queue| queue.next_blockers_of(call, most))
+            else {
                 return Vec::new();
             };
             passed.extend(next.passed);
@@ -151,6 +155,9 @@ impl WaitGraph {
             }
         }
         while let Some(owner) = next.pop_front() {
+            if reached.len() > most {
+                return Walk::TooFar;
+            }
             for call in self.calls(owner) {
                 for holder in blockers(&call) {
                     if holder == start.owner {
