@@ -5,12 +5,12 @@ mod two_regions;
 
 use bytes::Bytes;
 use std::time::{Duration, Instant};
-use two_regions::{IN_TIME, no_locks_are_left, runtime, two_regions};
+use two_regions::{IN_TIME, another, comes, no_locks_are_left, runtime, two_regions};
 use untorn_tikv_server::Fault;
 use untorn_txn::lock::Wait;
 use untorn_txn::store::tikv::{TikvOptions, TikvStore};
 use untorn_txn::store::{
-    Begin, LockKey, LockTerms, Mutation, MutationOp, Prewrite, Prewritten, Store,
+    Begin, ForUpdate, LockKey, LockTerms, Mutation, MutationOp, Prewrite, Prewritten, Store,
 };
 use untorn_txn::{BeginOptions, Db, Error, LockOptions};
 
@@ -142,17 +142,67 @@ fn write(db: &Db, keys: &[Bytes]) {
 }
 
 #[test]
-fn many_locks_of_one_writer_are_resolved_by_one_request_a_region() {
-    for meet in [scan, lock, write] {
-        assert_eq!(resolved_by(1000, meet), 2);
-    }
-}
-
-/// A writer of few keys in a large region is not looked for in all of it.
-#[test]
-fn few_locks_of_one_writer_are_resolved_together_where_they_are_met_together() {
+fn locks_of_one_writer_are_resolved_together_where_they_are_met_together() {
     assert_eq!(resolved_by(5, scan), 2);
     assert_eq!(resolved_by(5, write), 2);
-    // A region tells of one lock at a time.
+    // By pages of 256, and by requests of 16 KiB.
+    assert_eq!(resolved_by(1000, scan), 8);
+    assert_eq!(resolved_by(1000, write), 2);
+}
+
+/// To who locks, a region tells of one lock at a time.
+#[test]
+fn many_locks_of_one_writer_that_are_met_one_by_one_are_resolved_with_all_that_the_region_holds() {
     assert_eq!(resolved_by(5, lock), 10);
+    // The primary is locked by a call of its own, first.
+    assert_eq!(resolved_by(1000, lock), 1 + 16 + 2);
+}
+
+/// A transaction that was taken for dead and lives has locked one of its keys anew when the others' request arrives.
+#[test]
+fn each_lock_of_the_dead_is_released_as_of_its_own_timestamp() {
+    const BUDGET: Duration = Duration::from_millis(300);
+    let (cluster, store) = two_regions(TikvOptions::default());
+    let other = another(&cluster);
+    let lock = async |start, key: &'static str, at, ttl| {
+        let terms = LockTerms {
+            for_update: ForUpdate::At(at),
+            ttl,
+            wait: Wait::NoWait,
+            ..LockTerms::new("p".into())
+        };
+        let asked = [LockKey::new(key.into(), at)];
+        let locked = store.lock(start, &asked, &terms).await.unwrap();
+        assert!(locked[0].as_ref().unwrap().locked);
+    };
+    let (start, second) = runtime().block_on(async {
+        let start = store.begin(Begin::default()).await.unwrap();
+        let first = store.timestamp().await.unwrap();
+        let second = store.timestamp().await.unwrap();
+        let third = store.timestamp().await.unwrap();
+        for (key, at) in [("p", first), ("k", first), ("l", third)] {
+            lock(start, key, at, Duration::from_millis(1)).await;
+        }
+        (start, second)
+    });
+    cluster.inject("KVPessimisticRollback", Fault::Delay(2 * BUDGET));
+    let writer = std::thread::spawn(move || {
+        runtime().block_on(async {
+            let put = |key: &'static str| Mutation::new(key.into(), MutationOp::Put("v".into()));
+            let request = Prewrite {
+                wait: Wait::For(BUDGET),
+                ..Prewrite::new(vec![put("k"), put("l")])
+            };
+            let writer = other.begin(Begin::default()).await.unwrap();
+            other.prewrite(writer, &request).await.is_ok()
+        })
+    });
+    comes(|| cluster.faults() > 0, "the rollback is under way");
+    runtime().block_on(lock(start, "k", second, Duration::from_secs(60)));
+    let is_written = writer.join().unwrap();
+    let locks = cluster.locks();
+    let stands = locks
+        .iter()
+        .any(|lock| lock.key == "k" && lock.lock_version == start);
+    assert!(stands && !is_written, "{locks:?}");
 }

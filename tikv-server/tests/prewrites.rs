@@ -98,6 +98,34 @@ fn a_trusted_write_that_is_sent_again_is_no_conflict() {
     });
 }
 
+/// Newer than the timestamp as of which the request was made, so that it is refused: the keys are locked first.
+#[test]
+fn a_trusted_write_is_put_down_over_a_commit_that_came_while_it_was_on_its_way() {
+    let (cluster, store) = two_regions(TikvOptions::default());
+    let db = Db::new(another(&cluster));
+    let begin = store.begin(Begin::default());
+    let start = runtime().block_on(begin).unwrap();
+    cluster.inject("KvPrewrite", Fault::Delay(Duration::from_secs(1)));
+    let request = Prewrite::new(vec![trusted("a"), trusted("b")]);
+    let prewritten = std::thread::scope(|scope| {
+        let prewriting = scope.spawn(|| runtime().block_on(store.prewrite(start, &request)));
+        comes(|| cluster.faults() > 0, "it is on its way");
+        let rival = db.blocking().begin(BeginOptions::default()).unwrap();
+        rival.put("a", "rival").unwrap();
+        rival.blocking().commit().unwrap();
+        prewriting.join().unwrap()
+    });
+    assert_eq!(prewritten.unwrap(), Prewritten::Undecided);
+    runtime().block_on(async {
+        let at = store.commit(start).await.unwrap();
+        for (key, before) in [("a", Some(Bytes::from("rival"))), ("b", None)] {
+            assert_eq!(value(&store, key, at).await.as_deref(), Some(&b"v"[..]));
+            assert_eq!(value(&store, key, at - 1).await, before);
+        }
+    });
+    no_locks_are_left(&cluster);
+}
+
 /// If the primary were locked anew after its end, half of the transaction would be read, and lost in the end.
 #[test]
 fn a_trusted_write_whose_request_comes_late_stays_committed() {

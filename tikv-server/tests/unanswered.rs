@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use two_regions::{IN_TIME, comes, no_locks_are_left, two_regions};
 use untorn_tikv_server::{Cluster, Fault};
 use untorn_txn::lock::Wait;
-use untorn_txn::store::TxnStatus;
 use untorn_txn::store::tikv::{TikvOptions, TikvStore};
+use untorn_txn::store::{ForUpdate, TxnStatus};
 use untorn_txn::{
     BeginOptions, CommitOptions, Db, Error, LockOptions, OnDrop, Transaction, TxnState,
 };
@@ -49,14 +49,24 @@ fn waiting(wait: Duration) -> LockOptions {
     }
 }
 
+fn at_once() -> LockOptions {
+    LockOptions {
+        wait: Some(Wait::NoWait),
+        ..LockOptions::default()
+    }
+}
+
+fn is_locked(cluster: &Cluster, key: &str) -> bool {
+    cluster.locks().iter().any(|lock| lock.key == key)
+}
+
 /// A lock that the cluster has granted, of a call that was dropped; its return is not answered until the cluster is healed.
 #[track_caller]
 fn lock_and_drop(cluster: &Cluster, txn: &Transaction, key: &str) {
     let mut call = pin!(txn.lock_keys([key], waiting(IN_TIME)));
     let mut context = Context::from_waker(Waker::noop());
     assert!(call.as_mut().poll(&mut context).is_pending());
-    let is_locked = || cluster.locks().iter().any(|lock| lock.key == key);
-    comes(is_locked, "the lock is granted");
+    comes(|| is_locked(cluster, key), "the lock is granted");
     cluster.inject_always("KVPessimisticRollback", Fault::Busy);
 }
 
@@ -293,6 +303,14 @@ fn a_commit_that_is_refused_for_good_is_rolled_back() {
     no_locks_are_left(&cluster);
 }
 
+/// A lock that was granted and let go, and a copy of its request that is on its way still.
+fn lock_and_unlock(cluster: &Cluster, txn: &Transaction, key: &str) {
+    txn.blocking().lock_keys(["a"], at_once()).unwrap();
+    cluster.inject("KvPessimisticLock", Fault::Delay(3 * PATIENCE));
+    txn.blocking().lock_keys([key], at_once()).unwrap();
+    assert_eq!(txn.blocking().unlock_keys([key]).unwrap(), 1);
+}
+
 /// A request that was sent again and granted, and whose first copy arrives after the lock was let go.
 #[test]
 fn a_late_copy_of_a_lock_request_leaves_no_lock() {
@@ -301,11 +319,7 @@ fn a_late_copy_of_a_lock_request_leaves_no_lock() {
         let (cluster, _, db) = opened(options);
         let txn = begin(&db, BeginOptions::default());
         cluster.inject("KvPessimisticLock", Fault::Delay(3 * PATIENCE));
-        let at_once = LockOptions {
-            wait: Some(Wait::NoWait),
-            ..LockOptions::default()
-        };
-        txn.blocking().lock_keys(["k"], at_once).unwrap();
+        txn.blocking().lock_keys(["k"], at_once()).unwrap();
         if is_ended {
             txn.blocking().rollback().unwrap();
         } else {
@@ -315,4 +329,60 @@ fn a_late_copy_of_a_lock_request_leaves_no_lock() {
         comes(|| !cluster.locks().is_empty(), "the late copy is granted");
         no_locks_are_left(&cluster);
     }
+}
+
+/// It goes back before that copy is granted, and is asked for when it would go back again.
+#[test]
+fn a_late_lock_goes_back_also_where_its_key_is_asked_for_meanwhile() {
+    let options = TikvOptions::default().call_timeout(PATIENCE);
+    let (cluster, _, db) = opened(options);
+    let (rival, txn) = (
+        begin(&db, BeginOptions::default()),
+        begin(&db, BeginOptions::default()),
+    );
+    rival.blocking().lock_keys(["l"], at_once()).unwrap();
+    lock_and_unlock(&cluster, &txn, "k");
+    comes(|| is_locked(&cluster, "k"), "the late copy is granted");
+    // All or none, and the rival has the other one.
+    let both = txn.blocking().lock_keys(["k", "l"], waiting(8 * PATIENCE));
+    assert!(both.is_err());
+    comes(|| !is_locked(&cluster, "k"), "it goes back");
+    assert_eq!(txn.held_locks(), 1);
+}
+
+/// A lock call waits for what is on its way back, as of whatever timestamp it asks.
+#[test]
+fn a_late_lock_that_goes_back_takes_none_along_that_is_wanted() {
+    let options = TikvOptions::default().call_timeout(PATIENCE);
+    let (cluster, store, db) = opened(options);
+    let txn = begin(&db, BeginOptions::default());
+    lock_and_unlock(&cluster, &txn, "k");
+    let faults = cluster.faults();
+    cluster.inject("KVPessimisticRollback", Fault::Delay(PATIENCE / 2));
+    comes(|| cluster.faults() > faults, "the return is under way");
+    let as_of_its_start = LockOptions {
+        for_update_ts: ForUpdate::At(txn.start_ts()),
+        ..waiting(IN_TIME)
+    };
+    txn.blocking().lock_keys(["k"], as_of_its_start).unwrap();
+    assert!(store.settle_blocking(Instant::now() + IN_TIME));
+    assert!(is_locked(&cluster, "k"));
+}
+
+/// The keys of the request that was not answered go back, and together.
+#[test]
+fn an_unanswered_request_of_many_takes_few_requests_to_make_up_for() {
+    let options = TikvOptions::default().call_timeout(PATIENCE);
+    let (cluster, store, db) = opened(options);
+    let txn = begin(&db, BeginOptions::default());
+    let keys: Vec<String> = (0..5000).map(|n| format!("k{n:05}")).collect();
+    txn.blocking().lock_keys(["a"], at_once()).unwrap();
+    cluster.inject("KvPessimisticLock", Fault::LostAnswer);
+    txn.blocking().lock_keys(&keys, at_once()).unwrap();
+    cluster.inject_always("KVPessimisticRollback", Fault::Delay(Duration::ZERO));
+    let faults = cluster.faults();
+    txn.blocking().rollback().unwrap();
+    assert!(store.settle_blocking(Instant::now() + IN_TIME));
+    // 16 KiB in each: two for all of them, one for those of the request.
+    assert!(cluster.faults() - faults <= 4, "{}", cluster.faults());
 }

@@ -132,10 +132,10 @@ pub(super) fn check(
         .context
         .as_ref()
         .is_some_and(|context| context.is_retry_request);
+    let is_skipped = is_pessimistic && action == PessimisticAction::SkipPessimisticCheck as i32;
     // Taken without a look at what was committed: even at what this transaction has, so such a request must not come twice
     // without saying so.
-    let is_unchecked =
-        is_pessimistic && action == PessimisticAction::SkipPessimisticCheck as i32 && !is_retry;
+    let is_unchecked = is_skipped && !is_retry;
     let is_shared = mutation.op == Op::SharedLock as i32;
     let lost = |why: &str| {
         aborted(format!(
@@ -186,7 +186,15 @@ pub(super) fn check(
             Reason::SelfRolledBack,
         ));
     }
-    if !is_unchecked && let Some((at, write)) = key.newest().filter(|(at, _)| *at > start) {
+    let newest = key.newest().filter(|_| !is_unchecked);
+    if is_skipped
+        && newest
+            .as_ref()
+            .is_some_and(|(at, _)| *at > request.for_update_ts)
+    {
+        return Err(lost("a key that is not locked was written since"));
+    }
+    if let Some((at, write)) = newest.filter(|(at, _)| *at > start && !is_skipped) {
         return Err(conflict(
             request,
             mutation,

@@ -128,10 +128,10 @@ impl Cluster {
                     match joined.map_err(|_| TikvError::ShutDown)? {
                         (batch, Ok(answer)) => answers.push((batch, answer)),
                         (batch, Err(why)) => {
-                            items.extend(batch);
                             if why.may_be_carried_out {
-                                retry.note_unanswered();
+                                retry.note_unanswered(batch.iter().map(|it| it.key().clone()));
                             }
+                            items.extend(batch);
                             missed = Some(why);
                         }
                     }

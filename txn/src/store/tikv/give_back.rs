@@ -89,39 +89,18 @@ impl TikvCore {
         });
     }
 
-    /// Gives back what nobody wants and requests may still get that come late: once more, when none can be granted any more.
+    /// Gives back what nobody wants and requests may still get that come late: once more, when hardly any can be granted any more.
     pub(super) fn give_back_late(self: &Arc<Self>, open: &Arc<Open>) {
-        let back = open.known(Known::unwanted_late);
-        if back.is_empty() {
+        let late = open.known(Known::unwanted_late);
+        if late.is_empty() {
             return;
         }
         let (core, open) = (Arc::clone(self), Arc::clone(open));
         self.background.spawn(async move {
             tokio::time::sleep(LOOK_AFTER + MARGIN).await;
-            until_answered(open.start, || core.give_back_unless_taken(&open, &back)).await;
+            let back = open.known(|known| known.return_late(late));
+            until_answered(open.start, || core.send_back(&open, back.clone())).await;
         });
-    }
-
-    /// Gives back keys that were not taken anew.
-    async fn give_back_unless_taken(
-        self: &Arc<Self>,
-        open: &Open,
-        back: &[(Bytes, Held)],
-    ) -> Result<(), Error> {
-        for (key, held) in back {
-            // A forced lock stands as late as it was granted.
-            let at = if held.is_forced {
-                self.now().await?
-            } else {
-                held.for_update_ts
-            };
-            let is_taken =
-                |known: &mut Known| known.held.contains_key(key) || known.asking.contains_key(key);
-            if !open.known(is_taken) {
-                self.roll_back_locks(open, vec![key.clone()], at).await?;
-            }
-        }
-        Ok(())
     }
 
     /// Rolls back pessimistic locks that were asked for up to a timestamp.

@@ -13,10 +13,9 @@
 //!
 //! The task that asks is not bound to who waits for it. Where all of its attempts are given back, or nobody waits any more, it withdraws
 //! the request and gives back whatever that may have got. TiKV does not hear of a request that is withdrawn while it stands in
-//! its queue, and may grant it until its wait ends; so once that time is over it is given back a second time. A lock that was
-//! taken anew meanwhile stays, since it is younger than what is given back; but not one as of a given timestamp that is older. So it is
-//! with a request that was not answered and was sent again: it may come when what it asked for was given back, or its transaction is
-//! over.
+//! its queue, and may grant it until its wait ends; so once that time is over it is given back a second time, unless it was taken anew
+//! meanwhile. So it is with a request that was not answered and was sent again: it may come when what it asked for was given back, or
+//! its transaction is over. One that comes later still leaves a lock for as long as its transaction lives.
 
 use super::TikvCore;
 use super::cluster::Keyed;
@@ -25,7 +24,7 @@ use super::lock_request::{circle, granted, lock_request};
 use super::patience::Patience;
 use super::proto::kvrpcpb::{KeyError, PessimisticLockResponse};
 use super::registry::{Held, Known, Open};
-use super::resolve::{Found, each, refused};
+use super::resolve::{Found, Met, each, refused};
 use crate::error::{ConflictReason, Error};
 use crate::lock::LockMode;
 use crate::store::{ForUpdate, LockAnswers, LockKey, LockTerms, Locked, Timestamp};
@@ -115,6 +114,10 @@ impl TikvCore {
         let mut orphans = Vec::new();
         let is_closed = open.known(|known| {
             known.may_be_forced |= terms.force && is_unknown;
+            if is_withdrawn {
+                let asked = keys.iter().map(|key| key.key.clone());
+                known.may_come_late(asked, terms.force);
+            }
             for key in &keys {
                 let answer = match &result {
                     Ok(answers) => answers.get(&key.key).map_or(Ok(None), |answer| {
@@ -138,9 +141,6 @@ impl TikvCore {
                     || matches!(answer, Err(Error::Store { .. }));
                 let is_wanted =
                     granted_at.is_some() && !known.is_closed && !known.is_given_back(key.attempt);
-                if is_withdrawn {
-                    known.may_come_late(&key.key, held.clone());
-                }
                 if known.answered(key, may_hold, is_wanted, held.clone()) {
                     orphans.push((key.key.clone(), held));
                 }
@@ -187,7 +187,7 @@ impl TikvCore {
         }
         let mut answers = HashMap::with_capacity(keys.len());
         let mut left = keys.to_vec();
-        let mut is_free = false;
+        let (mut is_free, mut met) = (false, Met::default());
         while !left.is_empty() {
             let at = match given {
                 Some(at) => at,
@@ -206,23 +206,14 @@ impl TikvCore {
             let mut retry = self.cluster.retry_after(longest);
             let sent = self.cluster.spread_by(&mut retry, left, make, longest);
             let regions = sent.await;
-            if retry.is_unanswered() {
-                open.known(|known| {
-                    for key in keys {
-                        let held = Held {
-                            attempts: vec![key.attempt],
-                            mode: terms.mode,
-                            for_update_ts: at,
-                            is_forced: terms.force,
-                        };
-                        known.may_come_late(&key.key, held);
-                    }
-                });
+            let unanswered = retry.unanswered();
+            if !unanswered.is_empty() {
+                open.known(|known| known.may_come_late(unanswered, terms.force));
             }
             left = Vec::new();
             for (keys, answer) in regions? {
                 match self
-                    .outcome(open, &answer, at, given, &patience, asked)
+                    .outcome(open, &answer, at, given, &patience, asked, &mut met)
                     .await?
                 {
                     Outcome::Granted => granted(&keys, answer, terms, at, &patience, &mut answers)?,
@@ -257,6 +248,7 @@ impl TikvCore {
         given: Option<Timestamp>,
         patience: &Patience,
         asked: Instant,
+        met: &mut Met,
     ) -> Result<Outcome, Error> {
         let Some(error) = answer.errors.first().cloned() else {
             return Ok(Outcome::Granted);
@@ -272,7 +264,7 @@ impl TikvCore {
             let key = lock.key.clone();
             let locks = each(lock);
             let holders: Vec<Timestamp> = locks.iter().map(|lock| lock.lock_version).collect();
-            let resolved = self.cluster.resolve(locks, 0).await?;
+            let resolved = self.cluster.resolve_met(locks, 0, met).await?;
             let is_alive = |(_, found): &_| matches!(found, Found::Alive { .. });
             let is_free = !resolved.iter().any(is_alive);
             // What is free is asked for once more after the end.

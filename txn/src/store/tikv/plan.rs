@@ -55,21 +55,6 @@ pub(super) struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// The keys of conflicts that are none to who trusts.
-    pub(super) fn conflicts_to_trust(&self, failures: &[Error], items: &[Item]) -> Vec<LockKey> {
-        let is_trusted = |key: &Bytes| {
-            let item = items.iter().find(|item| item.key() == key);
-            item.is_some_and(|item| item.mutation.guard == Guard::Trusted)
-        };
-        let conflict = |failure: &Error| match failure {
-            Error::WriteConflict { key, .. } if is_trusted(key) => {
-                Some(LockKey::new(key.clone(), 0))
-            }
-            _ => None,
-        };
-        failures.iter().filter_map(conflict).collect()
-    }
-
     pub(super) fn request_of(&self, batch: &[Item]) -> PrewriteRequest {
         let is_pessimistic = self.for_update_ts != 0;
         let has_primary = batch.iter().any(|item| *item.key() == self.request.primary);
@@ -199,6 +184,23 @@ fn lost(start_ts: Timestamp, request: &Prewrite) -> Error {
         start_ts,
         primary: Some(request.primary.clone()),
         loss: Loss::Refused,
+    }
+}
+
+/// The trusted keys of a batch that a refusal may be about: a lost lock is told without its key.
+pub(super) fn trusted(failure: &Error, batch: &[Item]) -> Vec<LockKey> {
+    let of = |about: Option<&Bytes>| {
+        let is_it = |item: &&Item| {
+            item.mutation.guard == Guard::Trusted && about.is_none_or(|key| item.key() == key)
+        };
+        let keys = batch.iter().filter(is_it);
+        keys.map(|item| LockKey::new(item.key().clone(), 0))
+            .collect()
+    };
+    match failure {
+        Error::WriteConflict { key, .. } => of(Some(key)),
+        Error::LockLost { .. } => of(None),
+        _ => Vec::new(),
     }
 }
 

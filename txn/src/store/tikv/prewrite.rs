@@ -13,7 +13,9 @@
 //!
 //! A write that is trusted is not checked by TiKV, unless its request says that it comes again. Ours says so each time: a copy that came
 //! late, unchecked, would lock its key anew after the end, and if that is the primary everybody would take the transaction for one that
-//! is under way. So a commit that is no conflict to who trusts is one, and its key is locked before it is put down.
+//! is under way. What is checked is that no commit is newer than the request's timestamp, which is drawn for it: so only one in between
+//! is refused that is no conflict to who trusts, and then the keys are locked before they are put down. (TiKV up to 6.0 compares with the
+//! start.)
 
 use super::TikvCore;
 use super::cluster::Keyed;
@@ -48,6 +50,7 @@ impl TikvCore {
         let is_trusting = items
             .iter()
             .any(|item| item.mutation.guard == Guard::Trusted);
+        let drawn = if is_trusting { self.now().await? } else { 0 };
         let has_locked = |item: &Item| item.held.is_some() || item.mutation.guard == Guard::Locked;
         let (is_pessimistic, for_update_ts) = open.known(|known| {
             known.primary = Some(request.primary.clone());
@@ -60,7 +63,7 @@ impl TikvCore {
             let is_pessimistic =
                 is_trusting || items.iter().any(has_locked) || !known.returning.is_empty();
             let newest = known.for_update_ts.max(request.for_update_ts);
-            (is_pessimistic, newest.max(open.start))
+            (is_pessimistic, newest.max(drawn).max(open.start))
         });
         let is_shared = items.iter().any(|item| {
             item.held
@@ -156,7 +159,7 @@ impl TikvCore {
             *is_again |= retry.is_retried();
             let answers = answers?;
             left = Vec::new();
-            let mut failures = Vec::new();
+            let (mut failures, mut unsure) = (Vec::new(), Vec::new());
             let mut locks = Vec::new();
             for (batch, answer) in answers {
                 if answer.errors.is_empty() {
@@ -172,19 +175,25 @@ impl TikvCore {
                 for error in answer.errors {
                     match error.locked {
                         Some(lock) => locks.extend(each(lock)),
-                        None => failures.push(plan.failure(error)),
+                        None => {
+                            let failure = plan.failure(error);
+                            let trusted = plan::trusted(&failure, &batch);
+                            match trusted.is_empty() {
+                                true => failures.push(failure),
+                                false => unsure.extend(trusted),
+                            }
+                        }
                     }
                 }
                 left.extend(batch);
             }
             left.sort_by(|one, other| one.key().cmp(other.key()));
-            let conflicts = plan.conflicts_to_trust(&failures, &left);
-            if !conflicts.is_empty() && conflicts.len() == failures.len() {
-                self.lock_trusted(plan, &conflicts, &mut left).await?;
-                continue;
-            }
             if let Some(failure) = failures.into_iter().min_by_key(rank) {
                 return Err(failure);
+            }
+            if !unsure.is_empty() {
+                self.lock_trusted(plan, &unsure, &mut left).await?;
+                continue;
             }
             if locks.is_empty() {
                 return Ok(one_phase
@@ -227,7 +236,7 @@ impl TikvCore {
         Ok(())
     }
 
-    /// Locks keys of which the prewrite was refused for commits that are trusted, so that the next asks for no trust.
+    /// Locks keys of which the prewrite was refused for commits that are no conflict to who trusts, so that the next asks for no trust.
     async fn lock_trusted(
         self: &Arc<Self>,
         plan: &Plan<'_>,

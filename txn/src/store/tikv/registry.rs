@@ -53,8 +53,8 @@ pub(super) struct Known {
     pub(super) held: HashMap<Bytes, Held>,
     pub(super) asking: HashMap<Bytes, HashSet<u64>>,
     pub(super) returning: HashMap<Bytes, Held>,
-    /// Keys of which a request was not answered or is withdrawn, so that it may come late and be granted, with the last of those.
-    late: HashMap<Bytes, Held>,
+    /// Keys of which a request was not answered or is withdrawn, so that it may come late and be granted.
+    late: BTreeSet<Bytes>,
     given_back: Attempts,
     /// Keys that nobody wants of whom they were granted to, while another attempt asks for them still.
     suspect: HashSet<Bytes>,
@@ -283,20 +283,47 @@ impl Known {
         goes_back
     }
 
-    /// Notes that a request for a key may come late.
-    pub(super) fn may_come_late(&mut self, key: &Bytes, held: Held) {
-        self.late.insert(key.clone(), held);
+    /// Notes that requests for keys may come late. A forced one stands as late as it was granted.
+    pub(super) fn may_come_late(&mut self, keys: impl IntoIterator<Item = Bytes>, is_forced: bool) {
+        self.may_be_forced |= is_forced;
+        self.late.extend(keys);
     }
 
-    /// The keys for which a request may come late, and that nobody wants: neither held nor asked for, nor written. Each is told once.
-    pub(super) fn unwanted_late(&mut self) -> Vec<(Bytes, Held)> {
-        let is_unwanted = |key: &Bytes| {
-            !self.held.contains_key(key)
-                && !self.asking.contains_key(key)
-                && !self.put_down.contains(key)
+    /// The keys for which a request may come late, and that nobody wants now. They are told once.
+    pub(super) fn unwanted_late(&mut self) -> BTreeSet<Bytes> {
+        let late = std::mem::take(&mut self.late);
+        let (unwanted, wanted) = late.into_iter().partition(|key| self.is_unwanted(key));
+        self.late = wanted;
+        unwanted
+    }
+
+    /// Of such keys those that are still unwanted are returning from now on, with what goes back. The others may come late still;
+    /// those that return by another way have nothing to come.
+    pub(super) fn return_late(&mut self, mut keys: BTreeSet<Bytes>) -> Vec<(Bytes, Held)> {
+        keys.retain(|key| !self.returning.contains_key(key));
+        let (unwanted, wanted): (Vec<_>, Vec<_>) =
+            keys.into_iter().partition(|key| self.is_unwanted(key));
+        self.late.extend(wanted);
+        let nobody = Held {
+            attempts: Vec::new(),
+            mode: LockMode::Exclusive,
+            for_update_ts: self.for_update_ts,
+            is_forced: self.may_be_forced,
         };
-        let unwanted = self.late.extract_if(|key, _| is_unwanted(key));
-        unwanted.collect()
+        let back: Vec<_> = unwanted
+            .into_iter()
+            .map(|key| (key, nobody.clone()))
+            .collect();
+        self.returning.extend(back.iter().cloned());
+        back
+    }
+
+    /// Neither held nor asked for, nor written: where a lock was, a request that comes late finds the end of its transaction. But
+    /// not a forced one.
+    fn is_unwanted(&self, key: &Bytes) -> bool {
+        let is_wanted = self.held.contains_key(key) || self.asking.contains_key(key);
+        let is_over = self.is_closed && self.may_be_forced;
+        !is_wanted && (is_over || !self.put_down.contains(key))
     }
 
     /// Whether nothing is held, or may be, that was not put down.

@@ -9,7 +9,8 @@
 //! - *alive*: a reader has pushed its commit timestamp above its own, and passes the lock over; a writer has to wait.
 //!
 //! How a transaction ended never changes, so it is remembered for its other locks. Locks of one transaction that are met together are
-//! asked for once and go together; with one of many go all that its region holds, met or not.
+//! asked for once and go together, by their names. A request for all that a region holds of a transaction looks through all of its locks:
+//! only who is told of one lock at a time, and of one transaction again and again, makes that.
 //!
 //! A lock whose primary is nowhere to be found may have been sent before its primary was: it is rolled back only
 //! when its own time to live is over. To a pessimistic prewrite TiKV does not tell that time: the primary then gets
@@ -27,16 +28,27 @@ use super::proto::kvrpcpb::{
 use crate::DisplayKey;
 use crate::store::{COUNTER_BITS, Timestamp};
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// For how long a primary may come after the other locks of a prewrite, where nothing else is known.
 const UNTIL_IT_COMES: Duration = Duration::from_millis(300);
 
-/// A transaction that wrote so many keys of a region in one request, as its locks tell, has all of them there resolved with the
-/// first that is met. As client-go.
-const MANY: u64 = 16;
+/// How often one transaction is met, one lock at a time, before all go that a region holds of it.
+const MANY: usize = 16;
+
+/// Who was met, how often, by one who is told of one lock at a time.
+#[derive(Debug, Default)]
+pub(super) struct Met(HashMap<Timestamp, usize>);
+
+impl Met {
+    fn is_often(&mut self, transaction: Timestamp) -> bool {
+        let often = self.0.entry(transaction).or_default();
+        *often += 1;
+        *often > MANY
+    }
+}
 
 /// How a lock that was in the way stands now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,6 +150,16 @@ impl Cluster {
         locks: impl IntoIterator<Item = LockInfo>,
         reader: Timestamp,
     ) -> Result<Vec<(LockInfo, Found)>, TikvError> {
+        self.resolve_met(locks, reader, &mut Met::default()).await
+    }
+
+    /// As [`resolve`](Self::resolve), for one who is told of one lock at a time.
+    pub(super) async fn resolve_met(
+        self: &Arc<Self>,
+        locks: impl IntoIterator<Item = LockInfo>,
+        reader: Timestamp,
+        met: &mut Met,
+    ) -> Result<Vec<(LockInfo, Found)>, TikvError> {
         let mut alike: BTreeMap<_, Vec<LockInfo>> = BTreeMap::new();
         for lock in locks {
             // Of two pessimistic ones that name different primaries one may be left over.
@@ -154,7 +176,8 @@ impl Cluster {
             };
             let stands = match self.settle(&lock, reader).await? {
                 Ok(decided) => {
-                    self.clear(locks, decided).await?;
+                    let with_all = met.is_often(lock.lock_version);
+                    self.clear(locks, decided, with_all).await?;
                     Found::Gone
                 }
                 Err(stands) => stands,
@@ -304,10 +327,12 @@ impl Cluster {
     }
 
     /// Resolves locks of a transaction that was committed at a timestamp or, with zero, rolled back: either all are pessimistic, or none.
+    /// `with_all` is whether all others go that were put down in the same regions.
     async fn clear(
         self: &Arc<Self>,
         locks: Vec<LockInfo>,
         decided: Timestamp,
+        with_all: bool,
     ) -> Result<(), TikvError> {
         let Some(first) = locks.first() else {
             return Ok(());
@@ -319,35 +344,16 @@ impl Cluster {
             count = locks.len(),
             "locks are resolved"
         );
-        let of_pessimistic = is_pessimistic(first);
-        let for_update_ts = locks.iter().map(|lock| lock.lock_for_update_ts).max();
-        let is_of_many = locks.iter().any(|lock| lock.txn_size >= MANY);
+        if is_pessimistic(first) {
+            return self.clear_pessimistic(locks).await;
+        }
         let keys: BTreeSet<Bytes> = locks.into_iter().map(|lock| lock.key).collect();
         let keys = keys.into_iter().collect();
-        if of_pessimistic {
-            let make = |keys: &[Bytes]| PessimisticRollbackRequest {
-                context: None,
-                start_version,
-                for_update_ts: for_update_ts.unwrap_or(0).max(start_version),
-                keys: keys.to_vec(),
-            };
-            let answers = self.spread(keys, make, Duration::ZERO).await?;
-            let mut errors = answers.into_iter().flat_map(|(_, answer)| answer.errors);
-            return match errors.next() {
-                None => Ok(()),
-                Some(error) => Err(refused("a pessimistic rollback", error)),
-            };
-        }
         let make = |keys: &[Bytes]| ResolveLockRequest {
             context: None,
             start_version,
             commit_version: decided,
-            // Without keys it is for all that the region holds.
-            keys: if is_of_many {
-                Vec::new()
-            } else {
-                keys.to_vec()
-            },
+            keys: if with_all { Vec::new() } else { keys.to_vec() },
         };
         let answers = self.spread(keys, make, Duration::ZERO).await?;
         let mut errors = answers.into_iter().filter_map(|(_, answer)| answer.error);
@@ -355,6 +361,31 @@ impl Cluster {
             None => Ok(()),
             Some(error) => Err(refused("a resolved lock", error)),
         }
+    }
+
+    /// Releases pessimistic locks of a transaction, each as of its own timestamp: one that was taken anew meanwhile stays.
+    async fn clear_pessimistic(self: &Arc<Self>, locks: Vec<LockInfo>) -> Result<(), TikvError> {
+        let mut keys_of: BTreeMap<_, BTreeSet<Bytes>> = BTreeMap::new();
+        for lock in locks {
+            let at = lock.lock_for_update_ts.max(lock.lock_version);
+            let keys = keys_of.entry((lock.lock_version, at)).or_default();
+            keys.insert(lock.key);
+        }
+        for ((start_version, for_update_ts), keys) in keys_of {
+            let make = |keys: &[Bytes]| PessimisticRollbackRequest {
+                context: None,
+                start_version,
+                for_update_ts,
+                keys: keys.to_vec(),
+            };
+            let keys = keys.into_iter().collect();
+            let answers = self.spread(keys, make, Duration::ZERO).await?;
+            let mut errors = answers.into_iter().flat_map(|(_, answer)| answer.errors);
+            if let Some(error) = errors.next() {
+                return Err(refused("a pessimistic rollback", error));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -3,6 +3,8 @@
 use super::TikvError;
 use crate::error::Error;
 use crate::store::Timestamp;
+use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
@@ -19,7 +21,8 @@ pub(super) struct Retry {
     until: Option<Instant>,
     pause: Duration,
     is_retried: bool,
-    is_unanswered: bool,
+    /// Of attempts of which nothing is known: they may be carried out yet.
+    unanswered: BTreeSet<Bytes>,
 }
 
 impl Retry {
@@ -30,7 +33,7 @@ impl Retry {
             until: began.checked_add(patience),
             pause: FIRST_PAUSE,
             is_retried: false,
-            is_unanswered: false,
+            unanswered: BTreeSet::new(),
         }
     }
 
@@ -52,14 +55,14 @@ impl Retry {
         self.is_retried
     }
 
-    /// Notes that nothing is known of an attempt: it may be carried out yet.
-    pub(super) fn note_unanswered(&mut self) {
-        self.is_unanswered = true;
+    /// Notes the keys of an attempt of which nothing is known.
+    pub(super) fn note_unanswered(&mut self, keys: impl Iterator<Item = Bytes>) {
+        self.unanswered.extend(keys);
     }
 
-    /// Whether there was such an attempt.
-    pub(super) fn is_unanswered(&self) -> bool {
-        self.is_unanswered
+    /// The keys of all such attempts.
+    pub(super) fn unanswered(self) -> BTreeSet<Bytes> {
+        self.unanswered
     }
 
     /// What is left of the time, and at most `longest`.
