@@ -145,6 +145,46 @@ fn a_commit_with_nothing_to_write_has_no_timestamp() {
 }
 
 #[test]
+fn what_a_stage_holds_makes_no_reader_until_it_is_taken_back() {
+    let (_, db) = in_memory();
+    let txn = begin(&db);
+    for is_released in [false, true] {
+        let stage = txn.stage().unwrap();
+        txn.put("k", "x").unwrap();
+        assert!(!txn.is_read_only());
+        if is_released {
+            stage.release().unwrap();
+        } else {
+            stage.cleanup().unwrap();
+        }
+        assert_eq!(txn.is_read_only(), !is_released);
+    }
+    let txn = begin(&db);
+    let stage = txn.stage().unwrap();
+    lock(&txn, &["locked"]).unwrap();
+    assert!(!txn.is_read_only());
+    // Locks outlive the stage.
+    stage.cleanup().unwrap();
+    assert!(!txn.is_read_only());
+}
+
+#[test]
+fn a_transaction_that_has_ended_holds_no_locks() {
+    let (_, db) = in_memory();
+    for is_committed in [false, true] {
+        let txn = begin(&db);
+        lock(&txn, &["a", "b"]).unwrap();
+        assert_eq!(txn.held_locks(), 2);
+        if is_committed {
+            txn.blocking().commit().unwrap();
+        } else {
+            txn.blocking().rollback().unwrap();
+        }
+        assert_eq!(txn.held_locks(), 0);
+    }
+}
+
+#[test]
 fn a_failed_commit_closes_as_rolled_back_and_gives_its_locks_back() {
     let (store, db) = in_memory();
     let txn = begin(&db);

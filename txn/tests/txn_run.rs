@@ -101,6 +101,26 @@ fn an_error_of_the_body_rolls_back_and_is_not_tried_again() {
     assert!(view.blocking().get("k").unwrap().is_none());
 }
 
+/// An application's own error, around one of this crate.
+#[derive(Debug, thiserror::Error)]
+#[error("the order was not taken")]
+struct NotTaken(#[source] Error);
+
+#[test]
+fn a_conflict_that_is_the_source_of_a_boxed_error_is_tried_again() {
+    let (_, db) = in_memory();
+    let mut attempts = 0;
+    let done = db.blocking().run(BeginOptions::default(), |_| {
+        attempts += 1;
+        match attempts {
+            4 => Ok(()),
+            _ => Err::<_, Box<dyn StdError + Send + Sync>>(NotTaken(conflict(attempts)).into()),
+        }
+    });
+    assert!(done.is_ok());
+    assert_eq!(attempts, 4);
+}
+
 #[test]
 fn it_gives_up_after_ten_attempts_with_the_last_error() {
     let (_, db) = in_memory();

@@ -222,8 +222,8 @@ impl Transaction {
         self.core.buffer.is_dirty()
     }
 
-    /// Whether nothing was written and nothing locked. What an open stage holds counts until it is taken back; what was written or
-    /// locked outside of stages, and what a stage has released, counts for ever.
+    /// Whether nothing was written and nothing locked. What an open stage has written counts until it is taken back; what was
+    /// written outside of stages, what a stage has released, and that something was locked counts for ever.
     pub fn is_read_only(&self) -> bool {
         !self.is_dirty() && self.is_empty()
     }
