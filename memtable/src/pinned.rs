@@ -93,6 +93,22 @@ impl<'t> Pinned<'t> {
     /// O(log n) to start, O(1) a step; a step after one from the other end costs O(log n). Keys that are not shown are passed one by one:
     /// tombstones, tags, and what was removed or rolled back and is not cleared away yet, since a snapshot or a stage needs it or
     /// [few writes](Memtable::compact) came since.
+    ///
+    /// ```
+    /// use std::ops::Bound;
+    ///
+    /// let table = untorn_memtable::Memtable::new();
+    /// for key in ["a", "b", "c"] {
+    ///     table.insert(key, "v")?;
+    /// }
+    /// let pinned = table.pin();
+    /// assert_eq!(pinned.range("b"..).count(), 2);
+    /// // What the keys are is told where the bounds alone do not tell it.
+    /// let behind = (Bound::Excluded("a"), Bound::Unbounded);
+    /// assert_eq!(pinned.range::<&str>(behind).count(), 2);
+    /// assert_eq!(pinned.range::<&[u8]>(..).count(), 3);
+    /// # Ok::<(), untorn_memtable::Error>(())
+    /// ```
     pub fn range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> Range<'_> {
         Range(self.range_all(bounds))
     }

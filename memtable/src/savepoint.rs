@@ -71,7 +71,8 @@ impl<T: Deref<Target = Memtable>> Savepoint<T> {
     ///
     /// O(1) in what was written: one compare-and-swap, and a step for each savepoint made since. The space comes back with later
     /// writes, each of which clears away two of them, or with [`compact`](Memtable::compact), but for the newest write of a key that
-    /// holds something older: that goes when the key is written again. While a [`Pinned`](crate::Pinned) of whatever table lives, nothing is
+    /// holds something older: that goes when the key is written again. Until a key's writes are cleared away, a read of it steps over them
+    /// one by one. While a [`Pinned`](crate::Pinned) of whatever table lives, nothing is
     /// cleared away, and each rollback copies what is noted of those before, some 50 bytes each.
     ///
     /// # Errors

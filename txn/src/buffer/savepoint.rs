@@ -66,7 +66,8 @@ impl MemBuffer {
     /// stays valid; those made after it are stale from then on.
     ///
     /// O(1) in what was written; waits for the writes under way. The space comes back later, as
-    /// after a [`cleanup`](super::Stage::cleanup).
+    /// after a [`cleanup`](super::Stage::cleanup); until then a read of a key steps over what was
+    /// taken back of it.
     ///
     /// ```
     /// use untorn_txn::{Entry, Error, MemBuffer};
