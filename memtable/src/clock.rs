@@ -145,7 +145,7 @@ pub(crate) struct Clock {
 /// So many instants that nobody looks at may stay in the view.
 pub(crate) const FEW_SNAPSHOTS: usize = if cfg!(untorn_loom) { 0 } else { 8 };
 
-/// How many of a kind were let go since all of the kind were looked through.
+/// How many of a kind were let go, and how often writers went by one of these, since all of the kind were looked through.
 struct LetGo(AtomicUsize);
 
 impl LetGo {
@@ -155,10 +155,10 @@ impl LetGo {
         }
     }
 
-    /// Counts one; answers whether these are more than a `few` and than half of `all`. Then the count begins anew.
-    fn count(&self, all: usize, few: usize) -> bool {
+    /// Counts `more`; answers whether these are more than a `few` and than half of `all`. Then the count begins anew.
+    fn count(&self, more: usize, all: usize, few: usize) -> bool {
         // Relaxed: when they are looked through is a matter of cost alone.
-        let count = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+        let count = self.0.fetch_add(more, Ordering::Relaxed) + more;
         let many = count > few && 2 * count > all;
         if many {
             self.0.store(0, Ordering::Relaxed);
@@ -200,16 +200,22 @@ impl Clock {
         }
     }
 
-    /// Counts a savepoint that was let go. Answers whether these are so many, among `marks`, that all are worth looking through.
-    pub(crate) fn count_savepoint_let_go(&self, marks: usize) -> bool {
-        self.savepoints.count(marks, 0)
+    /// Counts savepoints that were let go, or that a writer went by. Answers whether these are so many, among `marks`, that all are worth
+    /// looking through.
+    pub(crate) fn count_savepoints_let_go(&self, more: usize, marks: usize) -> bool {
+        self.savepoints.count(more, marks, 0)
     }
 
-    /// As [`Clock::count_savepoint_let_go`], for a snapshot among so many instants.
+    /// As [`Clock::count_savepoints_let_go`], for a snapshot among so many instants.
     pub(crate) fn count_snapshot_let_go(&self, instants: usize) -> bool {
         // Release: who finds it counted finds it gone.
         self.snapshots_let_go.fetch_add(1, Ordering::Release);
-        self.snapshots.count(instants, FEW_SNAPSHOTS)
+        self.snapshots.count(1, instants, FEW_SNAPSHOTS)
+    }
+
+    /// The same, for snapshots that a writer went by.
+    pub(crate) fn count_snapshots_passed(&self, passed: usize, instants: usize) -> bool {
+        self.snapshots.count(passed, instants, FEW_SNAPSHOTS)
     }
 
     /// How many snapshots were let go so far.

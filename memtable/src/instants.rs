@@ -8,7 +8,8 @@
 //!   stages* shows less; but for it a stage was open all the time, for whose rollback the same is kept.
 //!
 //! One that was let go is only flagged at first; it is taken out when it is on top of a new one, when it is one of a [few](FEW_SNAPSHOTS) such on
-//! top of all, or when every second one is such: a constant share for each, in whatever order they are let go.
+//! top of all, or when every second one is such: a constant share for each, in whatever order they are let go. A writer who went by many
+//! counts these once more, so that they are gone before those who overwrite one key have gone by as many as it costs to make all anew.
 
 use crate::clock::{Clock, FEW_SNAPSHOTS, View};
 use crate::mutant::planted;
@@ -51,6 +52,10 @@ pub(crate) struct Instants(Stack<Arc<Instant>>);
 impl Instants {
     pub(crate) const NONE: Instants = Instants(Stack::EMPTY);
 
+    pub(crate) fn depth(&self) -> usize {
+        self.0.depth()
+    }
+
     /// Whether a live snapshot shows one of the segments from `from` to before `to` as its newest.
     #[inline]
     pub(crate) fn any_within(&self, from: u64, to: u64) -> bool {
@@ -59,7 +64,10 @@ impl Instants {
 
     /// For questions about ever older segments.
     pub(crate) fn descent(&self) -> Descent<'_> {
-        Descent(self.0.descent())
+        Descent {
+            way: self.0.descent(),
+            dead: 0,
+        }
     }
 
     /// With another one, below those that are newer, and without those above it that were let go.
@@ -81,16 +89,23 @@ impl Instants {
         Instants(self.0.below(self.dead_on_top().count()))
     }
 
-    /// Those that are live, made anew.
+    /// Those that are live. Makes anew what lies above the lowest that is not.
     fn live(&self) -> Instants {
-        let live = self.0.iter().filter(|instant| instant.is_live());
-        let live: Vec<_> = live.cloned().collect();
-        Instants(live.into_iter().rev().fold(Stack::EMPTY, Stack::with))
+        let all = self.0.iter().map(|instant| (instant, instant.is_live()));
+        let all: Vec<_> = all.collect();
+        let lowest = all.iter().rposition(|(_, is_live)| !is_live);
+        let above = lowest.map_or(0, |lowest| lowest + 1);
+        let moved = all[..above].iter().rev().filter(|(_, is_live)| *is_live);
+        let moved = moved.map(|(instant, _)| Arc::clone(instant));
+        Instants(moved.fold(self.0.below(above), Stack::with))
     }
 }
 
 /// A way down the stack.
-pub(crate) struct Descent<'i>(stack::Descent<'i, Arc<Instant>>);
+pub(crate) struct Descent<'i> {
+    way: stack::Descent<'i, Arc<Instant>>,
+    dead: usize,
+}
 
 impl Descent<'_> {
     /// As [`Instants::any_within`]; `to` is not above that of an earlier call.
@@ -99,9 +114,19 @@ impl Descent<'_> {
         let Some(newest) = to.checked_sub(1) else {
             return false;
         };
-        let shown = self.0.from(newest);
+        let shown = self.way.from(newest);
         let mut shown = shown.take_while(|instant| from <= instant.segment);
-        shown.any(|instant| instant.is_live()) && !planted("snapshots-ignored")
+        let is_live = |instant: &Arc<Instant>| {
+            let is_live = instant.is_live();
+            self.dead += usize::from(!is_live);
+            is_live
+        };
+        shown.any(is_live) && !planted("snapshots-ignored")
+    }
+
+    /// How many it went by that were let go.
+    pub(crate) fn passed(&self) -> usize {
+        self.dead
     }
 }
 
@@ -130,7 +155,7 @@ pub(crate) fn take(clock: &Clock, before_stages: bool, guard: &Guard) -> Arc<Ins
 pub(crate) fn let_go(instant: &Instant, clock: &Clock, guard: &Guard) {
     instant.let_go.store(true, Ordering::Release);
     let instants = &clock.now(guard).instants;
-    let fewer = if clock.count_snapshot_let_go(instants.0.depth()) {
+    let fewer = if clock.count_snapshot_let_go(instants.depth()) {
         Instants::live
     } else if instants.dead_on_top().nth(FEW_SNAPSHOTS).is_some() {
         Instants::below_dead
@@ -144,6 +169,22 @@ pub(crate) fn let_go(instant: &Instant, clock: &Clock, guard: &Guard) {
         };
         (next, ())
     });
+}
+
+/// A writer went by so many that were let go: all such are taken out, if that is worth it. Tried once: where the clock moves faster than
+/// the stack is made anew he would never be done.
+pub(crate) fn forget_passed(passed: usize, clock: &Clock, guard: &Guard) {
+    let view = clock.now(guard);
+    if clock.count_snapshots_passed(passed, view.instants.depth()) {
+        let next = View {
+            instants: match planted("live-snapshots-forgotten") {
+                true => Instants::NONE,
+                false => view.instants.live(),
+            },
+            ..View::clone(&view)
+        };
+        clock.step(view, next, guard);
+    }
 }
 
 #[cfg(all(test, not(untorn_loom)))]
@@ -209,7 +250,7 @@ mod tests {
             let_go(&newest, &clock, &guard);
             let instants = &clock.now(&guard).instants;
             assert!(instants.dead_on_top().count() <= FEW_SNAPSHOTS);
-            assert!(instants.0.depth() <= taken.len() + FEW_SNAPSHOTS);
+            assert!(instants.depth() <= taken.len() + FEW_SNAPSHOTS);
         }
     }
 }

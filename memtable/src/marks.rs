@@ -16,7 +16,8 @@
 //!
 //! A savepoint that was let go may lie under marks that are needed, and to take it out is to make all marks above it anew. So it
 //! is only flagged at first, which is enough for who asks what has to be kept, and is taken out when it is on top or when every
-//! second mark is one of these: a constant share for each that was let go, in whatever order.
+//! second mark is one of these: a constant share for each that was let go, in whatever order. A writer who went by many counts these
+//! once more, as with [`instants`](crate::instants).
 
 use crate::debt::Written;
 use crate::mutant::planted;
@@ -207,7 +208,10 @@ impl Marks {
 
     /// For questions about ever older segments.
     pub(crate) fn descent(&self) -> Descent<'_> {
-        Descent(self.0.descent())
+        Descent {
+            way: self.0.descent(),
+            lapsed: 0,
+        }
     }
 
     /// The next order, for new content; `UNORDERED` if there is no mark.
@@ -289,16 +293,26 @@ impl Marks {
 }
 
 /// A way down the stack.
-pub(crate) struct Descent<'m>(stack::Descent<'m, Laid>);
+pub(crate) struct Descent<'m> {
+    way: stack::Descent<'m, Laid>,
+    lapsed: usize,
+}
 
 impl Descent<'_> {
     /// Whether a rollback may part the two segments: the table can return to an instant after `older` and not after `newer`, which is
     /// not above that of an earlier call.
     pub(crate) fn parts(&mut self, older: u64, newer: u64) -> bool {
-        let marks = self.0.from(newer).map(|laid| &laid.mark);
-        marks
-            .take_while(|mark| older < mark.first)
-            .any(|mark| !mark.has_lapsed())
+        let marks = self.way.from(newer).map(|laid| &laid.mark);
+        marks.take_while(|mark| older < mark.first).any(|mark| {
+            let has_lapsed = mark.has_lapsed();
+            self.lapsed += usize::from(has_lapsed);
+            !has_lapsed
+        })
+    }
+
+    /// How many it went by that have lapsed.
+    pub(crate) fn passed(&self) -> usize {
+        self.lapsed
     }
 }
 

@@ -110,7 +110,7 @@ impl<T: Deref<Target = Memtable>> Drop for Held<T> {
         let core = self.table.table();
         self.anchor.let_go();
         let marks = core.clock.now(&guard).marks.depth();
-        let all = core.clock.count_savepoint_let_go(marks);
+        let all = core.clock.count_savepoints_let_go(1, marks);
         sweep(all, &core.clock, &core.debts, &guard);
     }
 }
@@ -153,25 +153,38 @@ fn roll_back(
 
 /// Takes out the marks that have lapsed: those on top, or `all`.
 pub(crate) fn sweep(all: bool, clock: &Clock, debts: &Debts, guard: &Guard) {
-    let (left, parted) = loop {
-        let view = clock.now(guard);
-        let (marks, parted) = match all {
-            true => view.marks.part(|mark| mark.has_lapsed()),
-            false => view.marks.part_top(),
-        };
-        if parted.is_empty() {
-            return;
-        }
-        let next = View {
-            marks: marks.clone(),
-            ..View::clone(&view)
-        };
-        if clock.step(view, next, guard) {
-            break (marks, parted);
-        }
+    while !try_sweep(all, clock, debts, guard) {
         sync::spin();
-    };
-    for mark in parted {
-        hand_outward(&mark, left.mark_of(mark.first), clock, debts, guard);
     }
+}
+
+/// A writer went by so many that have lapsed: as [`instants::forget_passed`](crate::instants::forget_passed).
+pub(crate) fn sweep_passed(passed: usize, clock: &Clock, debts: &Debts, guard: &Guard) {
+    let marks = clock.now(guard).marks.depth();
+    if clock.count_savepoints_let_go(passed, marks) {
+        try_sweep(true, clock, debts, guard);
+    }
+}
+
+/// As [`sweep`]. False if the clock moved meanwhile.
+fn try_sweep(all: bool, clock: &Clock, debts: &Debts, guard: &Guard) -> bool {
+    let view = clock.now(guard);
+    let (marks, parted) = match all {
+        true => view.marks.part(|mark| mark.has_lapsed()),
+        false => view.marks.part_top(),
+    };
+    if parted.is_empty() {
+        return true;
+    }
+    let next = View {
+        marks: marks.clone(),
+        ..View::clone(&view)
+    };
+    if !clock.step(view, next, guard) {
+        return false;
+    }
+    for mark in parted {
+        hand_outward(&mark, marks.mark_of(mark.first), clock, debts, guard);
+    }
+    true
 }

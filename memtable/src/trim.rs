@@ -65,10 +65,18 @@ pub(crate) enum Trimmed {
     Buried,
 }
 
+/// How many a trimmer went by that were let go and are in the view still.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Passed {
+    pub(crate) snapshots: usize,
+    pub(crate) savepoints: usize,
+}
+
 pub(crate) struct Trimmer<'t> {
     pub(crate) clock: &'t Clock,
     pub(crate) held: &'t Held,
     pub(crate) persistent_mask: u32,
+    pub(crate) passed: Passed,
 }
 
 /// Walks down a chain and says what is needed.
@@ -76,6 +84,8 @@ struct Judge<'g> {
     view: &'g View,
     marks: marks::Descent<'g>,
     instants: instants::Descent<'g>,
+    /// Snapshots that were gone by elsewhere than on this way.
+    passed: usize,
     persistent_mask: u32,
     /// Segment of the newest version in effect so far.
     newer: Option<u64>,
@@ -114,8 +124,10 @@ impl<'g> Judge<'g> {
             Stamp::Discarded => decides_bits(),
             Stamp::At(segment) => match self.view.rolled_back(segment) {
                 Some(hole) => {
-                    let shown = self.view.instants.any_within(segment, hole.at());
+                    let mut instants = self.view.instants.descent();
+                    let shown = instants.any_within(segment, hole.at());
                     let decides_bits = decides_bits();
+                    self.passed += instants.passed();
                     self.blocked |= shown;
                     let is_cleared = |cleared| Arc::ptr_eq(cleared, &hole.record);
                     self.hole_blocked |= shown && self.hole.is_some_and(is_cleared);
@@ -141,6 +153,13 @@ impl<'g> Judge<'g> {
         }
     }
 
+    fn passed(&self) -> Passed {
+        Passed {
+            snapshots: self.passed + self.instants.passed(),
+            savepoints: self.marks.passed(),
+        }
+    }
+
     /// In a long chain that is taken for true before the end: then what was rolled back stays on top until the chain is shorter.
     fn bits_at_or_below(&self, version: VersionRef<'g>) -> bool {
         if self.persistent_mask == 0 {
@@ -158,7 +177,7 @@ fn happened(version: VersionRef<'_>) -> bool {
 
 impl Trimmer<'_> {
     pub(crate) fn trim<'g>(
-        &self,
+        &mut self,
         entry: EntryRef<'g>,
         role: Role<'_>,
         guard: &'g Guard,
@@ -188,6 +207,7 @@ impl Trimmer<'_> {
             view: &view,
             marks: view.marks.descent(),
             instants: view.instants.descent(),
+            passed: 0,
             persistent_mask: self.persistent_mask,
             newer: None,
             top_passed: false,
@@ -224,6 +244,7 @@ impl Trimmer<'_> {
         if !is_end {
             self.unlink(kept, None, guard);
         }
+        self.passed = judge.passed();
 
         let is_bare = |version: VersionRef<'_>| version.tag() & self.persistent_mask == 0;
         let removed_below = || {

@@ -3,15 +3,20 @@
 use crate::chain::Offspring;
 use crate::debt::{DebtorList, Paid, Payment, SHARE};
 use crate::entry::{self, EntryRef, EntrySlot};
+use crate::instants;
 use crate::marks::Order;
 use crate::mutant::planted;
 use crate::reclaim::{self, Guard};
+use crate::savepoint::sweep_passed;
 use crate::stamp::Stamp;
 use crate::table::Table;
-use crate::trim::{Role, Trimmed, Trimmer};
+use crate::trim::{Passed, Role, Trimmed, Trimmer};
 
 /// So many holes are left to later writes.
 const MANY_HOLES: usize = if cfg!(untorn_loom) { 0 } else { 4 };
+
+/// A writer who went by so many snapshots or savepoints that were let go does something about it.
+const MANY_PASSED: usize = if cfg!(untorn_loom) { 1 } else { 64 };
 
 impl Table {
     /// Names an entry that is owed in the list of the mark that `segment` belongs to. Answers whether it can be taken back.
@@ -61,12 +66,21 @@ impl Table {
     }
 
     pub(crate) fn trim(&self, entry: EntryRef<'_>, role: Role<'_>, guard: &Guard) -> Payment {
-        let trimmer = Trimmer {
+        let mut trimmer = Trimmer {
             clock: &self.clock,
             held: &self.held,
             persistent_mask: self.persistent_mask,
+            passed: Passed::default(),
         };
-        match trimmer.trim(entry, role, guard) {
+        let trimmed = trimmer.trim(entry, role, guard);
+        let Passed {
+            snapshots,
+            savepoints,
+        } = trimmer.passed;
+        if matches!(role, Role::Writer) && snapshots.max(savepoints) >= MANY_PASSED {
+            self.forget_passed(trimmer.passed, guard);
+        }
+        match trimmed {
             Trimmed::Buried => {
                 self.unlink(entry, guard);
                 Payment::Paid
@@ -77,6 +91,17 @@ impl Table {
                 }
                 payment
             }
+        }
+    }
+
+    /// Has the clock forget what a writer went by, so that those after him need not.
+    #[cold]
+    fn forget_passed(&self, passed: Passed, guard: &Guard) {
+        if passed.snapshots >= MANY_PASSED {
+            instants::forget_passed(passed.snapshots, &self.clock, guard);
+        }
+        if passed.savepoints >= MANY_PASSED {
+            sweep_passed(passed.savepoints, &self.clock, &self.debts, guard);
         }
     }
 
@@ -161,4 +186,107 @@ pub(super) unsafe fn retire(entry: EntryRef<'_>, guard: &Guard) {
             entry::allocation(entry),
         )
     };
+}
+
+#[cfg(all(test, not(untorn_loom)))]
+mod tests {
+    use super::*;
+    use crate::memtable::Memtable;
+
+    const TAKEN: u32 = 400;
+
+    /// Of those that stay some lie below all that go and some among them, so that all that go are within reach of one write.
+    fn stays(index: u32) -> bool {
+        index < 200 || index.is_multiple_of(50) || index == TAKEN - 1
+    }
+
+    fn value(table: &Memtable) -> Option<u32> {
+        let value = table.get("k")?;
+        value.as_ref().try_into().ok().map(u32::from_be_bytes)
+    }
+
+    fn write(table: &Memtable, value: u32) {
+        table.insert("k", value.to_be_bytes()).expect("small");
+    }
+
+    /// Takes one after each write of the key. Each comes with what the key holds then.
+    fn taken<'t, T>(table: &'t Memtable, take: fn(&'t Memtable) -> T) -> Vec<(u32, T)> {
+        let take = |index| {
+            write(table, index);
+            (index, take(table))
+        };
+        (0..TAKEN).map(take).collect()
+    }
+
+    fn instants(table: &Memtable) -> usize {
+        table.table().clock.now(&reclaim::pin()).instants.depth()
+    }
+
+    fn marks(table: &Memtable) -> usize {
+        table.table().clock.now(&reclaim::pin()).marks.depth()
+    }
+
+    #[test]
+    fn snapshots_that_a_writer_went_by_are_gone_and_those_among_them_show_what_they_showed() {
+        let table = Memtable::new();
+        let mut taken = taken(&table, Memtable::snapshot);
+        write(&table, TAKEN);
+        taken.retain(|(index, _)| stays(*index));
+        assert_eq!(instants(&table), TAKEN as usize, "nobody went by them");
+        write(&table, TAKEN);
+        assert_eq!(instants(&table), taken.len());
+        for _ in 0..100 {
+            write(&table, TAKEN);
+        }
+        table.compact();
+        for (index, snapshot) in &taken {
+            let shown = snapshot.get("k");
+            assert_eq!(shown.as_deref(), Some(&index.to_be_bytes()[..]), "{index}");
+            assert_eq!(snapshot.into_iter().count(), 1);
+        }
+        assert_eq!(value(&table), Some(TAKEN));
+    }
+
+    #[test]
+    fn savepoints_that_a_writer_went_by_are_gone_and_those_among_them_bring_back_what_was_there() {
+        let table = Memtable::new();
+        let mut taken = taken(&table, Memtable::savepoint);
+        write(&table, TAKEN);
+        taken.retain(|(index, _)| stays(*index));
+        assert_eq!(marks(&table), TAKEN as usize, "nobody went by them");
+        write(&table, TAKEN);
+        assert_eq!(marks(&table), taken.len());
+        for _ in 0..100 {
+            write(&table, TAKEN);
+        }
+        table.compact();
+        while let Some((index, savepoint)) = taken.pop() {
+            savepoint.roll_back().expect("no stage is open");
+            assert_eq!(value(&table), Some(index));
+        }
+    }
+
+    #[test]
+    fn few_among_many_that_stay_are_gone_when_writers_went_by_as_many_as_are_made_anew() {
+        const STAY: usize = 4000;
+        let table = Memtable::new();
+        write(&table, 0);
+        let below: Vec<_> = (0..STAY).map(|_| table.snapshot()).collect();
+        let mut above = taken(&table, Memtable::snapshot);
+        above.retain(|(index, _)| stays(*index));
+        let gone = TAKEN as usize - above.len();
+        let all = STAY + TAKEN as usize;
+        let mut writes = 0;
+        while instants(&table) == all {
+            write(&table, TAKEN);
+            writes += 1;
+            assert!(gone * writes <= all, "{writes} writes");
+        }
+        assert_eq!(instants(&table), STAY + above.len());
+        assert!(
+            gone * (writes + 1) * 2 > all,
+            "made anew after {writes} writes"
+        );
+        drop(below);
+    }
 }

@@ -197,3 +197,32 @@ fn s10_returned_to_and_let_go_under_a_write() {
         assert_exact(&table, &[("a", a)]);
     });
 }
+
+/// S10. A writer goes by a savepoint that lapsed between two that live, and sweeps it, while the younger one is rolled back: the older one
+/// still brings back what was there.
+#[test]
+fn s10_savepoint_that_is_gone_by_is_swept_under_a_rollback() {
+    model(
+        "s10_savepoint_that_is_gone_by_is_swept_under_a_rollback",
+        4,
+        40000,
+        || {
+            let (table, older) = written();
+            let gone = Savepoint::new(table.clone());
+            table.insert("a", "2").unwrap();
+            let younger = Savepoint::new(table.clone());
+            drop(gone);
+            let there = table.clone();
+            let writer = spawn(move || {
+                there.insert("a", "3").unwrap();
+            });
+            younger.roll_back().unwrap();
+            writer.join().unwrap();
+            let a = table.get("a").unwrap();
+            assert!(&*a == b"2" || &*a == b"3", "{a:?}");
+            older.roll_back().unwrap();
+            assert_exact(&table, &BEFORE);
+            assert_eq!(younger.roll_back(), Err(RollbackError::Stale));
+        },
+    );
+}

@@ -93,3 +93,36 @@ fn s12_snapshot_taken_under_ticks_and_overwrites() {
         },
     );
 }
+
+/// A writer goes by a snapshot that was let go between two that live, and has the clock forget it, while another one is taken: all show what
+/// they showed.
+#[test]
+fn s12_snapshot_that_is_gone_by_is_forgotten_under_a_snapshot() {
+    model(
+        "s12_snapshot_that_is_gone_by_is_forgotten_under_a_snapshot",
+        4,
+        8000,
+        || {
+            let table = table(&[("a", "0")]);
+            let below = table.snapshot();
+            table.insert("a", "1").unwrap();
+            let gone = table.snapshot();
+            table.insert("a", "2").unwrap();
+            let above = table.snapshot();
+            drop(gone);
+            let there = Arc::clone(&table);
+            let writer = spawn(move || {
+                there.insert("a", "3").unwrap();
+            });
+            let taken = table.snapshot();
+            let first = taken.get("a").expect("never absent");
+            writer.join().unwrap();
+            table.insert("a", "4").unwrap();
+            assert_eq!(taken.get("a").expect("never absent"), first);
+            assert_eq!(below.get("a").as_deref(), Some(&b"0"[..]));
+            assert_eq!(above.get("a").as_deref(), Some(&b"2"[..]));
+            drop((below, above, taken));
+            assert_exact(&table, &[("a", "4")]);
+        },
+    );
+}
