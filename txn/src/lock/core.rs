@@ -17,7 +17,7 @@ use super::waiter::{Ended, Failure, Limit, Outcome, Waiter};
 use crate::spin::Waiting;
 use crate::sync::{Mutex, Parker};
 
-/// How many owners a call looks at before it waits, itself. Most deadlocks are of two; the timer thread looks at all.
+/// How many owners and their calls a call looks at before it waits, itself. Most deadlocks are of two; the timer thread looks at all.
 const NEAR: usize = 16;
 /// How often a search starts again because what it found was gone, before it makes way for others.
 const ROUNDS: u32 = 64;

@@ -99,13 +99,14 @@ impl WaitGraph {
 
     /// The calls of one owner that still wait.
     pub(super) fn calls(&self, owner: OwnerId) -> SmallVec<[Arc<Waiter>; 1]> {
+        self.some_calls(owner, usize::MAX)
+    }
+
+    /// No more than so many of them.
+    fn some_calls(&self, owner: OwnerId, most: usize) -> SmallVec<[Arc<Waiter>; 1]> {
         let waiting = |calls: &Calls| {
-            calls
-                .0
-                .iter()
-                .filter(|call| call.is_waiting())
-                .cloned()
-                .collect()
+            let waiting = calls.0.iter().filter(|call| call.is_waiting());
+            waiting.take(most).cloned().collect()
         };
         self.owners.look(&owner, waiting).unwrap_or_default()
     }
@@ -124,7 +125,8 @@ impl WaitGraph {
     }
 
     /// The shortest cycle through `start`, as far as it can be seen while others go on. Goes by what is explored, and adds
-    /// what it looked at if it finds none. It goes no further than to `most` owners.
+    /// what it looked at if it finds none. It goes no further than to `most`
+    /// owners and calls.
     pub(super) fn find_cycle(
         &self,
         start: &Arc<Waiter>,
@@ -154,11 +156,14 @@ impl WaitGraph {
                 next.push_back(owner);
             }
         }
+        let mut left = most;
         while let Some(owner) = next.pop_front() {
-            if reached.len() > most {
+            let calls = self.some_calls(owner, left);
+            left -= calls.len();
+            if left == 0 || reached.len() > most {
                 return Walk::TooFar;
             }
-            for call in self.calls(owner) {
+            for call in calls {
                 for holder in blockers(&call) {
                     if holder == start.owner {
                         return Walk::Found(Cycle::back_from(Edge { call, holder }, &reached));
