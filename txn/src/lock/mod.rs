@@ -74,10 +74,10 @@
 //! # Deadlocks
 //!
 //! A call that begins to wait looks near by: few owners wait, so that mostly ends with whom it waits for, and most
-//! deadlocks are of two. A call that has waited for [`LockTableOptions::deadlock_delay`] walks the whole graph, breadth first, from the owners that
-//! block it, and looks for a way back to its own owner. Depth is not limited. Every cycle has a call that joined it last;
-//! all other edges existed when that call's search began, so that search finds it. Another call can come to stand
-//! *ahead* of one that waits only as an upgrade, which then is itself the last one.
+//! deadlocks are of two. A call that has waited for [`LockTableOptions::deadlock_delay`] walks the whole graph,
+//! breadth first, from the owners that block it, and looks for a way back to its own owner. Depth is not limited. Every
+//! cycle has a call that joined it last; all other edges existed when that call's search began, so that search finds it.
+//! Another call can come to stand *ahead* of one that waits only as an upgrade, which then is itself the last one.
 //!
 //! Of the calls ahead of one that waits, the walk follows only those that have a *sibling*, another waiting call of their
 //! owner. Whoever waits with one call alone leads to what that waits for, and for the same an exclusive call behind it

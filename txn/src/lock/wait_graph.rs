@@ -48,10 +48,10 @@ pub(super) enum Walk {
     TooFar,
 }
 
-/// What walks have found to lead nowhere: owners that wait for nobody but each other's like.
+/// Owners from which, as walks have found, no way leads to any other.
 ///
-/// For walks that begin after every call they begin at had joined its queue: what comes to be later is for the search of
-/// the call that makes it.
+/// For walks that all begin when every call that one begins at had joined its queue: what comes to be later is for the
+/// search of the call that makes it.
 #[derive(Debug, Default)]
 pub(super) struct Explored {
     owners: HashSet<OwnerId>,
@@ -124,9 +124,8 @@ impl WaitGraph {
         self.owners.len()
     }
 
-    /// The shortest cycle through `start`, as far as it can be seen while others go on. Goes by what is explored, and adds
-    /// what it looked at if it finds none. It goes no further than to `most`
-    /// owners and calls.
+    /// The shortest cycle through `start`, as far as it can be seen while others go on, and no further than to `most` owners
+    /// and calls. Goes by what is explored, and adds what it looked at if it finds none.
     pub(super) fn find_cycle(
         &self,
         start: &Arc<Waiter>,
@@ -134,7 +133,6 @@ impl WaitGraph {
         explored: &mut Explored,
         most: usize,
     ) -> Walk {
-        // No way leads from there to an owner that is not in there.
         let is_outside = !explored.owners.contains(&start.owner);
         let leads_nowhere = |owner: &OwnerId| is_outside && explored.owners.contains(owner);
         // An owner on the way, and the call by which it was reached.
