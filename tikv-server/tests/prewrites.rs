@@ -14,7 +14,7 @@ use untorn_txn::store::{
     Begin, Guard, LockKey, LockTerms, Mutation, MutationOp, Prewrite, Prewritten, Store, Timestamp,
     TxnStatus,
 };
-use untorn_txn::{BeginOptions, Db, Error};
+use untorn_txn::{BeginOptions, Db, Error, UnlockedWrites};
 
 const IMPATIENT: Duration = Duration::from_millis(200);
 
@@ -149,6 +149,113 @@ fn a_trusted_write_whose_request_comes_late_stays_committed() {
             assert_eq!(value(&other, key, at).await.as_deref(), Some(&b"v"[..]));
         }
         no_locks_are_left(&cluster);
+    });
+}
+
+/// Its key may be written by others then: as of a newer timestamp than theirs, its end would not be seen.
+#[test]
+fn a_trusted_write_whose_key_was_written_after_it_was_taken_for_dead_stays_rolled_back() {
+    let (cluster, store) = two_regions(TikvOptions::default().patience(IMPATIENT));
+    let other = another(&cluster);
+    runtime().block_on(async {
+        let start = store.begin(Begin::default()).await.unwrap();
+        let brief = Prewrite {
+            ttl: Duration::from_millis(1),
+            ..Prewrite::new(vec![trusted("a"), trusted("z")])
+        };
+        cluster.inject_always("KvPrewrite", Fault::LostAnswer);
+        let unknown = store.prewrite(start, &brief).await;
+        assert!(matches!(unknown, Err(Error::Store { .. })), "{unknown:?}");
+        cluster.heal();
+        let rival = other.begin(Begin::default()).await.unwrap();
+        let written = other.prewrite(rival, &Prewrite::new(vec![put("a")])).await;
+        assert!(matches!(written, Ok(Prewritten::Committed { .. })));
+        let ended = told(async || store.prewrite(start, &brief).await).await;
+        assert!(
+            matches!(ended, Err(Error::TransactionClosed { .. })),
+            "{ended:?}"
+        );
+        assert_eq!(newest(&other, "z").await, None);
+    });
+}
+
+/// A commit that was not answered has its keys locked by no prewrite that comes again.
+#[test]
+fn a_trusted_write_that_comes_again_after_its_commit_stays_committed() {
+    let (cluster, store) = two_regions(TikvOptions::default().patience(IMPATIENT));
+    runtime().block_on(async {
+        let start = store.begin(Begin::default()).await.unwrap();
+        let request = Prewrite::new(vec![trusted("a")]);
+        assert!(store.prewrite(start, &request).await.is_ok());
+        cluster.inject_always("KvCommit", Fault::LostAnswer);
+        let unknown = store.commit(start).await;
+        assert!(matches!(unknown, Err(Error::Store { .. })), "{unknown:?}");
+        cluster.heal();
+        assert!(cluster.locks().is_empty());
+        assert!(store.prewrite(start, &request).await.is_ok());
+        assert!(cluster.locks().is_empty());
+        let at = store.commit(start).await.unwrap();
+        assert_eq!(value(&store, "a", at).await.as_deref(), Some(&b"v"[..]));
+    });
+}
+
+/// Each waits for the other's lock, and so meets a commit that is newer than its own request.
+#[test]
+fn trusted_writes_of_one_key_all_commit() {
+    const EACH: usize = 30;
+    let (_cluster, store) = two_regions(TikvOptions::default());
+    let options = BeginOptions {
+        unlocked_writes: UnlockedWrites::Trusted,
+        ..BeginOptions::default()
+    };
+    std::thread::scope(|scope| {
+        for row in ["row 1", "row 2", "row 3"] {
+            let (db, options) = (Db::new(store.clone()), options.clone());
+            scope.spawn(move || {
+                for _ in 0..EACH {
+                    let txn = db.blocking().begin(options.clone()).unwrap();
+                    txn.blocking().get_for_update(row).unwrap();
+                    txn.put(row, "v").unwrap();
+                    txn.put("hot", row).unwrap();
+                    txn.blocking().commit().unwrap();
+                }
+            });
+        }
+    });
+}
+
+/// It is no conflict to who trusts, and no lock of others is waited for.
+#[test]
+fn a_lock_that_is_lost_beside_a_trusted_write_is_told_at_once() {
+    let (cluster, store) = two_regions(TikvOptions::default());
+    let other = another(&cluster);
+    runtime().block_on(async {
+        let start = store.begin(Begin::default()).await.unwrap();
+        let lock = async |store: &TikvStore, start, key: &'static str, ttl| {
+            let terms = LockTerms {
+                ttl,
+                wait: Wait::For(IN_TIME),
+                ..LockTerms::new("d".into())
+            };
+            let asked = [LockKey::new(key.into(), 1)];
+            let locked = store.lock(start, &asked, &terms).await.unwrap();
+            assert!(locked[0].as_ref().unwrap().locked);
+        };
+        lock(&store, start, "d", Duration::from_millis(1)).await;
+        let rival = other.begin(Begin::default()).await.unwrap();
+        for key in ["d", "e"] {
+            lock(&other, rival, key, IN_TIME).await;
+        }
+        let locked = Mutation {
+            guard: Guard::Locked,
+            ..put("d")
+        };
+        let request = Prewrite {
+            wait: Wait::Forever,
+            ..Prewrite::new(vec![locked, trusted("e")])
+        };
+        let lost = store.prewrite(start, &request).await;
+        assert!(matches!(lost, Err(Error::LockLost { .. })), "{lost:?}");
     });
 }
 

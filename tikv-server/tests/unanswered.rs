@@ -350,6 +350,59 @@ fn a_late_lock_goes_back_also_where_its_key_is_asked_for_meanwhile() {
     assert_eq!(txn.held_locks(), 1);
 }
 
+/// A key that may be locked late is put down by a prewrite that passes such a lock.
+#[test]
+fn a_key_whose_late_lock_stands_is_written() {
+    let options = TikvOptions::default().call_timeout(PATIENCE);
+    let (cluster, _, db) = opened(options);
+    let txn = begin(&db, BeginOptions::default());
+    lock_and_unlock(&cluster, &txn, "k");
+    comes(|| is_locked(&cluster, "k"), "the late copy is granted");
+    txn.put("k", "v").unwrap();
+    txn.blocking().commit().unwrap();
+    no_locks_are_left(&cluster);
+}
+
+/// A forced request is granted over any commit, so it is looked for also after the end.
+#[test]
+fn a_late_copy_of_a_forced_lock_request_leaves_no_lock_over_its_own_commit() {
+    for one_phase in [false, true] {
+        let options = TikvOptions::default()
+            .call_timeout(PATIENCE)
+            .one_phase(one_phase)
+            .async_commit(false);
+        let (cluster, _, db) = opened(options);
+        let txn = begin(&db, BeginOptions::default());
+        txn.fair_begin().unwrap();
+        cluster.inject("KvPessimisticLock", Fault::Delay(4 * PATIENCE));
+        txn.blocking().lock_keys(["k"], at_once()).unwrap();
+        txn.fair_done().unwrap();
+        txn.put("k", "v").unwrap();
+        txn.blocking().commit().unwrap();
+        comes(|| is_locked(&cluster, "k"), "the late copy is granted");
+        no_locks_are_left(&cluster);
+    }
+}
+
+/// As long as it has patience with the cluster, and no longer.
+#[test]
+fn a_lock_call_that_does_not_wait_does_not_wait_for_what_goes_back() {
+    let options = TikvOptions::default()
+        .call_timeout(PATIENCE)
+        .patience(3 * PATIENCE);
+    let (cluster, _, db) = opened(options);
+    let txn = begin(&db, BeginOptions::default());
+    lock_and_unlock(&cluster, &txn, "k");
+    cluster.inject_always("KVPessimisticRollback", Fault::Busy);
+    let faults = cluster.faults();
+    comes(|| cluster.faults() > faults, "the return is under way");
+    let refused = txn.blocking().lock_keys(["k"], at_once());
+    assert!(
+        matches!(refused, Err(Error::LockNotAvailable { .. })),
+        "{refused:?}"
+    );
+}
+
 /// A lock call waits for what is on its way back, as of whatever timestamp it asks.
 #[test]
 fn a_late_lock_that_goes_back_takes_none_along_that_is_wanted() {

@@ -85,7 +85,9 @@ impl Engine {
     ) -> Result<Seen, KeyError> {
         let start = request.start_version;
         let key = self.key(&mutation.key);
-        if key.rollbacks.contains(&start) || key.commit_of(start).is_some() {
+        // A forced request is granted over any commit, even over that of its own transaction.
+        let is_committed = !is_forced && key.commit_of(start).is_some();
+        if key.rollbacks.contains(&start) || is_committed {
             return Err(aborted(format!(
                 "PessimisticLockRolledBack {{ start_ts: {start} }}"
             )));

@@ -136,6 +136,11 @@ pub(super) fn check(
     // Taken without a look at what was committed: even at what this transaction has, so such a request must not come twice
     // without saying so.
     let is_unchecked = is_skipped && !is_retry;
+    // Else it is compared with what was committed since its own timestamp, and only where that is newer TiKV looks what the
+    // transaction has come to.
+    let newest = key.newest().filter(|_| !is_unchecked);
+    let is_newer_than = |at: Timestamp| newest.is_some_and(|(newest, _)| newest > at);
+    let is_overtaken = is_skipped && is_newer_than(request.for_update_ts);
     let is_shared = mutation.op == Op::SharedLock as i32;
     let lost = |why: &str| {
         aborted(format!(
@@ -143,6 +148,11 @@ pub(super) fn check(
         ))
     };
     if let Some(own) = key.lock_of(start) {
+        if own.kind == Kind::Pessimistic && !is_pessimistic {
+            return Err(aborted(format!(
+                "LockTypeNotMatch {{ start_ts: {start}, pessimistic: true }}"
+            )));
+        }
         if own.kind != Kind::Pessimistic {
             let is_async = own.secondaries.is_some();
             return Ok(Checked::Done(if is_async { own.min_commit_ts } else { 0 }));
@@ -157,7 +167,7 @@ pub(super) fn check(
         if must_be_locked {
             return Ok(Checked::Write);
         }
-    } else if let Some(committed) = key.commit_of(start).filter(|_| !is_unchecked) {
+    } else if let Some(committed) = key.commit_of(start).filter(|_| !is_skipped || is_overtaken) {
         return Ok(Checked::Committed(committed));
     } else if must_be_locked {
         if key.in_the_way(start, is_shared).next().is_some() {
@@ -177,7 +187,8 @@ pub(super) fn check(
         }
         return Err(error);
     }
-    if key.rollbacks.contains(&start) {
+    let is_hidden = is_skipped && is_newer_than(start);
+    if key.rollbacks.contains(&start) && !is_hidden {
         return Err(conflict(
             request,
             mutation,
@@ -186,13 +197,8 @@ pub(super) fn check(
             Reason::SelfRolledBack,
         ));
     }
-    let newest = key.newest().filter(|_| !is_unchecked);
-    if is_skipped
-        && newest
-            .as_ref()
-            .is_some_and(|(at, _)| *at > request.for_update_ts)
-    {
-        return Err(lost("a key that is not locked was written since"));
+    if is_overtaken {
+        return Err(lost("NonLockKeyConflict"));
     }
     if let Some((at, write)) = newest.filter(|(at, _)| *at > start && !is_skipped) {
         return Err(conflict(

@@ -98,16 +98,18 @@ impl Cluster {
         wait: Duration,
     ) -> Result<Vec<(Vec<I>, R::Response)>, TikvError> {
         let mut retry = self.retry_after(wait);
-        self.spread_by(&mut retry, items, make, wait).await
+        self.spread_by(&mut retry, items, make, wait, |_| ()).await
     }
 
-    /// As [`spread`](Self::spread), by attempts of the caller.
+    /// As [`spread`](Self::spread), by attempts of the caller. Told of the batches of which nothing is known, which may be carried
+    /// out yet, is `unanswered`.
     pub(super) async fn spread_by<I: Keyed, R: RegionRequest>(
         self: &Arc<Self>,
         retry: &mut Retry,
         mut items: Vec<I>,
         make: impl Fn(&[I]) -> R,
         wait: Duration,
+        mut unanswered: impl FnMut(&[I]),
     ) -> Result<Vec<(Vec<I>, R::Response)>, TikvError> {
         let mut answers = Vec::new();
         while !items.is_empty() {
@@ -129,7 +131,7 @@ impl Cluster {
                         (batch, Ok(answer)) => answers.push((batch, answer)),
                         (batch, Err(why)) => {
                             if why.may_be_carried_out {
-                                retry.note_unanswered(batch.iter().map(|it| it.key().clone()));
+                                unanswered(&batch);
                             }
                             items.extend(batch);
                             missed = Some(why);

@@ -26,7 +26,7 @@ impl TikvCore {
         let end = self.commit_primary(open, &mut decision).await?;
         decision.end = Some(end);
         self.finish_in_background(open, end, false);
-        self.registry.end(open, end);
+        self.end(open, end);
         match end {
             End::Committed { at, .. } => Ok(at),
             End::RolledBack => Err(end.closed()),

@@ -31,8 +31,13 @@ impl TikvCore {
         let (core, open) = (Arc::clone(self), Arc::clone(open));
         self.background.spawn(async move {
             until_answered(open.start, || core.finish(&open, end, with_primary)).await;
-            core.give_back_late(&open);
         });
+    }
+
+    /// Forgets a transaction but for how it ended, and for what may come late.
+    pub(super) fn end(self: &Arc<Self>, open: &Arc<Open>, end: End) {
+        self.registry.end(open, end);
+        self.give_back_late(open);
     }
 
     async fn finish(

@@ -100,6 +100,8 @@ impl TikvCore {
             tokio::time::sleep(LOOK_AFTER + MARGIN).await;
             let back = open.known(|known| known.return_late(late));
             until_answered(open.start, || core.send_back(&open, back.clone())).await;
+            open.known(|known| known.leave(&back));
+            open.changed();
         });
     }
 

@@ -138,6 +138,6 @@ impl TikvCore {
         }
         decision.end = Some(end);
         self.finish_in_background(open, end, true);
-        self.registry.end(open, end);
+        self.end(open, end);
     }
 }

@@ -15,7 +15,8 @@
 //! the request and gives back whatever that may have got. TiKV does not hear of a request that is withdrawn while it stands in
 //! its queue, and may grant it until its wait ends; so once that time is over it is given back a second time, unless it was taken anew
 //! meanwhile. So it is with a request that was not answered and was sent again: it may come when what it asked for was given back, or
-//! its transaction is over. One that comes later still leaves a lock for as long as its transaction lives.
+//! its transaction is over. One that comes later still leaves a lock for as long as its transaction lives. And a give-back that was
+//! not answered and was sent again may come late itself: to a lock that was taken anew, as of a given timestamp that is older.
 
 use super::TikvCore;
 use super::cluster::Keyed;
@@ -48,6 +49,24 @@ impl Keyed for LockKey {
     fn key(&self) -> &Bytes {
         &self.key
     }
+}
+
+/// Who asks for locks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// A lock call. It ends when its transaction asks for no more.
+    Call,
+    /// The transaction's end.
+    Prewrite,
+}
+
+/// What is the same for all requests of one who asks.
+struct Asking<'a> {
+    open: &'a Open,
+    asker: Asker,
+    /// As of when, if that was given.
+    given: Option<Timestamp>,
+    patience: Patience,
 }
 
 /// What becomes of the keys of one answer.
@@ -107,7 +126,7 @@ impl TikvCore {
                 .then_some(())
         };
         let (result, is_withdrawn) = tokio::select! {
-            result = self.lock_keys(open, &keys, &terms) => (result, false),
+            result = self.lock_keys(open, &keys, &terms, Asker::Call) => (result, false),
             () = open.until(is_unwanted) => (Err(Error::Cancelled), true),
         };
         let is_unknown = is_withdrawn || matches!(result, Err(Error::Store { .. }));
@@ -168,15 +187,27 @@ impl TikvCore {
         open: &Arc<Open>,
         keys: &[LockKey],
         terms: &LockTerms,
+        asker: Asker,
     ) -> Result<HashMap<Bytes, Result<Locked, Error>>, Error> {
         let given = match terms.for_update {
             ForUpdate::Fresh => None,
             ForUpdate::At(at) => Some(self.checked_time(open.start, at).await?),
         };
         let wanted = |key: &Bytes| keys.iter().any(|asked| asked.key == *key);
-        let patience = Patience::new(terms);
+        let asking = Asking {
+            open,
+            asker,
+            given,
+            patience: Patience::new(terms),
+        };
+        let patience = &asking.patience;
         let returned = open.until(|known| (!known.returning.keys().any(wanted)).then_some(()));
-        match patience.end() {
+        // One that does not wait for others has as much patience with what is its own as with the cluster.
+        let at_most = || patience.began.checked_add(self.cluster.options.patience);
+        let end = patience
+            .end()
+            .or_else(|| at_most().filter(|_| !patience.waits()));
+        match end {
             None => returned.await,
             Some(end) => {
                 let returned = tokio::time::timeout_at(end.into(), returned).await;
@@ -204,19 +235,18 @@ impl TikvCore {
             let make = |keys: &[LockKey]| lock_request(open, keys, terms, at, wait_timeout);
             let longest = wait.unwrap_or_default();
             let mut retry = self.cluster.retry_after(longest);
-            let sent = self.cluster.spread_by(&mut retry, left, make, longest);
+            let unanswered = |batch: &[LockKey]| {
+                let keys = batch.iter().map(|key| key.key.clone());
+                open.known(|known| known.may_come_late(keys, terms.force));
+            };
+            let sent = self
+                .cluster
+                .spread_by(&mut retry, left, make, longest, unanswered);
             let regions = sent.await;
-            let unanswered = retry.unanswered();
-            if !unanswered.is_empty() {
-                open.known(|known| known.may_come_late(unanswered, terms.force));
-            }
             left = Vec::new();
             for (keys, answer) in regions? {
-                match self
-                    .outcome(open, &answer, at, given, &patience, asked, &mut met)
-                    .await?
-                {
-                    Outcome::Granted => granted(&keys, answer, terms, at, &patience, &mut answers)?,
+                match self.outcome(&asking, &answer, at, asked, &mut met).await? {
+                    Outcome::Granted => granted(&keys, answer, terms, at, patience, &mut answers)?,
                     Outcome::Again => left.extend(keys),
                     Outcome::Free => {
                         left.extend(keys);
@@ -242,14 +272,13 @@ impl TikvCore {
 
     async fn outcome(
         &self,
-        open: &Open,
+        asking: &Asking<'_>,
         answer: &PessimisticLockResponse,
         at: Timestamp,
-        given: Option<Timestamp>,
-        patience: &Patience,
         asked: Instant,
         met: &mut Met,
     ) -> Result<Outcome, Error> {
+        let Asking { open, patience, .. } = asking;
         let Some(error) = answer.errors.first().cloned() else {
             return Ok(Outcome::Granted);
         };
@@ -281,11 +310,11 @@ impl TikvCore {
             } else {
                 Outcome::Later
             };
-            return Ok(unless_closed(open, next));
+            return Ok(asking.unless_over(next));
         }
         if let Some(conflict) = conflict {
             // Without a later commit it is the end of a wait.
-            return Ok(match given {
+            return Ok(match asking.given {
                 Some(_) if conflict.conflict_commit_ts > at => {
                     Outcome::Failed(Error::WriteConflict {
                         key: conflict.key,
@@ -296,7 +325,7 @@ impl TikvCore {
                         reason: ConflictReason::ForUpdate,
                     })
                 }
-                _ => unless_closed(open, Outcome::Again),
+                _ => asking.unless_over(Outcome::Again),
             });
         }
         if let Some(exists) = already_exist {
@@ -315,11 +344,13 @@ impl TikvCore {
     }
 }
 
-/// A transaction that stops locking asks no more.
-fn unless_closed(open: &Open, outcome: Outcome) -> Outcome {
-    if open.known(|known| known.is_closed) {
-        Outcome::Failed(End::RolledBack.closed())
-    } else {
-        outcome
+impl Asking<'_> {
+    /// A transaction that stops locking asks no more, but for its end.
+    fn unless_over(&self, outcome: Outcome) -> Outcome {
+        if self.asker == Asker::Call && self.open.known(|known| known.is_closed) {
+            Outcome::Failed(End::RolledBack.closed())
+        } else {
+            outcome
+        }
     }
 }

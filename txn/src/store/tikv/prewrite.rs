@@ -13,19 +13,21 @@
 //!
 //! A write that is trusted is not checked by TiKV, unless its request says that it comes again. Ours says so each time: a copy that came
 //! late, unchecked, would lock its key anew after the end, and if that is the primary everybody would take the transaction for one that
-//! is under way. What is checked is that no commit is newer than the request's timestamp, which is drawn for it: so only one in between
-//! is refused that is no conflict to who trusts, and then the keys are locked before they are put down. (TiKV up to 6.0 compares with the
-//! start.)
+//! is under way. What is checked is that no commit is newer than the request's timestamp, which is drawn for it: so what came in between
+//! is refused, though it is no conflict to who trusts, and then the keys are locked before they are put down. (TiKV up to 6.0 compares with
+//! the start.) That timestamp stays the same: as of a newer one than a rollback of it, and than a commit of others after that, it would be
+//! put down anew.
 
 use super::TikvCore;
 use super::cluster::Keyed;
 use super::ended::End;
+use super::lock::Asker;
 use super::plan::{self, Item, Plan};
 use super::proto::kvrpcpb::LockInfo;
 use super::registry::Open;
 use super::resolve::{Found, each, is_pessimistic};
 use crate::error::Error;
-use crate::lock::LockMode;
+use crate::lock::{LockMode, Wait};
 use crate::store::{Guard, LockKey, LockTerms, MutationOp, Prewrite, Prewritten, Timestamp};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -50,10 +52,14 @@ impl TikvCore {
         let is_trusting = items
             .iter()
             .any(|item| item.mutation.guard == Guard::Trusted);
-        let drawn = if is_trusting { self.now().await? } else { 0 };
+        let trusted_at = match open.known(|known| known.trusted_at) {
+            None if is_trusting => self.now().await?,
+            before => before.unwrap_or(0),
+        };
         let has_locked = |item: &Item| item.held.is_some() || item.mutation.guard == Guard::Locked;
         let (is_pessimistic, for_update_ts) = open.known(|known| {
             known.primary = Some(request.primary.clone());
+            known.trusted_at = Some(trusted_at).filter(|at| *at != 0);
             let put_down = items
                 .iter()
                 .filter(|item| item.mutation.op != MutationOp::CheckNotExists);
@@ -61,9 +67,9 @@ impl TikvCore {
                 .put_down
                 .extend(put_down.map(|item| item.key().clone()));
             let is_pessimistic =
-                is_trusting || items.iter().any(has_locked) || !known.returning.is_empty();
+                is_trusting || items.iter().any(has_locked) || known.may_hold_unwanted();
             let newest = known.for_update_ts.max(request.for_update_ts);
-            (is_pessimistic, newest.max(drawn).max(open.start))
+            (is_pessimistic, newest.max(trusted_at).max(open.start))
         });
         let is_shared = items.iter().any(|item| {
             item.held
@@ -126,7 +132,7 @@ impl TikvCore {
                 };
                 decision.end = Some(end);
                 self.finish_in_background(open, end, true);
-                self.registry.end(open, end);
+                self.end(open, end);
                 answer_again(end)
             }
         }
@@ -154,7 +160,7 @@ impl TikvCore {
             }
             let sent = self
                 .cluster
-                .spread_by(&mut retry, left, make, Duration::ZERO);
+                .spread_by(&mut retry, left, make, Duration::ZERO, |_| ());
             let answers = sent.await;
             *is_again |= retry.is_retried();
             let answers = answers?;
@@ -176,12 +182,11 @@ impl TikvCore {
                     match error.locked {
                         Some(lock) => locks.extend(each(lock)),
                         None => {
-                            let failure = plan.failure(error);
-                            let trusted = plan::trusted(&failure, &batch);
-                            match trusted.is_empty() {
-                                true => failures.push(failure),
-                                false => unsure.extend(trusted),
+                            let trusted = plan::trusted(&error, &batch);
+                            if trusted.is_empty() {
+                                failures.push(plan.failure(error));
                             }
+                            unsure.extend(trusted);
                         }
                     }
                 }
@@ -192,7 +197,7 @@ impl TikvCore {
                 return Err(failure);
             }
             if !unsure.is_empty() {
-                self.lock_trusted(plan, &unsure, &mut left).await?;
+                self.lock_trusted(plan, &unsure, began, &mut left).await?;
                 continue;
             }
             if locks.is_empty() {
@@ -241,16 +246,22 @@ impl TikvCore {
         self: &Arc<Self>,
         plan: &Plan<'_>,
         keys: &[LockKey],
+        began: Instant,
         items: &mut [Item],
     ) -> Result<(), Error> {
         let request = plan.request;
+        let wait = match request.wait {
+            Wait::For(_) => Wait::For(plan.left(began)),
+            wait => wait,
+        };
         let terms = LockTerms {
-            wait: request.wait,
+            wait,
             deadline: request.deadline,
             ttl: request.ttl,
             ..LockTerms::new(request.primary.clone())
         };
-        let locked = self.lock_keys(plan.open, keys, &terms).await?;
+        let asking = self.lock_keys(plan.open, keys, &terms, Asker::Prewrite);
+        let locked = asking.await?;
         for item in items.iter_mut() {
             match locked.get(item.key()) {
                 None => {}

@@ -49,12 +49,15 @@ pub(super) struct Open {
 pub(super) struct Known {
     /// It asks for no more locks.
     pub(super) is_closed: bool,
+    is_ended: bool,
     pub(super) primary: Option<Bytes>,
     pub(super) held: HashMap<Bytes, Held>,
     pub(super) asking: HashMap<Bytes, HashSet<u64>>,
     pub(super) returning: HashMap<Bytes, Held>,
     /// Keys of which a request was not answered or is withdrawn, so that it may come late and be granted.
     late: BTreeSet<Bytes>,
+    /// There was one.
+    may_be_late: bool,
     given_back: Attempts,
     /// Keys that nobody wants of whom they were granted to, while another attempt asks for them still.
     suspect: HashSet<Bytes>,
@@ -67,6 +70,8 @@ pub(super) struct Known {
     pub(super) flushed: Option<(Bytes, Bytes)>,
     /// Until when nobody takes it for dead, if the primary was put down and the clocks of the cluster go on as here.
     pub(super) alive_until: Option<Instant>,
+    /// As of when what is trusted was put down.
+    pub(super) trusted_at: Option<Timestamp>,
     /// A prewrite was sent, and this is the least commit timestamp that it asked for.
     pub(super) prewritten_from: Option<Timestamp>,
     /// A copy of a prewrite that may decide was not answered.
@@ -138,7 +143,7 @@ impl Registry {
     /// Forgets a transaction but for how it ended.
     pub(super) fn end(&self, open: &Open, end: End) {
         self.ended.note(open.start, end);
-        lock(&open.known).is_closed = true;
+        open.known(|known| (known.is_closed, known.is_ended) = (true, true));
         self.open.remove(&open.start);
         open.changed.notify_waiters();
     }
@@ -286,6 +291,7 @@ impl Known {
     /// Notes that requests for keys may come late. A forced one stands as late as it was granted.
     pub(super) fn may_come_late(&mut self, keys: impl IntoIterator<Item = Bytes>, is_forced: bool) {
         self.may_be_forced |= is_forced;
+        self.may_be_late = true;
         self.late.extend(keys);
     }
 
@@ -318,12 +324,22 @@ impl Known {
         back
     }
 
-    /// Neither held nor asked for, nor written: where a lock was, a request that comes late finds the end of its transaction. But
-    /// not a forced one.
+    /// Those of what returns that were not answered, and will not be, may come late still.
+    pub(super) fn leave(&mut self, back: &[(Bytes, Held)]) {
+        for (key, held) in back {
+            if self.is_returning(key, held) {
+                self.returning.remove(key);
+                self.late.insert(key.clone());
+            }
+        }
+    }
+
+    /// Neither held nor asked for, nor written. A request that comes late to what was written finds that; but a forced one is granted
+    /// all the same. After the end nothing is held.
     fn is_unwanted(&self, key: &Bytes) -> bool {
-        let is_wanted = self.held.contains_key(key) || self.asking.contains_key(key);
-        let is_over = self.is_closed && self.may_be_forced;
-        !is_wanted && (is_over || !self.put_down.contains(key))
+        let is_held = self.held.contains_key(key) && !self.is_ended;
+        let is_written = self.put_down.contains(key) && !(self.is_ended && self.may_be_forced);
+        !is_held && !is_written && !self.asking.contains_key(key)
     }
 
     /// Whether nothing is held, or may be, that was not put down.
@@ -353,12 +369,17 @@ impl Known {
         self.flushed = Some((first.min(key.clone()), last.max(key.clone())));
     }
 
+    /// Whether the cluster may hold locks that nobody wants.
+    pub(super) fn may_hold_unwanted(&self) -> bool {
+        self.may_be_late || !self.returning.is_empty()
+    }
+
     /// Whether the cluster surely holds no lock for it.
     pub(super) fn surely_holds_nothing(&self) -> bool {
         self.held.is_empty()
-            && self.returning.is_empty()
             && self.suspect.is_empty()
             && self.put_down.is_empty()
+            && !self.may_hold_unwanted()
     }
 
     /// The primary, if it was granted or put down. One that is only asked for, after another was given up, tells nothing yet.

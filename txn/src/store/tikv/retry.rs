@@ -3,8 +3,6 @@
 use super::TikvError;
 use crate::error::Error;
 use crate::store::Timestamp;
-use bytes::Bytes;
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
@@ -21,8 +19,6 @@ pub(super) struct Retry {
     until: Option<Instant>,
     pause: Duration,
     is_retried: bool,
-    /// Of attempts of which nothing is known: they may be carried out yet.
-    unanswered: BTreeSet<Bytes>,
 }
 
 impl Retry {
@@ -33,7 +29,6 @@ impl Retry {
             until: began.checked_add(patience),
             pause: FIRST_PAUSE,
             is_retried: false,
-            unanswered: BTreeSet::new(),
         }
     }
 
@@ -53,16 +48,6 @@ impl Retry {
     /// Whether this is not the first attempt, or there was another.
     pub(super) fn is_retried(&self) -> bool {
         self.is_retried
-    }
-
-    /// Notes the keys of an attempt of which nothing is known.
-    pub(super) fn note_unanswered(&mut self, keys: impl Iterator<Item = Bytes>) {
-        self.unanswered.extend(keys);
-    }
-
-    /// The keys of all such attempts.
-    pub(super) fn unanswered(self) -> BTreeSet<Bytes> {
-        self.unanswered
     }
 
     /// What is left of the time, and at most `longest`.

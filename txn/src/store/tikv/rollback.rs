@@ -38,14 +38,11 @@ impl TikvCore {
         };
         match end {
             // What stays locked is released when the rollback comes again.
-            End::RolledBack => {
-                self.release_rest(open).await?;
-                self.give_back_late(open);
-            }
+            End::RolledBack => self.release_rest(open).await?,
             End::Committed { .. } => self.finish_in_background(open, end, true),
         }
         decision.end = Some(end);
-        self.registry.end(open, end);
+        self.end(open, end);
         match end {
             End::RolledBack => Ok(()),
             end => Err(end.closed()),
