@@ -5,7 +5,7 @@ mod txn_calls;
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
@@ -42,6 +42,20 @@ struct Owns(#[allow(dead_code)] Transaction);
 
 impl Wake for Owns {
     fn wake(self: Arc<Self>) {}
+}
+
+type Deed = Box<dyn FnOnce() + Send>;
+
+/// Does something when it is called first.
+struct Does(Mutex<Option<Deed>>);
+
+impl Wake for Does {
+    fn wake(self: Arc<Self>) {
+        let deed = self.0.lock().unwrap().take();
+        if let Some(deed) = deed {
+            deed();
+        }
+    }
 }
 
 #[track_caller]
@@ -173,4 +187,44 @@ fn a_log_takes_and_tells_commits_in_spite_of_a_waker_that_panics() {
             });
         }
     });
+}
+
+/// Who closes a circle of waits finds the victim, and calls its waker.
+#[test]
+fn the_waker_of_a_victim_may_do_anything_with_the_transaction_that_found_it() {
+    let deeds: [fn(Transaction); 4] = [
+        |old| old.blocking().rollback().unwrap(),
+        |old| drop(old.blocking().commit()),
+        |old| drop(lock(&old, &["c"]).unwrap()),
+        |old| {
+            let mut call = pin!(old.get_for_update("d"));
+            let _ = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        },
+    ];
+    for deed in deeds {
+        ends(move || {
+            let db = Db::in_memory();
+            let (old, young) = (begin(&db), begin(&db));
+            lock(&old, &["a"]).unwrap();
+            lock(&young, &["b"]).unwrap();
+            let inside = old.clone();
+            let (done, is_done) = mpsc::channel();
+            let deed = move || {
+                deed(inside);
+                done.send(()).unwrap();
+            };
+            let waker = Waker::from(Arc::new(Does(Mutex::new(Some(Box::new(deed))))));
+            let mut victim = pin!(young.get_for_update("a"));
+            is_pending(victim.as_mut(), &waker);
+            let mut closing = pin!(old.get_for_update("b"));
+            let _ = closing
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()));
+            is_done.recv().unwrap();
+            let ended = victim
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()));
+            assert!(matches!(ended, Poll::Ready(Err(_))), "{ended:?}");
+        });
+    }
 }

@@ -37,6 +37,7 @@ enum State {
 pub struct Acquire {
     table: Arc<Shared>,
     state: State,
+    has_looked: bool,
 }
 
 impl Acquire {
@@ -55,6 +56,7 @@ impl Acquire {
                 key,
                 attempt,
             },
+            has_looked: false,
         }
     }
 
@@ -62,6 +64,7 @@ impl Acquire {
         Self {
             table,
             state: State::Waiting(waiter),
+            has_looked: false,
         }
     }
 
@@ -90,6 +93,7 @@ impl Acquire {
         match std::mem::replace(&mut self.state, State::Told) {
             State::Ended { result, .. } => result,
             State::Waiting(waiter) => {
+                self.look_near(&waiter);
                 let outcome = self.table.core.park(&waiter, || true);
                 self.finish(&waiter, outcome)
             }
@@ -103,6 +107,14 @@ impl Acquire {
         if let State::Waiting(waiter) = &self.state {
             *waiter.wake_up.lock() = Some(at);
             self.table.core.timer.arm(waiter, at);
+        }
+    }
+
+    /// Looks for a deadlock in sight, once, when it is waited for. Not when the call is made: who makes it may hold what the waker
+    /// of a victim asks for.
+    fn look_near(&mut self, waiter: &Arc<Waiter>) {
+        if !std::mem::replace(&mut self.has_looked, true) {
+            self.table.core.look_near(waiter);
         }
     }
 
@@ -121,6 +133,7 @@ impl Future for Acquire {
             State::Ended { result, .. } => Poll::Ready(result),
             State::Told => Poll::Pending,
             State::Waiting(waiter) => {
+                self.look_near(&waiter);
                 // Waker first, then the word: who changes the word takes the waker afterwards.
                 if waiter.is_waiting() {
                     waiter.wake_task(cx.waker());

@@ -80,7 +80,12 @@ impl Claims {
         mode: LockMode,
     ) -> impl Iterator<Item = OwnerId> {
         let excludes = move |claim: &Claim| claim.owner != owner && !claim.mode.is_compatible(mode);
-        let owners = self.0.chunk_by(|a, b| a.owner == b.owner);
+        let all = if mode == LockMode::Shared && !self.is_exclusive() {
+            &[]
+        } else {
+            &self.0[..]
+        };
+        let owners = all.chunk_by(|a, b| a.owner == b.owner);
         owners
             .filter(move |claims| claims.iter().any(excludes))
             .map(|claims| claims[0].owner)

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use crate::sync::{Mutex, Parker};
 /// How many owners and their calls a call looks at before it waits, itself. Most deadlocks are of two; the timer thread looks at all.
 const NEAR: usize = 16;
 /// How often a search starts again because what it found was gone, before it makes way for others.
-const ROUNDS: u32 = 64;
+const ROUNDS: u32 = 4;
 /// When a search that made way goes on.
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -144,11 +145,12 @@ impl Core {
         }
     }
 
-    /// Has the timer thread look after a waiting call.
+    /// Has the timer thread look after a waiting call, and search for it.
     pub(super) fn arm(&self, waiter: &Arc<Waiter>) {
         if cfg!(untorn_loom) {
             return;
         }
+        waiter.is_search_due.store(true, Relaxed);
         let first = waiter.since.checked_add(self.deadlock_delay);
         self.arm_at(waiter, earlier(first, waiter.ends));
     }
@@ -160,6 +162,9 @@ impl Core {
     }
 
     /// The timer thread. Between two searches it looks at the clock, so that nobody's time waits for more than one.
+    ///
+    /// A call is searched for once in a batch, and not because it has to be woken: else searches that take longer than it is from
+    /// one to the next would only grow.
     pub(super) fn run_timer(&self) {
         let (mut batch, mut next) = (Batch::default(), VecDeque::new());
         while let Some(due) = self
@@ -170,7 +175,10 @@ impl Core {
                 if !self.end_if_over(&waiter) {
                     let wake_up = self.wake_up(&waiter);
                     self.arm_at(&waiter, earlier(wake_up, waiter.ends));
-                    next.push_back(waiter);
+                    let is_due = waiter.is_search_due.swap(false, Relaxed);
+                    if is_due && !waiter.is_in_line.swap(true, Relaxed) {
+                        next.push_back(waiter);
+                    }
                 }
             }
             if batch.calls.is_empty() {
@@ -178,10 +186,18 @@ impl Core {
                     calls: std::mem::take(&mut next),
                     explored: Explored::default(),
                 };
+                for waiter in &batch.calls {
+                    waiter.is_in_line.store(false, Relaxed);
+                }
             }
             if let Some(waiter) = batch.calls.pop_front() {
                 let again = self.search_again_at(&waiter, &mut batch.explored);
+                waiter.is_search_due.fetch_or(again.is_some(), Relaxed);
                 self.arm_at(&waiter, again);
+            }
+            if batch.calls.is_empty() {
+                // What it explored is let go of while nothing is due.
+                batch = Batch::default();
             }
         }
     }

@@ -73,7 +73,7 @@
 //!
 //! # Deadlocks
 //!
-//! A call that begins to wait looks near by: few owners wait, so that mostly ends with whom it waits for, and most
+//! Who begins to wait looks near by: few owners wait, so that mostly ends with whom it waits for, and most
 //! deadlocks are of two. A call that has waited for [`LockTableOptions::deadlock_delay`] walks the whole graph,
 //! breadth first, from the owners that block it, and looks for a way back to its own owner. Depth is not limited. Every
 //! cycle has a call that joined it last; all other edges existed when that call's search began, so that search finds it.
@@ -107,7 +107,7 @@
 //! Somebody has to look at the clock for a call that waits: the table's timer thread, started by the first one that
 //! does, joined when the last handle of the table is dropped. A wait that ends takes its entry out of the timer at once. The
 //! thread is woken only for what is due before it looks by itself. Between two searches it looks who else is due, so
-//! that nobody's budget waits for more than one of them.
+//! that nobody's budget waits for more than one of them, which may walk a few times.
 //! Blocking calls use it too: a thread that parks without a timeout of its own is woken in a third of the time, where a
 //! timeout is a trap into a hypervisor. If the thread cannot be started they park with a timeout and look after
 //! themselves; a future gets [`LockError::TimerUnavailable`].

@@ -232,7 +232,7 @@ impl KeyQueue {
     /// Whom a call at this place waits for: holders first, then those ahead of it, the nearest first.
     fn in_the_way(&self, owner: OwnerId, mode: LockMode, place: Place) -> Vec<OwnerId> {
         let waits = self.waits.iter();
-        let ahead = waits.flat_map(|waits| waits.ahead(place, owner, mode));
+        let ahead = waits.flat_map(|waits| waits.ahead(place, owner, mode, usize::MAX));
         let holders = self.claims.excluding(owner, mode);
         let all = holders.chain(ahead.map(|entry| entry.owner));
         self.each_once(all).take(NAMED).collect()
@@ -245,7 +245,7 @@ impl KeyQueue {
     /// too. A shared call does not: it goes by the exclusive call next ahead, if there is more to be reached than the
     /// holder.
     ///
-    /// Whoever goes no further than `most` is told no more of each kind, and one.
+    /// Whoever goes no further than `most` is told of no more than that, and one, of each kind.
     pub(crate) fn next_blockers_of(&self, waiter: &Arc<Waiter>, most: usize) -> NextBlockers {
         let mut next = NextBlockers::default();
         let Some((waits, place)) = self.served_at(waiter) else {
@@ -257,7 +257,7 @@ impl KeyQueue {
         match mode {
             LockMode::Exclusive => next.follow(waits.siblings_ahead(place, owner).take(most)),
             LockMode::Shared if next.owners.is_empty() || waits.has_sibling_ahead(place) => {
-                next.follow(waits.ahead(place, owner, mode).take(most));
+                next.follow(waits.ahead(place, owner, mode, most));
             }
             LockMode::Shared => {}
         }
@@ -274,7 +274,7 @@ impl KeyQueue {
     /// Whether a call waits for this owner, now.
     pub(crate) fn is_blocked_by(&self, waiter: &Arc<Waiter>, owner: OwnerId) -> bool {
         self.served_at(waiter).is_some_and(|(waits, place)| {
-            let mut ahead = waits.ahead(place, waiter.owner, waiter.mode);
+            let mut ahead = waits.ahead(place, waiter.owner, waiter.mode, usize::MAX);
             let holds = owner != waiter.owner && self.claims.exclude(owner, waiter.mode);
             holds || ahead.any(|entry| entry.owner == owner)
         })

@@ -129,7 +129,6 @@ impl LockTable {
             }
             Begun::Waiting(waiter) => match shared.start_timer() {
                 Ok(()) => {
-                    shared.core.look_near(&waiter);
                     shared.core.arm(&waiter);
                     Acquire::waiting(shared, waiter)
                 }

@@ -97,6 +97,10 @@ pub(crate) struct Waiter {
     repeat: std::sync::atomic::AtomicBool,
     /// The timer's entry for this call, if it has one. Read and written with the timer locked.
     pub(super) armed: std::sync::Mutex<Option<super::timer::Place>>,
+    /// What the timer's entry is for, among others.
+    pub(super) is_search_due: std::sync::atomic::AtomicBool,
+    /// It stands among those that are searched for next. The timer thread's own.
+    pub(super) is_in_line: std::sync::atomic::AtomicBool,
     /// When the task wants to be polled though nothing has happened.
     pub(super) wake_up: Mutex<Option<Instant>>,
     word: AtomicU64,
@@ -123,6 +127,8 @@ impl Waiter {
             sibling: std::sync::atomic::AtomicBool::new(false),
             repeat: std::sync::atomic::AtomicBool::new(false),
             armed: std::sync::Mutex::new(None),
+            is_search_due: std::sync::atomic::AtomicBool::new(false),
+            is_in_line: std::sync::atomic::AtomicBool::new(false),
             wake_up: Mutex::new(None),
             word: AtomicU64::new(WAITING),
             slot: Mutex::new(Slot::default()),

@@ -99,8 +99,11 @@ impl Waits {
     /// it is granted or becomes an upgrade.
     pub(super) fn served_at(&self, waiter: &Arc<Waiter>) -> Option<Place> {
         let place = self.place_of(waiter)?;
-        let mut others = self.queue.iter().filter(|_| waiter.has_repeat());
-        let first = others.find(|entry| entry.owner == waiter.owner);
+        if !waiter.has_repeat() {
+            return Some(place);
+        }
+        let mut queue = self.queue.iter();
+        let first = queue.find(|entry| entry.owner == waiter.owner);
         Some(first.map_or(place, |first| place.min(first.place())))
     }
 
@@ -142,18 +145,21 @@ impl Waits {
         !self.lane.is_empty() || !self.siblings.is_empty()
     }
 
-    /// Calls of other owners ahead of this place that exclude `mode`: the queue's, nearest first, then the lane's.
+    /// Calls of other owners ahead of this place that exclude `mode`: the queue's, nearest first, then the lane's; looks at `most`
+    /// at most.
     pub(super) fn ahead(
         &self,
         place: Place,
         owner: OwnerId,
         mode: LockMode,
+        most: usize,
     ) -> impl Iterator<Item = &Entry> {
         let end = self.queue.partition_point(|entry| entry.ticket < place.0);
         let queued = self.queue.range(..end).rev();
         // For a call in the lane, too: all there are of its owner.
         queued
             .chain(&self.lane)
+            .take(most)
             .filter(move |entry| entry.owner != owner && !entry.mode.is_compatible(mode))
     }
 
