@@ -1,11 +1,13 @@
 //! A cluster of two regions, cut at "m", and a client of it.
 
+use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use untorn_tikv_server::Cluster;
-use untorn_txn::Db;
 use untorn_txn::store::tikv::{TikvOptions, TikvStore};
+use untorn_txn::store::{Mutation, MutationOp, Store, Timestamp};
+use untorn_txn::{Db, Error};
 
 /// More than any wait should take.
 #[allow(dead_code)]
@@ -65,4 +67,32 @@ pub fn reads(db: &Db, keys: &[&str], is_there: bool) {
             "{key}"
         );
     }
+}
+
+#[allow(dead_code)]
+pub fn put(key: &'static str) -> Mutation {
+    Mutation::new(key.into(), MutationOp::Put("v".into()))
+}
+
+/// The answer of a store that has hardly the patience for any.
+#[allow(dead_code)]
+pub async fn told<T>(ask: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
+    let until = Instant::now() + IN_TIME;
+    loop {
+        match ask().await {
+            Err(Error::Store { .. }) if Instant::now() < until => {}
+            answer => return answer,
+        }
+    }
+}
+
+#[allow(dead_code)]
+pub async fn value(store: &TikvStore, key: &str, at: Timestamp) -> Option<Bytes> {
+    store.get(key.as_bytes(), at).await.unwrap()
+}
+
+#[allow(dead_code)]
+pub async fn newest(store: &TikvStore, key: &str) -> Option<Bytes> {
+    let now = store.timestamp().await.unwrap();
+    value(store, key, now).await
 }

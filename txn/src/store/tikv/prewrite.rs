@@ -52,14 +52,10 @@ impl TikvCore {
         let is_trusting = items
             .iter()
             .any(|item| item.mutation.guard == Guard::Trusted);
-        let trusted_at = match open.known(|known| known.trusted_at) {
-            None if is_trusting => self.now().await?,
-            before => before.unwrap_or(0),
-        };
+        let drawn = if is_trusting { self.now().await? } else { 0 };
         let has_locked = |item: &Item| item.held.is_some() || item.mutation.guard == Guard::Locked;
         let (is_pessimistic, for_update_ts) = open.known(|known| {
             known.primary = Some(request.primary.clone());
-            known.trusted_at = Some(trusted_at).filter(|at| *at != 0);
             let put_down = items
                 .iter()
                 .filter(|item| item.mutation.op != MutationOp::CheckNotExists);
@@ -69,7 +65,12 @@ impl TikvCore {
             let is_pessimistic =
                 is_trusting || items.iter().any(has_locked) || known.may_hold_unwanted();
             let newest = known.for_update_ts.max(request.for_update_ts);
-            (is_pessimistic, newest.max(trusted_at).max(open.start))
+            let newest = newest.max(drawn).max(open.start);
+            let for_update_ts = match is_trusting {
+                true => *known.trusted_at.get_or_insert(newest),
+                false => newest,
+            };
+            (is_pessimistic, for_update_ts)
         });
         let is_shared = items.iter().any(|item| {
             item.held
