@@ -28,6 +28,11 @@ fn impatient() -> TikvOptions {
         .call_timeout(PATIENCE)
 }
 
+/// It has more patience than with one request.
+fn asking_again() -> TikvOptions {
+    TikvOptions::default().call_timeout(PATIENCE)
+}
+
 fn opened(options: TikvOptions) -> (Cluster, Arc<TikvStore>, Db) {
     let (cluster, store) = two_regions(options);
     (cluster, store.clone(), Db::new(store))
@@ -315,8 +320,7 @@ fn lock_and_unlock(cluster: &Cluster, txn: &Transaction, key: &str) {
 #[test]
 fn a_late_copy_of_a_lock_request_leaves_no_lock() {
     for is_ended in [false, true] {
-        let options = TikvOptions::default().call_timeout(PATIENCE);
-        let (cluster, _, db) = opened(options);
+        let (cluster, _, db) = opened(asking_again());
         let txn = begin(&db, BeginOptions::default());
         cluster.inject("KvPessimisticLock", Fault::Delay(3 * PATIENCE));
         txn.blocking().lock_keys(["k"], at_once()).unwrap();
@@ -334,8 +338,7 @@ fn a_late_copy_of_a_lock_request_leaves_no_lock() {
 /// It goes back before that copy is granted, and is asked for when it would go back again.
 #[test]
 fn a_late_lock_goes_back_also_where_its_key_is_asked_for_meanwhile() {
-    let options = TikvOptions::default().call_timeout(PATIENCE);
-    let (cluster, _, db) = opened(options);
+    let (cluster, _, db) = opened(asking_again());
     let (rival, txn) = (
         begin(&db, BeginOptions::default()),
         begin(&db, BeginOptions::default()),
@@ -353,8 +356,7 @@ fn a_late_lock_goes_back_also_where_its_key_is_asked_for_meanwhile() {
 /// A key that may be locked late is put down by a prewrite that passes such a lock.
 #[test]
 fn a_key_whose_late_lock_stands_is_written() {
-    let options = TikvOptions::default().call_timeout(PATIENCE);
-    let (cluster, _, db) = opened(options);
+    let (cluster, _, db) = opened(asking_again());
     let txn = begin(&db, BeginOptions::default());
     lock_and_unlock(&cluster, &txn, "k");
     comes(|| is_locked(&cluster, "k"), "the late copy is granted");
@@ -367,10 +369,7 @@ fn a_key_whose_late_lock_stands_is_written() {
 #[test]
 fn a_late_copy_of_a_forced_lock_request_leaves_no_lock_over_its_own_commit() {
     for one_phase in [false, true] {
-        let options = TikvOptions::default()
-            .call_timeout(PATIENCE)
-            .one_phase(one_phase)
-            .async_commit(false);
+        let options = asking_again().one_phase(one_phase).async_commit(false);
         let (cluster, _, db) = opened(options);
         let txn = begin(&db, BeginOptions::default());
         txn.fair_begin().unwrap();
@@ -387,10 +386,7 @@ fn a_late_copy_of_a_forced_lock_request_leaves_no_lock_over_its_own_commit() {
 /// As long as it has patience with the cluster, and no longer.
 #[test]
 fn a_lock_call_that_does_not_wait_does_not_wait_for_what_goes_back() {
-    let options = TikvOptions::default()
-        .call_timeout(PATIENCE)
-        .patience(3 * PATIENCE);
-    let (cluster, _, db) = opened(options);
+    let (cluster, _, db) = opened(asking_again().patience(3 * PATIENCE));
     let txn = begin(&db, BeginOptions::default());
     lock_and_unlock(&cluster, &txn, "k");
     cluster.inject_always("KVPessimisticRollback", Fault::Busy);
@@ -406,8 +402,7 @@ fn a_lock_call_that_does_not_wait_does_not_wait_for_what_goes_back() {
 /// A lock call waits for what is on its way back, as of whatever timestamp it asks.
 #[test]
 fn a_late_lock_that_goes_back_takes_none_along_that_is_wanted() {
-    let options = TikvOptions::default().call_timeout(PATIENCE);
-    let (cluster, store, db) = opened(options);
+    let (cluster, store, db) = opened(asking_again());
     let txn = begin(&db, BeginOptions::default());
     lock_and_unlock(&cluster, &txn, "k");
     let faults = cluster.faults();
@@ -425,8 +420,7 @@ fn a_late_lock_that_goes_back_takes_none_along_that_is_wanted() {
 /// The keys of the request that was not answered go back, and together.
 #[test]
 fn an_unanswered_request_of_many_takes_few_requests_to_make_up_for() {
-    let options = TikvOptions::default().call_timeout(PATIENCE);
-    let (cluster, store, db) = opened(options);
+    let (cluster, store, db) = opened(asking_again());
     let txn = begin(&db, BeginOptions::default());
     let keys: Vec<String> = (0..5000).map(|n| format!("k{n:05}")).collect();
     txn.blocking().lock_keys(["a"], at_once()).unwrap();

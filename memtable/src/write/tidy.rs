@@ -226,19 +226,24 @@ mod tests {
         table.table().clock.now(&reclaim::pin()).marks.depth()
     }
 
+    /// Lets go of most, goes by them, and has what nobody needs cleared away.
+    fn go_by<T>(table: &Memtable, taken: &mut Vec<(u32, T)>, depth: fn(&Memtable) -> usize) {
+        write(table, TAKEN);
+        taken.retain(|(index, _)| stays(*index));
+        assert_eq!(depth(table), TAKEN as usize, "nobody went by them");
+        write(table, TAKEN);
+        assert_eq!(depth(table), taken.len());
+        for _ in 0..100 {
+            write(table, TAKEN);
+        }
+        table.compact();
+    }
+
     #[test]
     fn snapshots_that_a_writer_went_by_are_gone_and_those_among_them_show_what_they_showed() {
         let table = Memtable::new();
         let mut taken = taken(&table, Memtable::snapshot);
-        write(&table, TAKEN);
-        taken.retain(|(index, _)| stays(*index));
-        assert_eq!(instants(&table), TAKEN as usize, "nobody went by them");
-        write(&table, TAKEN);
-        assert_eq!(instants(&table), taken.len());
-        for _ in 0..100 {
-            write(&table, TAKEN);
-        }
-        table.compact();
+        go_by(&table, &mut taken, instants);
         for (index, snapshot) in &taken {
             let shown = snapshot.get("k");
             assert_eq!(shown.as_deref(), Some(&index.to_be_bytes()[..]), "{index}");
@@ -251,15 +256,7 @@ mod tests {
     fn savepoints_that_a_writer_went_by_are_gone_and_those_among_them_bring_back_what_was_there() {
         let table = Memtable::new();
         let mut taken = taken(&table, Memtable::savepoint);
-        write(&table, TAKEN);
-        taken.retain(|(index, _)| stays(*index));
-        assert_eq!(marks(&table), TAKEN as usize, "nobody went by them");
-        write(&table, TAKEN);
-        assert_eq!(marks(&table), taken.len());
-        for _ in 0..100 {
-            write(&table, TAKEN);
-        }
-        table.compact();
+        go_by(&table, &mut taken, marks);
         while let Some((index, savepoint)) = taken.pop() {
             savepoint.roll_back().expect("no stage is open");
             assert_eq!(value(&table), Some(index));

@@ -182,10 +182,7 @@ impl Core {
                 }
             }
             if batch.calls.is_empty() {
-                batch = Batch {
-                    calls: std::mem::take(&mut next),
-                    explored: Explored::default(),
-                };
+                batch.calls = std::mem::take(&mut next);
                 for waiter in &batch.calls {
                     waiter.is_in_line.store(false, Relaxed);
                 }
@@ -196,7 +193,7 @@ impl Core {
                 self.arm_at(&waiter, again);
             }
             if batch.calls.is_empty() {
-                // What it explored is let go of while nothing is due.
+                // The next one explores anew, and while nothing is due nothing is kept.
                 batch = Batch::default();
             }
         }

@@ -345,7 +345,7 @@ impl Cluster {
             "locks are resolved"
         );
         if is_pessimistic(first) {
-            return self.clear_pessimistic(locks).await;
+            return self.clear_pessimistic(start_version, locks).await;
         }
         let keys: BTreeSet<Bytes> = locks.into_iter().map(|lock| lock.key).collect();
         let keys = keys.into_iter().collect();
@@ -364,14 +364,17 @@ impl Cluster {
     }
 
     /// Releases pessimistic locks of a transaction, each as of its own timestamp: one that was taken anew meanwhile stays.
-    async fn clear_pessimistic(self: &Arc<Self>, locks: Vec<LockInfo>) -> Result<(), TikvError> {
+    async fn clear_pessimistic(
+        self: &Arc<Self>,
+        start_version: Timestamp,
+        locks: Vec<LockInfo>,
+    ) -> Result<(), TikvError> {
         let mut keys_of: BTreeMap<_, BTreeSet<Bytes>> = BTreeMap::new();
         for lock in locks {
-            let at = lock.lock_for_update_ts.max(lock.lock_version);
-            let keys = keys_of.entry((lock.lock_version, at)).or_default();
-            keys.insert(lock.key);
+            let at = lock.lock_for_update_ts.max(start_version);
+            keys_of.entry(at).or_default().insert(lock.key);
         }
-        for ((start_version, for_update_ts), keys) in keys_of {
+        for (for_update_ts, keys) in keys_of {
             let make = |keys: &[Bytes]| PessimisticRollbackRequest {
                 context: None,
                 start_version,
