@@ -108,13 +108,15 @@ pub fn commits(
 fn commit_until(db: &Db, thread: usize, end: Instant) -> Result<u64, Error> {
     let key = (thread as u64).to_be_bytes();
     let mut count = 0;
-    while Instant::now() < end {
+    loop {
         let txn = db.blocking().begin(BeginOptions::default())?;
         txn.put(key, [1; 64])?;
         txn.blocking().commit()?;
         count += 1;
+        if Instant::now() >= end {
+            return Ok(count);
+        }
     }
-    Ok(count)
 }
 
 /// What one sync of a file takes that has grown by a small commit: the median of `times`.

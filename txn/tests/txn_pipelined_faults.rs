@@ -24,10 +24,29 @@ const SHARED: usize = 3;
 /// Keys that are one transaction's own.
 const OWN: usize = 20;
 
-fn options() -> PipelinedOptions {
+/// How long locks live without a sign of life, and how long the answer to a commit is waited for.
+#[derive(Clone, Copy)]
+struct Terms {
+    lock_ttl: Duration,
+    patience: Duration,
+}
+
+/// What is stuck is soon given up.
+const IMPATIENT: Terms = Terms {
+    lock_ttl: Duration::from_secs(1),
+    patience: Duration::from_millis(200),
+};
+
+/// Longer than any thread is kept from running.
+const PATIENT: Terms = Terms {
+    lock_ttl: Duration::from_secs(60),
+    patience: Duration::from_secs(60),
+};
+
+fn options(terms: Terms) -> PipelinedOptions {
     PipelinedOptions {
         lock_wait: Wait::For(Duration::from_millis(20)),
-        lock_ttl: Duration::from_secs(1),
+        lock_ttl: terms.lock_ttl,
         ..flushes_at(4)
     }
 }
@@ -70,11 +89,11 @@ fn is_expected(name: &str, key: &str, value: &str) -> bool {
     value == if n % 4 == 1 { "first" } else { "second" }
 }
 
-fn attempt(db: &Db, name: String, shared: usize) -> Option<Ended> {
-    let txn = db.blocking().begin_pipelined(options()).ok()?;
-    let impatient = CommitOptions::default().patience(Duration::from_millis(200));
+fn attempt(db: &Db, name: String, shared: usize, terms: Terms) -> Option<Ended> {
+    let txn = db.blocking().begin_pipelined(options(terms)).ok()?;
+    let patience = CommitOptions::default().patience(terms.patience);
     let written = write(&txn, &name, shared);
-    let result = written.and_then(|()| txn.blocking().commit_with(impatient));
+    let result = written.and_then(|()| txn.blocking().commit_with(patience));
     match (&result, txn.state()) {
         (Ok(info), state) => {
             assert_eq!(state, TxnState::Committed);
@@ -145,7 +164,8 @@ fn transactions_under(store: MemStore, plan: FaultPlan, rounds: usize, seed: u64
         let run = |thread: usize| {
             let mut rng = rng(seed, thread);
             let names = (0..rounds).map(move |round| format!("{thread}-{round}"));
-            let attempts = names.filter_map(|name| attempt(&db, name, rng.random_range(0..SHARED)));
+            let attempts =
+                names.filter_map(|name| attempt(&db, name, rng.random_range(0..SHARED), IMPATIENT));
             attempts.collect::<Vec<_>>()
         };
         let threads: Vec<_> = (0..THREADS)
@@ -162,7 +182,7 @@ fn transactions_under(store: MemStore, plan: FaultPlan, rounds: usize, seed: u64
     for shared in 0..SHARED {
         let patient = PipelinedOptions {
             lock_wait: Wait::For(Duration::from_secs(60)),
-            ..options()
+            ..options(IMPATIENT)
         };
         let last = db.blocking().begin_pipelined(patient).unwrap();
         let name = format!("last-{shared}");
@@ -220,7 +240,7 @@ fn duplicates_and_delays_make_nothing_fail() {
     let (store, db) = faulty(MemStore::new(), plan);
     let mut ended = Vec::new();
     for round in 0..20 {
-        let each = attempt(&db, format!("0-{round}"), round % SHARED).unwrap();
+        let each = attempt(&db, format!("0-{round}"), round % SHARED, PATIENT).unwrap();
         assert_eq!(each.state, TxnState::Committed);
         ended.push(each);
     }
@@ -244,7 +264,7 @@ fn a_flush_that_is_lost_or_not_answered_is_sent_again() {
         for _ in 0..3 {
             store.inject(Request::Flush, fault);
         }
-        let each = attempt(&db, format!("0-{number}"), 0).unwrap();
+        let each = attempt(&db, format!("0-{number}"), 0, PATIENT).unwrap();
         assert_eq!(each.state, TxnState::Committed, "{fault}");
         assert_eq!(store.happened(fault), 3);
         agree(&**store.inner(), &db, &[each]);
@@ -257,7 +277,7 @@ fn a_flush_that_never_arrives_fails_the_transaction_and_leaves_nothing() {
     let plan = FaultPlan::new(1).chance(Fault::Part, 1.0);
     let store = Arc::new(FaultyStore::new(inner.clone(), plan.only([Request::Flush])));
     let db = Db::new(store.clone());
-    let txn = db.blocking().begin_pipelined(options()).unwrap();
+    let txn = db.blocking().begin_pipelined(options(IMPATIENT)).unwrap();
     let failed = write(&txn, "0-0", 0).and_then(|()| txn.blocking().flush_wait());
     assert!(matches!(&failed, Err(Error::Store { .. })), "{failed:?}");
     let failed = txn.blocking().commit();
@@ -276,7 +296,7 @@ fn a_decision_that_nobody_answers_is_undetermined_and_its_outcome_may_be_asked()
             MemStore::new(),
             plan.only([Request::Commit, Request::Status]),
         );
-        let each = attempt(&db, "0-0".to_owned(), 0).unwrap();
+        let each = attempt(&db, "0-0".to_owned(), 0, IMPATIENT).unwrap();
         assert_eq!(each.state, TxnState::Undetermined);
         store.heal();
         let status = futures_ready(store.status(each.start_ts, "".into())).unwrap();
@@ -289,16 +309,17 @@ fn a_decision_that_nobody_answers_is_undetermined_and_its_outcome_may_be_asked()
 #[test]
 fn signs_of_life_are_given_from_the_first_flush_on() {
     let (store, db) = faulty(MemStore::new(), FaultPlan::new(1));
-    (0..3).for_each(|_| store.inject(Request::Heartbeat, Fault::Delay));
-    let options = PipelinedOptions {
-        lock_ttl: Duration::from_millis(500),
-        ..options()
+    (0..2).for_each(|_| store.inject(Request::Heartbeat, Fault::Delay));
+    // One is due every two seconds, and may be late by as much.
+    let terms = Terms {
+        lock_ttl: Duration::from_secs(4),
+        ..PATIENT
     };
-    let txn = db.blocking().begin_pipelined(options).unwrap();
+    let txn = db.blocking().begin_pipelined(options(terms)).unwrap();
     txn.blocking().put("k", "v").unwrap();
     txn.blocking().flush().unwrap();
     let until = Instant::now() + Duration::from_secs(60);
-    while store.happened(Fault::Delay) < 3 {
+    while store.happened(Fault::Delay) < 2 {
         assert!(Instant::now() < until, "no heartbeat");
         thread::yield_now();
     }
