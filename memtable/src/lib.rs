@@ -36,14 +36,15 @@
 //! There are many ways to read: [`Memtable::get`] and [`get_many`](Memtable::get_many), which asks for many keys side by side; ranges
 //! from both ends without copying ([`Pinned::range`]); [`scan`](Memtable::scan), which lets garbage go as it goes; a [`Cursor`] that
 //! is moved at will and sent anywhere; [`shards`](Memtable::shards) for parallel scans; [`Snapshot::pin`] and [`SetSnapshot::pin`] for ranges of one instant, also without
-//! copying; [`SequencedMemtable::pin`] at a number. And to change what one read:
+//! copying; [`SequencedMemtable::pin`] and [`SequencedView::pin`] at a number. And to change what one read:
 //! [`compute`](Memtable::compute), [`get_or_insert_with`](Memtable::get_or_insert_with),
 //! [`compare_and_set`](Memtable::compare_and_set).
 //!
 //! Writes of several keys that belong together are one [`WriteBatch`]: [`apply`](Memtable::apply) makes them visible at one instant. A log
 //! gets them from [`iter`](WriteBatch::iter).
 //!
-//! An engine that numbers its writes itself takes a [`SequencedMemtable`]: writes and reads are at its numbers, in any order.
+//! An engine that numbers its writes itself takes a [`SequencedMemtable`]: writes and reads are at its numbers, in any order; or a
+//! [`SequencedSet`] of such tables, which rotates.
 //!
 //! A key holds a value, a tombstone (a deletion that hides older tables), or a tag alone ([`Kind`]); with each goes a 32-bit tag
 //! that means nothing to the table. [`Memtable::update`] is the atomic read-modify-write of all of it.
@@ -61,6 +62,8 @@
 //! | [`get_many`](Memtable::get_many), [`scan`](Memtable::scan), a [`Cursor`] over the table | each key is read at an instant of its own |
 //! | [`MemtableSet`]: writes, batches and point reads | linearizable over all its tables |
 //! | [`SequencedMemtable`] | what a number sees is constant once the writes up to it are done; what is below what was pruned is neither read nor written |
+//! | [`SequencedSet`] | the same over all its tables, whichever of them has a version, until a flushed table leaves |
+//! | [`SequencedView`] | the same for as long as it lives |
 //! | [`Snapshot`], [`SetSnapshot`] | all keys at one instant; constant for as long as it lives |
 //! | [`freeze`](Memtable::freeze) | one instant: what took effect before is in for ever, whatever comes after is refused |
 //! | [`open_stage`](Memtable::open_stage), [`release_stage`](Memtable::release_stage), [`cleanup_stage`](Memtable::cleanup_stage) | each takes effect at one instant for every observer |
@@ -98,7 +101,7 @@
 //!
 //! # In an LSM
 //!
-//! A [`MemtableSet`] is one table that takes writes and those that were frozen before it, read as one. A table that took its share of
+//! A [`MemtableSet`] (a [`SequencedSet`] under an engine's own numbers) is one table that takes writes and those that were frozen before it, read as one. A table that took its share of
 //! the [`Limits`] is frozen and another takes its place; threads that flush take the frozen ones, write their
 //! [`shards`](Memtable::shards) in parallel and [complete](Flush::complete) them, whereupon they leave the set in order of age. Bytes
 //! are reserved before they are allocated, so the hard limit is one: over it writes are refused, or wait for room. Each write
@@ -192,8 +195,10 @@ pub use memtable::Memtable;
 pub use pinned::{Pinned, Range, RangeAll};
 pub use savepoint::{RollbackError, Savepoint};
 pub use sequenced::{
-    MAX_SEQUENCED_KEY_LEN, PinnedSequenced, PinnedSequencedRange, PinnedVersions, Pruner,
-    SequencedMemtable, SequencedRange, Version, VersionItem,
+    MAX_SEQUENCED_KEY_LEN, PinnedSequenced, PinnedSequencedRange, PinnedSequencedView,
+    PinnedSequencedViewRange, PinnedSequencedViewVersions, PinnedVersions, Pruner, SequencedFlush,
+    SequencedMemtable, SequencedRange, SequencedSet, SequencedView, SequencedViewRange, Version,
+    VersionItem,
 };
 pub use set::{
     Flush, Limits, MemtableSet, PinnedSet, PinnedSetRange, Room, SetRange, SetSnapshot, SetWritten,

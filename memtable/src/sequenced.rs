@@ -11,10 +11,13 @@
 //!   be read sees it, whatever went; if it is older, none does, and the next pruner takes it away.
 
 mod encoding;
+mod every;
 mod pinned;
 mod prune;
 mod range;
+mod read_ahead;
 mod seen;
+mod set;
 mod version;
 
 use crate::account::Stats;
@@ -35,6 +38,10 @@ pub use encoding::MAX_SEQUENCED_KEY_LEN;
 pub use pinned::{PinnedSequenced, PinnedSequencedRange, PinnedVersions};
 pub use prune::Pruner;
 pub use range::SequencedRange;
+pub use set::{
+    PinnedSequencedView, PinnedSequencedViewRange, PinnedSequencedViewVersions, SequencedFlush,
+    SequencedSet, SequencedView, SequencedViewRange,
+};
 pub use version::{Version, VersionItem};
 
 /// A table in which the engine numbers the writes: every version stays until it is pruned, and reads are at a number.
@@ -48,8 +55,7 @@ pub use version::{Version, VersionItem};
 /// key O(log versions), as does each key of a range, from either end. A version takes 48 bytes beside its key (bytes that are zero
 /// count twice) and value.
 ///
-/// A [`MemtableSet`](crate::MemtableSet) holds no tables of this kind: an engine freezes one when
-/// [`held_bytes`](SequencedMemtable::held_bytes) says so, and keeps a list of those that are not flushed.
+/// A [`SequencedSet`] freezes such tables when they are full and reads those that are not flushed as one.
 ///
 /// ```
 /// use untorn_memtable::SequencedMemtable;
@@ -137,15 +143,8 @@ impl SequencedMemtable {
     /// [`Error::NoTags`] if the batch sets a tag; otherwise as for [`insert_at`](SequencedMemtable::insert_at), but that a failure of the
     /// allocator aborts the process under a batch of several writes. Nothing is changed then.
     pub fn apply_at(&self, sequence: u64, batch: &WriteBatch) -> Result<(), Error> {
-        for write in batch {
-            encoding::check(write.key())?;
-            if matches!(write, BatchWrite::Tag { .. }) {
-                return Err(Error::NoTags);
-            }
-        }
-        let encode = |key: &[u8], stored: &mut Vec<u8>| encoding::append(key, sequence, stored);
-        let table = self.table.table();
-        self.write(sequence, || table.apply(batch, Some(&encode)))
+        check(batch)?;
+        self.write(sequence, || apply(&self.table, sequence, batch))
     }
 
     fn write(
@@ -326,6 +325,22 @@ impl SequencedMemtable {
     pub fn teardown(self) -> Teardown {
         self.table.teardown()
     }
+}
+
+/// What can be applied under a number: short keys, and no tags.
+fn check(batch: &WriteBatch) -> Result<(), Error> {
+    for write in batch {
+        encoding::check(write.key())?;
+        if matches!(write, BatchWrite::Tag { .. }) {
+            return Err(Error::NoTags);
+        }
+    }
+    Ok(())
+}
+
+fn apply(table: &Memtable, sequence: u64, batch: &WriteBatch) -> Result<Written, Error> {
+    let encode = |key: &[u8], stored: &mut Vec<u8>| encoding::append(key, sequence, stored);
+    table.table().apply(batch, Some(&encode))
 }
 
 impl Freeze for SequencedMemtable {

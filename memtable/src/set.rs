@@ -26,6 +26,9 @@
 //!   table took, then a fence, and looks at the flag. So one of the two sees the other, and a write that was on its way leaves its
 //!   table frozen. Who takes flushed tables off the list wakes those who wait, for nothing may be frozen any more. The flag falls
 //!   whenever those are woken who wait, who raise it again if need be.
+//! * T9: where an engine numbers the writes, who writes raises the table's highest number to his own before he publishes. A freeze
+//!   waits for him and comes before the table is behind another one (T1). So of a table that is behind the first of a list, no version has a
+//!   number above that, and it never changes.
 
 mod batch;
 mod budget;
@@ -41,12 +44,14 @@ mod snapshot;
 
 use crate::error::Error;
 use crate::item::Written;
-use crate::memtable::Memtable;
 use crate::mutant::planted;
 use crate::sync::{Arc, ArcSwap};
 use budget::Budget;
-use member::Member;
+use std::ops::Deref;
 use std::time::Instant;
+
+pub(crate) use member::Member;
+pub(crate) use merge::{Merge, Ordered};
 
 pub use flush::Flush;
 pub use limits::Limits;
@@ -124,7 +129,7 @@ impl Drop for Shared {
 }
 
 /// The list at one moment.
-struct Tables {
+pub(crate) struct Tables {
     /// The active table's; one more than the newest frozen one's.
     number: u64,
     active: Member,
@@ -133,8 +138,17 @@ struct Tables {
 }
 
 impl Tables {
+    /// One table alone, as a list.
+    pub(crate) fn alone(member: Member) -> Tables {
+        Tables {
+            number: 0,
+            active: member,
+            frozen: Vec::new(),
+        }
+    }
+
     /// All tables from the newest to the oldest.
-    fn iter(&self) -> impl Iterator<Item = &Member> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Member> {
         std::iter::once(&self.active).chain(&self.frozen)
     }
 }
@@ -184,10 +198,10 @@ impl MemtableSet {
     }
 
     /// Writes to the active table, which takes over the room that was reserved for it.
-    fn write(
+    pub(crate) fn write(
         &self,
         room: impl Into<Room>,
-        mut write: impl FnMut(&Memtable) -> Result<Written, Error>,
+        mut write: impl FnMut(&Member) -> Result<Written, Error>,
     ) -> Result<SetWritten, Error> {
         let room = room.into();
         self.reserve(room)?;
@@ -271,6 +285,11 @@ impl MemtableSet {
             self.shared.budget.notify();
         }
         exchanged
+    }
+
+    /// The list as it is.
+    pub(crate) fn tables(&self) -> impl Deref<Target = Arc<Tables>> + use<> {
+        self.shared.tables.load()
     }
 
     /// All tables as they are at one instant. O(number of tables); see [`SetSnapshot`].

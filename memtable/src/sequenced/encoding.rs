@@ -69,11 +69,11 @@ pub(super) fn check(key: &[u8]) -> Result<(), Error> {
     }
 }
 
+/// The bounds of a range, as stored keys.
+pub(super) type Stored = (Bound<Bytes>, Bound<Bytes>);
+
 /// The bounds, of stored keys, of what a number sees of a range of keys; of `None`, of all their versions.
-pub(super) fn stored<K: AsRef<[u8]>>(
-    at: Option<u64>,
-    bounds: impl RangeBounds<K>,
-) -> (Bound<Bytes>, Bound<Bytes>) {
+pub(super) fn stored<K: AsRef<[u8]>>(at: Option<u64>, bounds: impl RangeBounds<K>) -> Stored {
     let stored = |key: &K, sequence| Bytes::from(encode(key.as_ref(), sequence));
     let lower = match bounds.start_bound() {
         // The number sees no newer one of this key.

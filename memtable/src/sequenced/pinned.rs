@@ -2,13 +2,12 @@
 
 use super::SequencedMemtable;
 use super::encoding::stored;
-use super::seen::Seen;
+use super::every::Every;
+use super::seen::{Live, Seen};
 use super::version::VersionItem;
 use crate::error::Error;
 use crate::item::Kind;
 use crate::reclaim::{self, Guard};
-use crate::visible::newest;
-use crate::walk::{Direction, Edge, Walk};
 use std::iter::FusedIterator;
 use std::ops::RangeBounds;
 
@@ -72,11 +71,11 @@ impl<'t> PinnedSequenced<'t> {
         sequence: u64,
         bounds: impl RangeBounds<K>,
     ) -> PinnedSequencedRange<'_> {
-        let walk = self.walk(Some(sequence), bounds);
         let core = self.table.table.table();
+        let bounds = stored(Some(sequence), bounds);
         PinnedSequencedRange {
-            pinned: self,
-            seen: Some(Seen::new(core, walk, sequence, &self.guard)),
+            table: self.table,
+            seen: Some(Seen::new(core, bounds, sequence, &self.guard)),
         }
     }
 
@@ -84,16 +83,8 @@ impl<'t> PinnedSequenced<'t> {
     ///
     /// O(log n) to start, O(1) a step; a step after one from the other end costs O(log n).
     pub fn versions<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> PinnedVersions<'_> {
-        PinnedVersions {
-            pinned: self,
-            walk: self.walk(None, bounds),
-        }
-    }
-
-    fn walk<K: AsRef<[u8]>>(&self, at: Option<u64>, bounds: impl RangeBounds<K>) -> Walk<'_> {
-        let (lower, upper) = stored(at, bounds);
-        let (lower, upper) = (lower.map(Edge::Shared), upper.map(Edge::Shared));
-        Walk::new(self.table.table.table(), lower, upper, &self.guard)
+        let core = self.table.table.table();
+        PinnedVersions(Every::new(core, stored(None, bounds), &self.guard))
     }
 }
 
@@ -105,18 +96,21 @@ impl std::fmt::Debug for PinnedSequenced<'_> {
 
 /// What a number sees of a range, lent, from [`PinnedSequenced::range_at`].
 pub struct PinnedSequencedRange<'g> {
-    pinned: &'g PinnedSequenced<'g>,
+    table: &'g SequencedMemtable,
     /// `None`: it has ended.
     seen: Option<Seen<'g>>,
 }
 
 impl<'g> PinnedSequencedRange<'g> {
     #[inline]
-    fn step(&mut self, direction: Direction) -> Option<Result<VersionItem<'g>, Error>> {
+    fn step(
+        &mut self,
+        read: impl FnOnce(&mut Seen<'g>) -> Option<Live<'g>>,
+    ) -> Option<Result<VersionItem<'g>, Error>> {
         let seen = self.seen.as_mut()?;
-        let found = seen.step(direction);
+        let found = read(seen);
         // After it was read (Q1).
-        let allowed = self.pinned.table.check(seen.at());
+        let allowed = self.table.check(seen.at());
         if found.is_none() || allowed.is_err() {
             self.seen = None;
         }
@@ -132,13 +126,13 @@ impl<'g> Iterator for PinnedSequencedRange<'g> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        self.step(Direction::Forward)
+        self.step(Seen::next)
     }
 }
 
 impl DoubleEndedIterator for PinnedSequencedRange<'_> {
     fn next_back(&mut self) -> Option<Self::Item> {
-        self.step(Direction::Backward)
+        self.step(Seen::next_back)
     }
 }
 
@@ -152,37 +146,20 @@ impl std::fmt::Debug for PinnedSequencedRange<'_> {
 }
 
 /// All versions of a range, lent, from [`PinnedSequenced::versions`].
-pub struct PinnedVersions<'g> {
-    pinned: &'g PinnedSequenced<'g>,
-    walk: Walk<'g>,
-}
-
-impl<'g> PinnedVersions<'g> {
-    #[inline]
-    fn step(&mut self, direction: Direction) -> Option<VersionItem<'g>> {
-        let PinnedSequenced { table, guard } = self.pinned;
-        let clock = &table.table.table().clock;
-        loop {
-            let entry = self.walk.step(direction)?;
-            if let Some(version) = newest(entry, clock, guard) {
-                return Some(VersionItem::new((entry, version)));
-            }
-        }
-    }
-}
+pub struct PinnedVersions<'g>(Every<'g>);
 
 impl<'g> Iterator for PinnedVersions<'g> {
     type Item = VersionItem<'g>;
 
     #[inline]
     fn next(&mut self) -> Option<VersionItem<'g>> {
-        self.step(Direction::Forward)
+        self.0.next().map(VersionItem::new)
     }
 }
 
 impl DoubleEndedIterator for PinnedVersions<'_> {
     fn next_back(&mut self) -> Option<Self::Item> {
-        self.step(Direction::Backward)
+        self.0.next_back().map(VersionItem::new)
     }
 }
 

@@ -1,9 +1,9 @@
-//! What a number sees of a range of keys, from either end: of each key one version, found in O(log n) steps however many it has.
+//! What a number sees of a range of one table's keys, from either end: of each key one version, found in O(log n) steps however many it has.
 //!
 //! The versions of a key lie side by side, from the newest to the oldest. Those that the number does not see are passed one by one
 //! while they are few; then the walk jumps, to the number or over the key.
 
-use super::encoding::{NEWEST, OLDEST, sibling, split};
+use super::encoding::{NEWEST, OLDEST, Stored, sibling, split};
 use crate::entry::EntryRef;
 use crate::reclaim::Guard;
 use crate::table::Table;
@@ -37,12 +37,18 @@ pub(super) struct Seen<'g> {
 }
 
 impl<'g> Seen<'g> {
-    /// `walk` was not moved yet.
-    pub(super) fn new(table: &'g Table, walk: Walk<'g>, at: u64, guard: &'g Guard) -> Seen<'g> {
+    /// `bounds` are those of that number.
+    pub(super) fn new(table: &'g Table, bounds: Stored, at: u64, guard: &'g Guard) -> Seen<'g> {
+        let (lower, upper) = bounds;
         Seen {
             table,
             guard,
-            walk,
+            walk: Walk::new(
+                table,
+                lower.map(Edge::Shared),
+                upper.map(Edge::Shared),
+                guard,
+            ),
             at,
             direction: Direction::Forward,
             last: None,
@@ -57,7 +63,7 @@ impl<'g> Seen<'g> {
 
     /// What the number sees of the next key from that end.
     #[inline]
-    pub(super) fn step(&mut self, direction: Direction) -> Option<Live<'g>> {
+    fn step(&mut self, direction: Direction) -> Option<Live<'g>> {
         if self.direction != direction {
             self.turn(direction);
         }
@@ -155,6 +161,22 @@ impl<'g> Seen<'g> {
     fn jump(&mut self, to: Bound<Bytes>) {
         self.passed = 0;
         self.walk.jump(self.direction, to.map(Edge::Shared));
+    }
+}
+
+impl<'g> Iterator for Seen<'g> {
+    type Item = Live<'g>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Live<'g>> {
+        self.step(Direction::Forward)
+    }
+}
+
+impl DoubleEndedIterator for Seen<'_> {
+    #[inline]
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.step(Direction::Backward)
     }
 }
 

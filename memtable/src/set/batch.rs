@@ -3,6 +3,7 @@
 use super::{Member, MemtableSet, Room, SetWritten, Tables};
 use crate::batch::WriteBatch;
 use crate::error::Error;
+use crate::item::Written;
 use crate::mutant::planted;
 
 impl MemtableSet {
@@ -19,19 +20,32 @@ impl MemtableSet {
     pub fn apply(&self, batch: &WriteBatch) -> Result<SetWritten, Error> {
         batch.check()?;
         batch.check_content()?;
+        self.write_batch(batch, |table| table.apply(batch))
+    }
+
+    /// Writes a batch to the active table, or makes it one of its own.
+    pub(crate) fn write_batch(
+        &self,
+        batch: &WriteBatch,
+        apply: impl FnMut(&Member) -> Result<Written, Error>,
+    ) -> Result<SetWritten, Error> {
         match self.shared.budget.fills_half_a_table(batch.into()) {
-            false => self.write(batch, |table| table.apply(batch)),
-            true => self.put_in_front(batch),
+            false => self.write(batch, apply),
+            true => self.put_in_front(batch, apply),
         }
     }
 
     /// Makes the batch a table of its own (T6).
-    fn put_in_front(&self, batch: &WriteBatch) -> Result<SetWritten, Error> {
+    fn put_in_front(
+        &self,
+        batch: &WriteBatch,
+        mut apply: impl FnMut(&Member) -> Result<Written, Error>,
+    ) -> Result<SetWritten, Error> {
         let room = Room::from(batch);
         self.reserve(room)?;
         let member = Member::new(self.shared.budget.clone());
         member.take_over(room);
-        let changed = match member.apply(batch) {
+        let changed = match apply(&member) {
             Ok(written) => written.changed,
             Err(refused) => {
                 drop(member);

@@ -57,6 +57,12 @@ impl Flush {
     }
 }
 
+impl Flush {
+    pub(crate) fn member(&self) -> &Member {
+        &self.member
+    }
+}
+
 impl Deref for Flush {
     type Target = Memtable;
 

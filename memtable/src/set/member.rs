@@ -12,12 +12,14 @@ use std::ops::Deref;
 
 /// A reference to a table of the set; who lets the last one go retires the table (T7).
 #[derive(Clone)]
-pub(super) struct Member(Arc<Slot>);
+pub(crate) struct Member(Arc<Slot>);
 
 struct Slot {
     table: Memtable,
     /// Bytes of the budget that the table's writes took.
     reserved: AtomicU64,
+    /// The highest number of a write, where an engine numbers them (T9).
+    largest: AtomicU64,
     budget: Arc<Budget>,
     /// Somebody has it in hand to flush it.
     taken: AtomicBool,
@@ -30,6 +32,7 @@ impl Member {
         Member(Arc::new(Slot {
             table: Memtable::new(),
             reserved: AtomicU64::new(0),
+            largest: AtomicU64::new(0),
             budget,
             taken: AtomicBool::new(false),
             flushed: AtomicBool::new(false),
@@ -44,6 +47,19 @@ impl Member {
     /// A write of it is done, for which that was reserved; answers what all of them took.
     pub(super) fn take_over(&self, room: Room) -> u64 {
         self.0.reserved.fetch_add(room.bytes(), Ordering::Relaxed) + room.bytes()
+    }
+
+    /// A write under that number is about to be published (T9).
+    pub(crate) fn raise(&self, sequence: u64) {
+        let largest = &self.0.largest;
+        if largest.load(Ordering::Relaxed) < sequence {
+            largest.fetch_max(sequence, Ordering::Relaxed);
+        }
+    }
+
+    /// No version has a higher number, if the table was frozen when the list came by (T9).
+    pub(crate) fn largest(&self) -> u64 {
+        self.0.largest.load(Ordering::Relaxed)
     }
 
     /// Ends its writes; answers what it holds.

@@ -1,22 +1,30 @@
-//! Merging the ranges of several tables: of a key that several have, what the newest table has is shown.
+//! Merging the ranges of several tables: of a key that several have, what the newest table has is shown, or what has the highest rank.
 
+use super::Member;
 use crate::item::{Entry, Item};
+use crate::snapshot::{PinnedSnapshotRange, SnapshotRange};
 use std::cmp::Ordering;
 
-/// What a range shows under a key.
-pub(super) trait Keyed {
-    fn key(&self) -> &[u8];
-}
+/// One table's range.
+pub(crate) trait Ordered: DoubleEndedIterator {
+    /// By this it is ordered.
+    fn key(item: &Self::Item) -> &[u8];
 
-impl Keyed for Entry {
-    fn key(&self) -> &[u8] {
-        &self.key
+    /// Of what several tables have under one key that with the highest rank is shown, of equal ones the newest table's.
+    fn rank(_item: &Self::Item) -> u64 {
+        0
     }
 }
 
-impl Keyed for Item<'_> {
-    fn key(&self) -> &[u8] {
-        self.key
+impl Ordered for SnapshotRange<Member> {
+    fn key(item: &Entry) -> &[u8] {
+        &item.key
+    }
+}
+
+impl<'g> Ordered for PinnedSnapshotRange<'g> {
+    fn key<'i>(item: &'i Item<'g>) -> &'i [u8] {
+        item.key
     }
 }
 
@@ -46,13 +54,13 @@ impl<I: DoubleEndedIterator> Source<I> {
 }
 
 /// The merged range.
-pub(super) struct Merge<I: Iterator> {
+pub(crate) struct Merge<I: Iterator> {
     /// From the newest to the oldest.
     sources: Vec<Source<I>>,
 }
 
-impl<I: DoubleEndedIterator<Item: Keyed>> Merge<I> {
-    pub(super) fn new(ranges: impl Iterator<Item = I>) -> Merge<I> {
+impl<I: Ordered> Merge<I> {
+    pub(crate) fn new(ranges: impl Iterator<Item = I>) -> Merge<I> {
         let sources = ranges.map(|range| Source {
             range,
             front: None,
@@ -73,21 +81,29 @@ impl<I: DoubleEndedIterator<Item: Keyed>> Merge<I> {
         for source in &mut self.sources {
             let shown = end(source);
             let Some(item) = shown else { continue };
-            match &first {
-                None => first = Some(shown),
-                Some(newer) => match newer.as_ref().map(|newer| item.key().cmp(newer.key())) {
-                    // Hidden by what is newer, even if that is not the first.
-                    Some(Ordering::Equal) => *shown = None,
-                    Some(order) if order == before => first = Some(shown),
-                    _ => {}
-                },
+            let Some(newer) = &mut first else {
+                first = Some(shown);
+                continue;
+            };
+            let Some(other) = newer.as_ref() else {
+                continue;
+            };
+            match I::key(item).cmp(I::key(other)) {
+                // One hides the other, even if that is not the first.
+                Ordering::Equal if I::rank(item) > I::rank(other) => {
+                    **newer = None;
+                    first = Some(shown);
+                }
+                Ordering::Equal => *shown = None,
+                order if order == before => first = Some(shown),
+                _ => {}
             }
         }
         first?.take()
     }
 }
 
-impl<I: DoubleEndedIterator<Item: Keyed>> Iterator for Merge<I> {
+impl<I: Ordered> Iterator for Merge<I> {
     type Item = I::Item;
 
     #[inline]
@@ -96,7 +112,7 @@ impl<I: DoubleEndedIterator<Item: Keyed>> Iterator for Merge<I> {
     }
 }
 
-impl<I: DoubleEndedIterator<Item: Keyed>> DoubleEndedIterator for Merge<I> {
+impl<I: Ordered> DoubleEndedIterator for Merge<I> {
     #[inline]
     fn next_back(&mut self) -> Option<I::Item> {
         self.take(Source::back, Ordering::Greater)

@@ -1,9 +1,10 @@
-//! The set of tables: how they take turns, leave, and make room. T1 to T8 are the rules at the top of `memtable/src/set.rs`.
+//! The set of tables: how they take turns, leave, and make room. T1 to T9 are the rules at the top of `memtable/src/set.rs`.
 //!
 //! Time does not pass here: who waits for room or for a flush and is not woken sleeps for ever, and loom says so.
 
 mod flushes;
 mod rotation;
+mod sequenced;
 mod snapshots;
 mod waits;
 
