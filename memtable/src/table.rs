@@ -80,6 +80,21 @@ impl Table {
         Some(unsafe { slot.under(guard) })
     }
 
+    /// The entries from `key` on, dead and absent ones included. For who wants the first few: a [`Walk`](crate::walk::Walk) asks for those ahead.
+    #[inline]
+    pub(crate) fn entries_from<'g>(
+        &self,
+        key: &[u8],
+        guard: &'g Guard,
+    ) -> impl Iterator<Item = EntryRef<'g>> + use<'g> {
+        let first = self.leaves().find(key, Side::At, guard).1;
+        let from = first.map_or(0, |run| run.search(key).unwrap_or_else(|at| at));
+        let runs = std::iter::successors(first, |run| run.next(guard));
+        let slots = runs.flat_map(|run| run.slots()).skip(from);
+        // SAFETY: from a run that was loaded under the guard (I4).
+        slots.map(|slot| unsafe { slot.under(guard) })
+    }
+
     /// What the key holds now.
     pub(crate) fn read<'g>(&self, key: &[u8], guard: &'g Guard) -> Option<Item<'g>> {
         self.show(self.find(key, guard)?, guard)

@@ -1,12 +1,11 @@
 //! Reads at a number without copying.
 
 use super::SequencedMemtable;
-use super::encoding::stored;
+use super::encoding::{encode, stored};
 use super::every::Every;
-use super::seen::{Live, Seen};
-use super::version::VersionItem;
+use super::seen::{Live, Seen, version_at};
+use super::version::{VersionItem, value};
 use crate::error::Error;
-use crate::item::Kind;
 use crate::reclaim::{self, Guard};
 use std::iter::FusedIterator;
 use std::ops::RangeBounds;
@@ -44,9 +43,7 @@ impl<'t> PinnedSequenced<'t> {
     /// # Errors
     /// [`Error::Pruned`] if the number is below what was pruned.
     pub fn get_at(&self, sequence: u64, key: impl AsRef<[u8]>) -> Result<Option<&[u8]>, Error> {
-        let version = self.version_at(sequence, key)?;
-        let value = version.filter(|version| version.kind == Kind::Value);
-        Ok(value.map(|version| version.value))
+        Ok(self.live_at(sequence, key.as_ref())?.and_then(value))
     }
 
     /// The version that the number sees, a tombstone too; `None` if there is none, so that what lies below decides.
@@ -58,8 +55,16 @@ impl<'t> PinnedSequenced<'t> {
         sequence: u64,
         key: impl AsRef<[u8]>,
     ) -> Result<Option<VersionItem<'_>>, Error> {
-        let key = key.as_ref();
-        self.range_at(sequence, key..=key).next().transpose()
+        let live = self.live_at(sequence, key.as_ref())?;
+        Ok(live.map(VersionItem::new))
+    }
+
+    fn live_at(&self, sequence: u64, key: &[u8]) -> Result<Option<Live<'_>>, Error> {
+        let core = self.table.table.table();
+        let live = version_at(core, &encode(key, sequence), &self.guard);
+        // After it was read (Q1).
+        self.table.check(sequence)?;
+        Ok(live)
     }
 
     /// What the number sees in the bounds, tombstones included, in order, from either end; it ends with [`Error::Pruned`] if the number falls

@@ -20,6 +20,16 @@ const PATIENCE_BACKWARD: usize = 32;
 
 pub(super) type Live<'g> = (EntryRef<'g>, VersionRef<'g>);
 
+/// The version of a key that a number sees, from the stored key of both.
+#[inline]
+pub(super) fn version_at<'g>(table: &Table, stored: &[u8], guard: &'g Guard) -> Option<Live<'g>> {
+    let (key, _) = split(stored);
+    table
+        .entries_from(stored, guard)
+        .take_while(|entry| split(entry.key()).0 == key)
+        .find_map(|entry| Some((entry, newest(entry, &table.clock, guard)?)))
+}
+
 /// A walk over what a number sees between two stored keys.
 pub(super) struct Seen<'g> {
     table: &'g Table,

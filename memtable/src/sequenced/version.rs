@@ -4,6 +4,7 @@ use super::encoding::{decode, split};
 use super::seen::Live;
 use crate::item::{Entry, Item, Kind};
 use crate::table::item;
+use crate::version::State;
 use std::borrow::Cow;
 
 /// One write of a key, under its sequence number.
@@ -28,6 +29,11 @@ pub struct VersionItem<'g> {
     pub kind: Kind,
     /// The value; empty if it is a tombstone.
     pub value: &'g [u8],
+}
+
+/// What the version holds, unless that is a tombstone.
+pub(super) fn value<'g>((_, version): Live<'g>) -> Option<&'g [u8]> {
+    (version.state() == State::Value).then(|| version.value())
 }
 
 impl<'g> VersionItem<'g> {

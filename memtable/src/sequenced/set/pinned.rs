@@ -1,10 +1,9 @@
 //! Reads of several tables at a number without copying.
 
-use super::super::encoding::{Stored, split, stored};
+use super::super::encoding::{Stored, encode, split, stored};
 use super::super::every::Every;
-use super::super::seen::{Live, Seen};
-use super::super::version::VersionItem;
-use crate::item::Kind;
+use super::super::seen::{Live, Seen, version_at};
+use super::super::version::{VersionItem, value};
 use crate::reclaim::{self, Guard};
 use crate::set::{Member, Merge, Ordered, Tables};
 use std::iter::FusedIterator;
@@ -42,14 +41,16 @@ impl<'v> PinnedSequencedView<'v> {
 
     /// The value that the number sees; `None` if no table has one or it was deleted.
     pub fn get_at(&self, sequence: u64, key: impl AsRef<[u8]>) -> Option<&[u8]> {
-        let version = self.version_at(sequence, key)?;
-        (version.kind == Kind::Value).then_some(version.value)
+        value(self.live_at(sequence, key.as_ref())?)
     }
 
     /// The version that the number sees, a tombstone too; `None` if no table has one, so that the files decide.
     pub fn version_at(&self, sequence: u64, key: impl AsRef<[u8]>) -> Option<VersionItem<'_>> {
-        let key = key.as_ref();
-        let bounds = stored(Some(sequence), key..=key);
+        self.live_at(sequence, key.as_ref()).map(VersionItem::new)
+    }
+
+    fn live_at(&self, sequence: u64, key: &[u8]) -> Option<Live<'_>> {
+        let stored = encode(key, sequence);
         let mut found: Option<Live<'_>> = None;
         for member in self.tables.iter() {
             let least = found.as_ref().map(Seen::rank);
@@ -57,13 +58,13 @@ impl<'v> PinnedSequencedView<'v> {
             if least.is_some_and(|least| member.largest() <= least) {
                 continue;
             }
-            let seen = Seen::new(member.table(), bounds.clone(), sequence, &self.guard).next();
+            let seen = version_at(member.table(), &stored, &self.guard);
             // Of equal numbers the newer table's stays.
             if seen.as_ref().map(Seen::rank) > least {
                 found = seen;
             }
         }
-        found.map(VersionItem::new)
+        found
     }
 
     /// What the number sees in the bounds, tombstones included, in order, from either end.
