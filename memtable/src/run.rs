@@ -300,6 +300,19 @@ impl<'g, S: Slot> RunRef<'g, S> {
         }
     }
 
+    /// Where the first of the slots is whose key is not below `key`. `None` if the heads tell that none of them begins with the
+    /// first `alike` bytes of it, and none behind the run.
+    #[inline]
+    pub(crate) fn first_alike(&self, slots: &'g [S], key: &[u8], alike: usize) -> Option<usize> {
+        let heads_end = usize::from(self.get().prefix) + self.get().shape.width().bytes();
+        match self.candidate_in(slots.len(), key) {
+            Ok(at) => Some(self.search_from(slots, at, key).unwrap_or_else(|at| at)),
+            // The next key differs in these bytes, and is in this run.
+            Err(at) if at < slots.len() && heads_end <= alike => None,
+            Err(at) => Some(at),
+        }
+    }
+
     /// The rest of a search for `key`, from its candidate on.
     #[inline(always)]
     pub(crate) fn search_from(

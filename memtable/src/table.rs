@@ -80,19 +80,24 @@ impl Table {
         Some(unsafe { slot.under(guard) })
     }
 
-    /// The entries from `key` on, dead and absent ones included. For who wants the first few: a [`Walk`](crate::walk::Walk) asks for those ahead.
+    /// The entries from `key` on that begin with its first `alike` bytes, dead and absent ones included. For who wants the first few: a
+    /// [`Walk`](crate::walk::Walk) asks for those ahead.
     #[inline]
-    pub(crate) fn entries_from<'g>(
+    pub(crate) fn entries_alike<'g>(
         &self,
         key: &[u8],
+        alike: usize,
         guard: &'g Guard,
-    ) -> impl Iterator<Item = EntryRef<'g>> + use<'g> {
-        let first = self.leaves().find(key, Side::At, guard).1;
-        let from = first.map_or(0, |run| run.search(key).unwrap_or_else(|at| at));
-        let runs = std::iter::successors(first, |run| run.next(guard));
-        let slots = runs.flat_map(|run| run.slots()).skip(from);
-        // SAFETY: from a run that was loaded under the guard (I4).
-        slots.map(|slot| unsafe { slot.under(guard) })
+    ) -> impl Iterator<Item = EntryRef<'g>> {
+        let run = self.leaves().find(key, Side::At, guard).1;
+        let first = run.and_then(|run| Some((run, run.first_alike(run.slots(), key, alike)?)));
+        let runs = std::iter::successors(first.map(|(run, _)| run), |run| run.next(guard));
+        let slots = runs.flat_map(|run| run.slots());
+        slots
+            .skip(first.map_or(0, |(_, at)| at))
+            // SAFETY: from a run that was loaded under the guard (I4).
+            .map(|slot| unsafe { slot.under(guard) })
+            .take_while(move |entry| entry.key().starts_with(&key[..alike]))
     }
 
     /// What the key holds now.

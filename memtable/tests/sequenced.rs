@@ -28,8 +28,14 @@ enum Op {
     Range(u64, Bound<Vec<u8>>, Bound<Vec<u8>>, Vec<bool>),
 }
 
+/// Short ones, and such as differ before, in and behind what a leaf looks at first.
 fn key() -> impl Strategy<Value = Vec<u8>> {
-    prop::collection::vec(0..3u8, 0..3)
+    const LONG: &[u8] = b"0123456789";
+    let part = || prop::collection::vec(0..3u8, 0..3);
+    prop_oneof![
+        2 => part(),
+        1 => (part(), part()).prop_map(|(a, b)| [&a[..], LONG, &b[..]].concat()),
+    ]
 }
 
 fn bound() -> impl Strategy<Value = Bound<Vec<u8>>> {
@@ -322,6 +328,27 @@ fn readers_beside_a_pruner_see_their_number_or_are_refused() {
     });
     table.prune(LAST).unwrap();
     assert_eq!(table.stats().len, 4);
+}
+
+/// Each version is the first of its leaf, the last, or between.
+#[test]
+fn a_version_is_found_wherever_it_lies_in_its_leaf() {
+    let table = SequencedMemtable::over(Memtable::new().with_leaf_capacity(4));
+    let keys: Vec<String> = (0..200).map(|i| format!("{i:03}, a long key")).collect();
+    for key in &keys {
+        table.insert_at(5, key, key).unwrap();
+    }
+    for key in &keys {
+        assert_eq!(
+            table.get_at(9, key).unwrap().as_deref(),
+            Some(key.as_bytes())
+        );
+        assert_eq!(
+            table.get_at(5, key).unwrap().as_deref(),
+            Some(key.as_bytes())
+        );
+        assert_eq!(table.get_at(4, key).unwrap(), None);
+    }
 }
 
 #[test]

@@ -30,8 +30,14 @@ enum Op {
     Range(Option<u64>, Bounds, Vec<bool>),
 }
 
+/// Short ones, and such as differ before, in and behind what a leaf looks at first.
 fn key() -> impl Strategy<Value = Vec<u8>> {
-    prop::collection::vec(0..3u8, 0..3)
+    const LONG: &[u8] = b"0123456789";
+    let part = || prop::collection::vec(0..3u8, 0..3);
+    prop_oneof![
+        2 => part(),
+        1 => (part(), part()).prop_map(|(a, b)| [&a[..], LONG, &b[..]].concat()),
+    ]
 }
 
 fn bound() -> impl Strategy<Value = Bound<Vec<u8>>> {

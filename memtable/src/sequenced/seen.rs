@@ -25,8 +25,7 @@ pub(super) type Live<'g> = (EntryRef<'g>, VersionRef<'g>);
 pub(super) fn version_at<'g>(table: &Table, stored: &[u8], guard: &'g Guard) -> Option<Live<'g>> {
     let (key, _) = split(stored);
     table
-        .entries_from(stored, guard)
-        .take_while(|entry| split(entry.key()).0 == key)
+        .entries_alike(stored, key.len(), guard)
         .find_map(|entry| Some((entry, newest(entry, &table.clock, guard)?)))
 }
 
