@@ -86,10 +86,10 @@ impl Place {
         }
     }
 
-    /// The lock, if one is held.
-    pub(super) fn into_lock(self) -> Option<Lock> {
+    /// The number of the lock, if one is held.
+    pub(super) fn held(&self) -> Option<u64> {
         match self {
-            Self::Held(lock) => Some(lock),
+            Self::Held(lock) => Some(lock.hold.attempt),
             Self::Free | Self::Asked(_) | Self::Returning { .. } => None,
         }
     }

@@ -57,9 +57,9 @@ use bytes::Bytes;
 use fair::Fair;
 use key::Place;
 use primary::Primary;
+use seats::vacate;
 use slots::Slots;
 use smallvec::SmallVec;
-use std::mem::take;
 
 /// What a call says of itself.
 #[derive(Debug, Clone, Copy)]
@@ -338,10 +338,10 @@ impl Register {
         let mut register = self.keys.lock();
         register.closed = true;
         for key in register.slots.values_mut() {
-            wakers.extend(take(&mut key.joiners).into_values());
+            vacate(&mut key.joiners, &mut wakers);
         }
         if let Some(primary) = &mut register.primary {
-            wakers.extend(take(&mut primary.waiters).into_values());
+            vacate(&mut primary.waiters, &mut wakers);
         }
         drop(register);
         wake_all(wakers);

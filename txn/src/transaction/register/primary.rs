@@ -20,7 +20,7 @@
 //! again, under the primary that there is then, or withdraws.
 
 use super::key::Place;
-use super::seats::Seats;
+use super::seats::{Seats, vacate};
 use super::slots::Slot;
 use super::{Announced, Announcement, Keys, Next, Register, Terms, Withdrawn};
 use crate::error::Error;
@@ -28,7 +28,6 @@ use crate::lock::LockMode;
 use crate::mutant::planted;
 use crate::wake::wake_all;
 use bytes::Bytes;
-use std::mem::take;
 use std::task::Waker;
 
 #[derive(Debug)]
@@ -144,7 +143,7 @@ impl Keys {
             None if self.slots[slot].name == named => self.set_primary(slot, false, true),
             Some(primary) if !primary.is_granted && primary.key == self.slots[slot].name => {
                 primary.is_granted = true;
-                wakers.extend(take(&mut primary.waiters).into_values());
+                vacate(&mut primary.waiters, wakers);
             }
             _ => {}
         }
@@ -157,8 +156,8 @@ impl Keys {
     }
 
     pub(super) fn give_primary_up(&mut self, wakers: &mut Vec<Waker>) {
-        if let Some(primary) = self.primary.take() {
-            wakers.extend(primary.waiters.into_values());
+        if let Some(mut primary) = self.primary.take() {
+            vacate(&mut primary.waiters, wakers);
         }
     }
 
@@ -208,7 +207,7 @@ impl Register {
             && !primary.is_granted
         {
             primary.is_queued = true;
-            wakers.extend(take(&mut primary.waiters).into_values());
+            vacate(&mut primary.waiters, &mut wakers);
         }
         drop(register);
         wake_all(wakers);

@@ -1,12 +1,12 @@
 //! What becomes of keys that were asked for: granted, denied, unanswered, given back; and who waits for that.
 
 use super::key::{Hold, Known, Lock, Place};
+use super::seats::vacate;
 use super::slots::Slot;
 use super::{Keys, Register};
 use crate::mutant::planted;
 use crate::wake::wake_all;
 use bytes::Bytes;
-use std::mem::take;
 use std::task::Waker;
 
 impl Keys {
@@ -17,7 +17,7 @@ impl Keys {
         if key.place != Place::Asked(attempt) {
             return;
         }
-        wakers.extend(take(&mut key.joiners).into_values());
+        vacate(&mut key.joiners, wakers);
         self.asked -= 1;
         match key.old.take() {
             Some(old) => key.place = Place::Held(*old),
@@ -83,12 +83,12 @@ impl Register {
             let before = std::mem::replace(&mut key.place, Place::Held(lock));
             let is_new = matches!(before, Place::Free | Place::Returning { .. });
             let was_asked = matches!(before, Place::Asked(_));
-            let old = key.old.take().map(|old| *old);
-            if let Some(old) = old.or(before.into_lock()) {
-                surplus.push((key.name.clone(), old.hold.attempt));
+            let old = key.old.take().map(|old| old.hold.attempt);
+            if let Some(attempt) = old.or(before.held()) {
+                surplus.push((key.name.clone(), attempt));
             }
             if !planted("grant-without-waking") {
-                wakers.extend(take(&mut key.joiners).into_values());
+                vacate(&mut key.joiners, &mut wakers);
             }
             register.active += usize::from(is_new);
             register.asked -= usize::from(was_asked);
@@ -166,7 +166,7 @@ impl Register {
             };
             let key = &mut register.slots[slot];
             if matches!(key.place, Place::Returning { attempt, .. } if attempt == *number) {
-                wakers.extend(take(&mut key.joiners).into_values());
+                vacate(&mut key.joiners, &mut wakers);
                 change(&mut register, slot);
             }
         }

@@ -5,10 +5,19 @@ use super::slots::Slot;
 use super::{Keys, Register};
 use crate::error::Error;
 use std::collections::BTreeMap;
+use std::mem::take;
 use std::task::{Poll, Waker};
 
 /// The wakers of calls that wait for the same, by the numbers of their seats.
 pub(super) type Seats = BTreeMap<u64, Waker>;
+
+/// Has all leave. Mostly there is nobody.
+#[inline]
+pub(super) fn vacate(seats: &mut Seats, wakers: &mut Vec<Waker>) {
+    if !seats.is_empty() {
+        wakers.extend(take(seats).into_values());
+    }
+}
 
 /// What a call waits for.
 #[derive(Debug, Clone, Copy)]
