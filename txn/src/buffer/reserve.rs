@@ -97,10 +97,8 @@ impl Reservation<'_> {
         &mut self,
         updates: impl IntoIterator<Item = (K, O)>,
     ) -> Result<(), Error> {
-        let Self {
-            buffer: inner,
-            bytes,
-        } = self;
+        let Self { buffer, bytes } = self;
+        let inner: &Inner = buffer;
         let rules = inner.inside();
         let limits = rules.limits();
         let table = inner.table.load();
