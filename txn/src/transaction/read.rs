@@ -61,7 +61,7 @@ impl Transaction {
     ) -> Result<Vec<LockOutcome>, Error> {
         let keys = all_owned(keys);
         let span = tracing::debug_span!("lock_keys", start_ts = self.start_ts(), keys = keys.len());
-        self.core.lock_keys(keys, options).instrument(span).await
+        self.core.lock_keys(keys, &options).instrument(span).await
     }
 
     /// Locks a key and reads it: as written here, else the newest committed value. An absent key is locked, too: nobody else makes it.

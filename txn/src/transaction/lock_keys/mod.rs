@@ -80,11 +80,11 @@ impl Core {
     pub(super) async fn lock_keys(
         self: &Arc<Self>,
         given: Keys,
-        options: LockOptions,
+        options: &LockOptions,
     ) -> Result<Vec<LockOutcome>, Error> {
         self.life.check_open()?;
         let cancel = options.cancel.as_ref();
-        let locked = CancelToken::ends(cancel, pin!(self.lock_given(given, &options))).await;
+        let locked = CancelToken::ends(cancel, pin!(self.lock_given(given, options))).await;
         // Not before the call has published or withdrawn: the hook is the user's code.
         self.buffer.report_memory();
         locked.map_err(|error| {
@@ -160,7 +160,7 @@ impl Core {
             LockMode::Exclusive
         };
         let mut call = Call::begin(self, keys, mode)?;
-        let asking = Asking {
+        let mut asking = Asking {
             options,
             budget,
             mode,
@@ -168,7 +168,7 @@ impl Core {
             force: call.round.is_some(),
             wait: budget.whole_wait(),
         };
-        let locked = self.lock_claimed(&mut call, asking).await;
+        let locked = self.lock_claimed(&mut call, &mut asking).await;
         if let Err(Error::Deadlock { cycle, .. }) = &locked {
             tracing::info!(start_ts = self.start_ts, of = cycle.len(), "deadlock");
             metrics::count(Event::Deadlock);
@@ -182,17 +182,17 @@ impl Core {
     async fn lock_claimed(
         self: &Arc<Self>,
         call: &mut Call<'_>,
-        mut asking: Asking<'_>,
+        asking: &mut Asking<'_>,
     ) -> Result<Vec<LockOutcome>, Error> {
         if asking.force && asking.for_update == ForUpdate::Fresh {
             // A forced lock tells of what was committed since its call began.
             asking.budget.start();
             asking.for_update = ForUpdate::At(self.store().timestamp().await?);
         }
-        self.ask(call, &mut asking).await?;
+        self.ask(call, asking).await?;
         self.look(call, asking.options).await?;
         call.publish()?;
-        Ok(call.outcomes(&asking))
+        Ok(call.outcomes(asking))
     }
 
     /// Asks for all keys that are not held, in order.
@@ -224,13 +224,10 @@ impl Core {
             match next {
                 Next::Done => {}
                 Next::Ask { primary } => {
-                    let mut request = Request::new(call, &announced, primary, asking);
-                    let answered = request.send(asking, &announced, call).await?;
-                    most = MOST;
-                    if let Some(first) = announced.get(answered) {
-                        // The store did not get to it: it has to wait, and is asked for alone.
-                        (from, most) = (first.at, 1);
-                    }
+                    let mut request = Request::new(call, announced, primary, asking);
+                    let left = request.send(asking, call).await?;
+                    // What the store did not get to has to wait, and is asked for alone.
+                    (from, most) = left.map_or((from, MOST), |left| (left, 1));
                 }
                 Next::Asked if asking.budget.is_no_wait() => {
                     // Not joined: asked beside the sibling's request, without queueing.
@@ -238,9 +235,13 @@ impl Core {
                     let Some((attempt, primary)) = beside else {
                         continue;
                     };
-                    announced.push(Announced { at: from, attempt });
-                    let mut request = Request::new(call, &announced, primary, asking);
-                    request.send(asking, &announced, call).await?;
+                    announced.push(Announced {
+                        at: from,
+                        slot: call.claimed[from],
+                        attempt,
+                    });
+                    let mut request = Request::new(call, announced, primary, asking);
+                    request.send(asking, call).await?;
                     let is_left = call.found[from].hold.is_none();
                     from += usize::from(is_left || self.register.holds(call.claimed[from]));
                 }

@@ -5,7 +5,7 @@
 //! are given back under their numbers, because nobody knows what became of them.
 
 use super::super::Core;
-use super::super::register::{Announced, Hold, Known, Slot};
+use super::super::register::{Announcement, Hold, Known, Slot};
 use super::Asking;
 use super::call::Call;
 use crate::error::Error;
@@ -19,8 +19,8 @@ use std::sync::Arc;
 /// A request whose keys are announced.
 pub(super) struct Request<'a> {
     core: &'a Arc<Core>,
+    announced: Announcement,
     keys: SmallVec<[LockKey; 1]>,
-    slots: SmallVec<[Slot; 4]>,
     terms: LockTerms,
     stage: Stage,
 }
@@ -42,46 +42,44 @@ impl<'a> Request<'a> {
     /// Whether a key is presumed absent is read now, once.
     pub(super) fn new(
         call: &Call<'a>,
-        announced: &[Announced],
+        announced: Announcement,
         primary: Bytes,
         asking: &Asking<'_>,
     ) -> Self {
         let core = call.core;
         let mut keys = SmallVec::with_capacity(announced.len());
-        let mut slots = SmallVec::with_capacity(announced.len());
-        for &Announced { at, attempt } in announced {
-            let name = &call.keys[at];
+        for announced in &announced {
+            let name = &call.keys[announced.at];
             keys.push(LockKey {
                 absent: core.buffer.is_to_check(name),
-                ..LockKey::new(name.clone(), attempt)
+                ..LockKey::new(name.clone(), announced.attempt)
             });
-            slots.push(call.claimed[at]);
         }
         Self {
             core,
+            announced,
             keys,
-            slots,
             terms: asking.terms(primary, core.options.lock_ttl),
             stage: Stage::Announced,
         }
     }
 
-    /// Sends the request and notes the answer in the register and in `call`. Says of how many of the keys there was one.
+    /// Sends the request and notes the answer in the register and in `call`. Tells the place of the first key that there was none
+    /// for.
     pub(super) async fn send(
         &mut self,
         asking: &mut Asking<'_>,
-        announced: &[Announced],
         call: &mut Call<'_>,
-    ) -> Result<usize, Error> {
+    ) -> Result<Option<usize>, Error> {
         let core = self.core;
         self.stage = Stage::Sent;
         let answer = core.store().lock(core.start_ts, &self.keys, &self.terms);
         if matches!(answer, Answer::Waiting(_)) {
             asking.budget.start();
-            core.register.queued(self.slots[0]);
+            core.register.queued(self.announced[0].slot);
         }
         let answered = match answer.await {
-            Ok(answers) => self.note(answers, asking.mode, announced, call),
+            Ok(answers) => self.note(answers, asking.mode, call),
             Err(error) => {
                 if !matches!(error, Error::Store { .. }) {
                     self.stage = Stage::Announced;
@@ -94,42 +92,36 @@ impl<'a> Request<'a> {
 
     fn note(
         &mut self,
-        answers: LockAnswers,
+        mut answers: LockAnswers,
         mode: LockMode,
-        announced: &[Announced],
         call: &mut Call<'_>,
-    ) -> Result<usize, Error> {
+    ) -> Result<Option<usize>, Error> {
         let core = self.core;
-        let count = answers.len().min(self.keys.len());
-        let mut failed = (count == 0 && self.keys.len() == 1).then(|| Error::store(NotAnswered));
+        answers.truncate(self.keys.len());
+        let count = answers.len();
         let mut granted: SmallVec<[(Slot, Hold); 1]> = SmallVec::with_capacity(count);
         let (mut unknown, mut free) = (Vec::new(), Vec::new());
-        for ((at, answer), announced) in (0..).zip(answers).zip(announced) {
-            let (slot, key) = (self.slots[at], &self.keys[at]);
+        for (at, answer) in answers.iter_mut().enumerate() {
+            let (announced, key) = (&self.announced[at], &self.keys[at]);
             match answer {
                 Ok(locked) => {
                     if !locked.waited.is_zero() {
                         lock_waited(locked.waited);
                     }
-                    let hold = locked.locked.then(|| hold(key, mode, &locked));
+                    let hold = locked.locked.then(|| hold(key, mode, locked));
                     match hold {
-                        Some(hold) => granted.push((slot, hold)),
-                        None => free.push((slot, key.attempt)),
+                        Some(hold) => granted.push((announced.slot, hold)),
+                        None => free.push(self.numbered(at)),
                     }
                     let found = &mut call.found[announced.at];
                     found.hold = hold;
                     found.exists = locked.exists;
                     found.for_update_ts = locked.for_update_ts;
                     found.checked = key.absent;
-                    found.value = locked.value;
+                    found.value = locked.value.take();
                 }
-                Err(error) => {
-                    match error {
-                        Error::Store { .. } => unknown.push(at),
-                        _ => free.push((slot, key.attempt)),
-                    }
-                    failed.get_or_insert(error);
-                }
+                Err(Error::Store { .. }) => unknown.push(at),
+                Err(_) => free.push(self.numbered(at)),
             }
         }
         self.stage = Stage::Noted;
@@ -145,11 +137,17 @@ impl<'a> Request<'a> {
         if starts_to_beat {
             core.start_to_beat();
         }
-        failed.map_or(Ok(count), Err)
+        if let Some(failed) = answers.iter().position(Result::is_err) {
+            answers.swap_remove(failed)?;
+        }
+        if count == 0 && self.keys.len() == 1 {
+            return Err(Error::store(NotAnswered));
+        }
+        Ok(self.announced.get(count).map(|left| left.at))
     }
 
     fn numbered(&self, at: usize) -> (Slot, u64) {
-        (self.slots[at], self.keys[at].attempt)
+        (self.announced[at].slot, self.announced[at].attempt)
     }
 
     /// Gives keys back of which nobody knows what became of them.

@@ -72,18 +72,19 @@ pub(super) struct Terms {
 }
 
 /// The keys of a call, claimed.
-pub(super) type Claimed = SmallVec<[Slot; 4]>;
+pub(super) type Claimed = SmallVec<[Slot; 2]>;
 
 /// A key that is to be asked for now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Announced {
     /// Its place among the keys of the call.
     pub(super) at: usize,
+    pub(super) slot: Slot,
     pub(super) attempt: u64,
 }
 
 /// Those of one request.
-pub(super) type Announcement = SmallVec<[Announced; 4]>;
+pub(super) type Announcement = SmallVec<[Announced; 1]>;
 
 /// What a call finds when it goes through its keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -234,7 +235,11 @@ impl Register {
                         }
                     };
                     let attempt = register.announce(slot);
-                    announced.push(Announced { at: *from, attempt });
+                    announced.push(Announced {
+                        at: *from,
+                        slot,
+                        attempt,
+                    });
                     *from += 1;
                     if is_chosen || announced.len() == most {
                         break;
@@ -274,7 +279,9 @@ impl Register {
                 Some(pending) => rooms.extend(register.pend(slot, pending)),
                 None => {
                     key.kept = true;
-                    rooms.extend(key.pending.take().map(|pending| pending.room));
+                    if let Some(pending) = key.pending.take() {
+                        rooms.push(pending.room);
+                    }
                 }
             }
             register.newest = register.newest.max(seen);

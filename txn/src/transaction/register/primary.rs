@@ -123,7 +123,7 @@ impl Keys {
             key.old = Some(Box::new(old));
             self.asked += 1;
         }
-        announced.push(Announced { at, attempt });
+        announced.push(Announced { at, slot, attempt });
         Next::Ask {
             primary: self.primary_or(slot),
         }
