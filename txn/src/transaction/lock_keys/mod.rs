@@ -190,7 +190,9 @@ impl Core {
             asking.for_update = ForUpdate::At(self.store().timestamp().await?);
         }
         self.ask(call, asking).await?;
-        self.look(call, asking.options).await?;
+        if call.found.iter().any(|found| found.already) {
+            self.look(call, asking.options).await?;
+        }
         call.publish()?;
         Ok(call.outcomes(asking))
     }
@@ -313,9 +315,6 @@ impl Core {
 
     /// Finds out what is asked of keys that were locked before, as far as their locks do not know it.
     async fn look(&self, call: &mut Call<'_>, options: &LockOptions) -> Result<(), Error> {
-        if !call.found.iter().any(|found| found.already) {
-            return Ok(());
-        }
         let mut asked = Vec::new();
         for (at, key) in call.keys.iter().enumerate() {
             let found = &mut call.found[at];

@@ -97,18 +97,17 @@ impl<'a> Request<'a> {
         call: &mut Call<'_>,
     ) -> Result<Option<usize>, Error> {
         let core = self.core;
-        answers.truncate(self.keys.len());
-        let count = answers.len();
+        let count = answers.len().min(self.keys.len());
         let mut granted: SmallVec<[(Slot, Hold); 1]> = SmallVec::with_capacity(count);
         let (mut unknown, mut free) = (Vec::new(), Vec::new());
-        for (at, answer) in answers.iter_mut().enumerate() {
-            let (announced, key) = (&self.announced[at], &self.keys[at]);
+        let mut failed = None;
+        for (at, (announced, answer)) in self.announced.iter().zip(&mut answers).enumerate() {
             match answer {
                 Ok(locked) => {
                     if !locked.waited.is_zero() {
                         lock_waited(locked.waited);
                     }
-                    let hold = locked.locked.then(|| hold(key, mode, locked));
+                    let hold = locked.locked.then(|| hold(announced.attempt, mode, locked));
                     match hold {
                         Some(hold) => granted.push((announced.slot, hold)),
                         None => free.push(self.numbered(at)),
@@ -117,11 +116,16 @@ impl<'a> Request<'a> {
                     found.hold = hold;
                     found.exists = locked.exists;
                     found.for_update_ts = locked.for_update_ts;
-                    found.checked = key.absent;
+                    found.checked = self.keys[at].absent;
                     found.value = locked.value.take();
                 }
-                Err(Error::Store { .. }) => unknown.push(at),
-                Err(_) => free.push(self.numbered(at)),
+                Err(error) => {
+                    match error {
+                        Error::Store { .. } => unknown.push(at),
+                        _ => free.push(self.numbered(at)),
+                    }
+                    failed.get_or_insert(at);
+                }
             }
         }
         self.stage = Stage::Noted;
@@ -137,7 +141,7 @@ impl<'a> Request<'a> {
         if starts_to_beat {
             core.start_to_beat();
         }
-        if let Some(failed) = answers.iter().position(Result::is_err) {
+        if let Some(failed) = failed {
             answers.swap_remove(failed)?;
         }
         if count == 0 && self.keys.len() == 1 {
@@ -160,9 +164,9 @@ impl<'a> Request<'a> {
     }
 }
 
-fn hold(key: &LockKey, mode: LockMode, locked: &Locked) -> Hold {
+fn hold(attempt: u64, mode: LockMode, locked: &Locked) -> Hold {
     Hold {
-        attempt: key.attempt,
+        attempt,
         mode,
         known: Known::of(locked.exists),
         for_update_ts: locked.for_update_ts,

@@ -2,6 +2,7 @@
 
 use super::key::Key;
 use bytes::Bytes;
+use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use slab::Slab;
 use std::hash::BuildHasher;
@@ -14,46 +15,42 @@ pub(in crate::transaction) struct Slot(usize);
 #[derive(Default)]
 pub(super) struct Slots {
     hasher: DefaultHashBuilder,
-    index: HashTable<usize>,
+    /// The number of each key, with the hash of its name: so it grows without a look at the keys.
+    index: HashTable<(u64, usize)>,
     keys: Slab<Key>,
 }
 
 impl Slots {
     pub(super) fn find(&self, name: &[u8]) -> Option<Slot> {
         let hash = self.hasher.hash_one(name);
-        let is_it = |&at: &usize| self.keys[at].name == name;
-        self.index.find(hash, is_it).copied().map(Slot)
+        let is_it = |&(_, at): &(u64, usize)| self.keys[at].name == name;
+        self.index.find(hash, is_it).map(|&(_, at)| Slot(at))
     }
 
     /// Makes room for so many more, so that they do not move each other.
     pub(super) fn reserve(&mut self, keys: usize) {
         self.keys.reserve(keys);
-        let hash_of = |&at: &usize| self.hasher.hash_one(&self.keys[at].name[..]);
-        self.index.reserve(keys, hash_of);
+        self.index.reserve(keys, |&(hash, _)| hash);
     }
 
     /// The key of this name, which is made if it is not there.
     pub(super) fn find_or_make(&mut self, name: &Bytes) -> Slot {
         let hash = self.hasher.hash_one(&name[..]);
         let keys = &mut self.keys;
-        let hash_of = |key: &Key| self.hasher.hash_one(&key.name[..]);
-        let entry = self
-            .index
-            .entry(hash, |&at| keys[at].name == name, |&at| hash_of(&keys[at]));
-        let at = match entry {
-            hashbrown::hash_table::Entry::Occupied(found) => *found.get(),
-            hashbrown::hash_table::Entry::Vacant(vacant) => {
+        let is_it = |&(_, at): &(u64, usize)| keys[at].name == name;
+        match self.index.entry(hash, is_it, |&(hash, _)| hash) {
+            Entry::Occupied(found) => Slot(found.get().1),
+            Entry::Vacant(vacant) => {
                 let at = keys.insert(Key::of(name.clone()));
-                vacant.insert(at);
-                at
+                vacant.insert((hash, at));
+                Slot(at)
             }
-        };
-        Slot(at)
+        }
     }
 
     pub(super) fn remove(&mut self, slot: Slot) {
         let hash = self.hasher.hash_one(&self.keys[slot.0].name[..]);
-        if let Ok(found) = self.index.find_entry(hash, |&at| at == slot.0) {
+        if let Ok(found) = self.index.find_entry(hash, |&(_, at)| at == slot.0) {
             found.remove();
         }
         self.keys.remove(slot.0);
