@@ -102,8 +102,9 @@ impl Reservation<'_> {
         let rules = inner.inside();
         let limits = rules.limits();
         let table = inner.table.load();
-        // Each write pins for itself; within this one that is next to nothing.
-        let _pinned = table.pin();
+        let updates = updates.into_iter();
+        // Each write pins for itself; of several, within this one, that is next to nothing.
+        let _pinned = (updates.size_hint().1 != Some(1)).then(|| table.pin());
         for (key, ops) in updates {
             let key = key.as_ref();
             let share = match limits.bounded() {

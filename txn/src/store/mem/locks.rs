@@ -11,9 +11,9 @@ use bytes::Bytes;
 use std::time::Duration;
 
 /// Where a request for several keys came to an end.
-enum Stop {
+enum Stop<'k> {
     AtTheEnd,
-    Queued(Acquire),
+    Queued(&'k LockKey, Acquire),
     /// Before a key that is to be waited for.
     Blocked,
     Denied(Error),
@@ -56,8 +56,8 @@ impl Core {
             let left = &keys[granted..];
             stop = self.ask(&open, left, terms, may_queue, &mut granted);
         }
-        let denied = match (stop, keys) {
-            (Stop::Queued(acquire), [key]) => {
+        let denied = match stop {
+            Stop::Queued(key, acquire) => {
                 return Answer::waiting(async move {
                     let granted = self.wait(start, &key.key, acquire).await;
                     // A grant that came together with the end of the transaction was released by that.
@@ -69,8 +69,8 @@ impl Core {
                     Ok(LockAnswers::from_iter([locked]))
                 });
             }
-            (Stop::Denied(error), _) => Some(Err(error)),
-            _ => None,
+            Stop::Denied(error) => Some(Err(error)),
+            Stop::AtTheEnd | Stop::Blocked => None,
         };
         let seen = self.seen_at(at);
         let mut answers = LockAnswers::with_capacity(granted + usize::from(denied.is_some()));
@@ -91,14 +91,14 @@ impl Core {
 
     /// Notes keys and asks the lock table for them: what is free is granted at once, and counted. The first that is not
     /// free ends it, where that may be in its queue.
-    fn ask(
+    fn ask<'k>(
         &self,
         open: &Open,
-        keys: &[LockKey],
+        keys: &'k [LockKey],
         terms: &LockTerms,
         may_queue: bool,
         granted: &mut usize,
-    ) -> Stop {
+    ) -> Stop<'k> {
         let mut asked = lock(&open.asked.keys);
         asked.reserve(keys.len());
         let mut taking = self.locks.taking(open.held.at, terms.mode);
@@ -119,7 +119,7 @@ impl Core {
                 Ok(()) => *granted += 1,
                 Err(NotTaken::HasToWait) if may_queue => {
                     let queued = self.queue(open, &key.key, terms.mode, &request, &mut asked);
-                    return Stop::Queued(queued);
+                    return Stop::Queued(key, queued);
                 }
                 Err(NotTaken::HasToWait) => return Stop::Blocked,
                 Err(NotTaken::Denied(error)) => return Stop::Denied(error),
