@@ -73,12 +73,15 @@ impl<'a> Request<'a> {
     ) -> Result<Option<usize>, Error> {
         let core = self.core;
         self.stage = Stage::Sent;
-        let answer = core.store().lock(core.start_ts, &self.keys, &self.terms);
-        if matches!(answer, Answer::Waiting(_)) {
-            asking.budget.start();
-            core.register.queued(self.announced[0].slot);
-        }
-        let answered = match answer.await {
+        let answer = match core.store().lock(core.start_ts, &self.keys, &self.terms) {
+            Answer::Ready(Some(answer)) => answer,
+            waiting => {
+                asking.budget.start();
+                core.register.queued(self.announced[0].slot);
+                waiting.await
+            }
+        };
+        let answered = match answer {
             Ok(answers) => self.note(answers, asking.mode, call),
             Err(error) => {
                 if !matches!(error, Error::Store { .. }) {

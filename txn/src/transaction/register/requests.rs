@@ -76,17 +76,16 @@ impl Register {
                 continue;
             }
             let key = &mut register.slots[slot];
-            let lock = Lock {
-                hold,
-                primary: primary.clone(),
-            };
-            let before = std::mem::replace(&mut key.place, Place::Held(lock));
-            let is_new = matches!(before, Place::Free | Place::Returning { .. });
-            let was_asked = matches!(before, Place::Asked(_));
+            let is_new = matches!(key.place, Place::Free | Place::Returning { .. });
+            let was_asked = matches!(key.place, Place::Asked(_));
             let old = key.old.take().map(|old| old.hold.attempt);
-            if let Some(attempt) = old.or(before.held()) {
+            if let Some(attempt) = old.or(key.place.held()) {
                 surplus.push((key.name.clone(), attempt));
             }
+            key.place = Place::Held(Lock {
+                hold,
+                primary: primary.clone(),
+            });
             if !planted("grant-without-waking") {
                 vacate(&mut key.joiners, &mut wakers);
             }
