@@ -40,25 +40,29 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// Claims all keys, and reserves room for them. One that is pending has its room, and stays so while the call is there.
-    pub(super) fn begin(
+    /// Of keys that are claimed, in this round of fair mode if it is on.
+    pub(super) fn new(
         core: &'a Arc<Core>,
         keys: &'a [Bytes],
-        mode: LockMode,
-    ) -> Result<Self, Error> {
-        let (claimed, round) = core.register.claim(keys, mode)?;
-        let mut call = Self {
+        (claimed, round): (Claimed, Option<u64>),
+    ) -> Self {
+        Self {
             core,
             keys,
             claimed,
             round,
             room: None,
             found: SmallVec::from_elem(Found::default(), keys.len()),
-        };
-        let has_room = round.is_some() && core.register.is_pending(call.claimed[0]);
-        let roomless = if has_room { &[] } else { keys };
-        call.room = Some(core.buffer.reserve(roomless)?);
-        Ok(call)
+        }
+    }
+
+    /// Reserves room for the keys. One that is pending has its room, and stays so while the call is there.
+    pub(super) fn reserve(&mut self) -> Result<(), Error> {
+        let core = self.core;
+        let has_room = self.round.is_some() && core.register.is_pending(self.claimed[0]);
+        let roomless = if has_room { &[] } else { self.keys };
+        self.room = Some(core.buffer.reserve(roomless)?);
+        Ok(())
     }
 
     /// Flags first, then the register: as long as the claims stand no sibling gives the keys back. The room for

@@ -159,7 +159,8 @@ impl Core {
         } else {
             LockMode::Exclusive
         };
-        let mut call = Call::begin(self, keys, mode)?;
+        let mut call = Call::new(self, keys, self.register.claim(keys, mode)?);
+        call.reserve()?;
         let mut asking = Asking {
             options,
             budget,

@@ -64,8 +64,8 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Sends the request and notes the answer in the register and in `call`. Tells the place of the first key that there was none
-    /// for.
+    /// Sends the request and notes the answer in the register and in `call`. Tells where the first key
+    /// is that the store did not get to.
     pub(super) async fn send(
         &mut self,
         asking: &mut Asking<'_>,
