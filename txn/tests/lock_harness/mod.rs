@@ -149,6 +149,14 @@ pub fn seed(test: &str) -> u64 {
     seed
 }
 
+/// For how long a test at random goes on: `UNTORN_SECONDS`, or what it takes by itself.
+pub fn seconds(default: u64) -> u64 {
+    match std::env::var("UNTORN_SECONDS") {
+        Ok(given) => given.parse().expect("UNTORN_SECONDS is a number"),
+        Err(_) => default,
+    }
+}
+
 pub fn ring_key(at: usize) -> Bytes {
     key(&format!("ring {at}"))
 }
