@@ -12,23 +12,6 @@ fn searching_in_an_hour() -> LockTable {
     LockTable::with_options(options.deadlock_delay(Duration::from_secs(3600)))
 }
 
-/// Waits until the timer thread has searched for the calls that wait by now: a deadlock of others, made after them, is
-/// found by the same thread. It goes round so many owners that none of their calls finds it itself.
-fn until_searched(table: &LockTable) {
-    const RING: u64 = 40;
-    let held = |owner| format!("searched {owner}");
-    for owner in 0..RING {
-        take(table, 1000 + owner, &held(owner), Exclusive);
-    }
-    let waiting = |owner| Task::waiting(table, 1000 + owner, &held(owner + 1), Exclusive);
-    let _ring: Vec<Task> = (0..RING - 1).map(waiting).collect();
-    let closing = table.acquire(1000 + RING - 1, &key(&held(0)), Exclusive, &forever(0));
-    assert!(matches!(block_on(closing), Err(LockError::Deadlock { .. })));
-    for owner in 0..RING {
-        table.release(1000 + owner, held(owner).as_bytes(), 0);
-    }
-}
-
 fn until_broken(call: &mut Task) {
     assert!(matches!(
         call.woken(),

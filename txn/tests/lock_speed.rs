@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lock_harness::*;
-use untorn_txn::lock::{LockError, LockTable};
+use untorn_txn::lock::{LockError, LockTable, LockTableOptions};
 
 fn row(number: u64) -> Bytes {
     Bytes::from([b"t_row___".as_slice(), &number.to_be_bytes()].concat())
@@ -331,5 +331,28 @@ fn a_long_queue() {
                 .into_iter()
                 .all(|mut task| matches!(task.poll(), Some(Ok(_))))
         );
+    }
+}
+
+/// Owners that wait for each other in one chain, all of them searched for at once, whoever waits for all others first or last.
+#[test]
+#[ignore = "prints figures"]
+fn a_long_chain() {
+    let delay = Duration::from_millis(500);
+    let options = LockTableOptions::default().deadlock_delay(delay);
+    for n in [1000, 10_000] {
+        for (first, is_reversed) in [("waits for all others", false), ("waits for one", true)] {
+            let table = LockTable::with_options(options.clone());
+            (0..=n).for_each(|owner| take_row(&table, owner, &row(owner)));
+            let started = Instant::now();
+            let ask = |at| {
+                let owner = if is_reversed { n - 1 - at } else { at };
+                table.acquire(owner, &row(owner + 1), Exclusive, &forever(1))
+            };
+            let _calls: Vec<_> = (0..n).map(ask).collect();
+            until_searched(&table);
+            let searched = started.elapsed() - delay;
+            println!("a chain of {n}, the first {first}: {searched:.0?}");
+        }
     }
 }

@@ -181,6 +181,64 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Also by what was explored before a deadlock was broken.
+    #[test]
+    fn searches_that_share_what_they_explored_leave_no_deadlock(calls in vec(call(), 1..24)) {
+        let mut table = Table::new();
+        for (owner, key, mode) in calls {
+            if !table.waits_for(owner, key) {
+                table.ask(owner, key, mode);
+            }
+        }
+        let mut explored = Explored::default();
+        for call in &table.calls {
+            while table.core.search(call, &mut explored, usize::MAX) {}
+        }
+        assert!(!table.finds_any());
+        assert_eq!(table.left_when_all_let_go(|| ()), 0);
+    }
+}
+
+/// 1 waits for 2, and that for 3 and 4; 3 leads to 7, and 4 to a cycle.
+#[test]
+fn who_leads_to_no_cycle_needs_no_walk() {
+    let mut table = Table::new();
+    for owner in 1..8 {
+        assert!(table.ask(owner, owner as u8, LockMode::Exclusive).is_none());
+    }
+    let waits = [(1, 2), (2, 3), (2, 4), (3, 6), (6, 7), (4, 5), (5, 4)];
+    let calls = waits.map(|(owner, key)| table.ask(owner, key, LockMode::Exclusive));
+    let [Some(first), ..] = &calls else { panic!() };
+    let mut explored = Explored::default();
+    assert!(!table.finds_a_cycle_beside(first, &mut explored));
+    let known = (1..8).filter(|owner| explored.leads_to_no_cycle(owner));
+    assert_eq!(known.collect::<Vec<_>>(), [3, 6, 7]);
+}
+
+/// 5 goes by 6, which leads to all that 3 ahead of it does. When 6 has failed 3 is on the cycle in its place.
+#[test]
+fn who_was_not_followed_may_be_on_a_cycle() {
+    use LockMode::{Exclusive, Shared};
+    let mut table = Table::new();
+    for (owner, key, mode) in [(4, 0, Shared), (5, 1, Exclusive), (3, 2, Exclusive)] {
+        assert!(table.ask(owner, key, mode).is_none());
+    }
+    let waits = [(3, 0), (6, 0), (5, 0), (4, 1), (2, 2), (1, 1)];
+    let calls = waits.map(|(owner, key)| {
+        let mode = if owner == 5 { Shared } else { Exclusive };
+        table.ask(owner, key, mode).expect("it waits")
+    });
+    let mut explored = Explored::default();
+    // First 1, which leads to the cycle by 5, then 2, which does by 3.
+    for call in calls.iter().rev() {
+        table.core.search(call, &mut explored, usize::MAX);
+    }
+    assert!(!table.finds_any());
+}
+
 /// However many stand ahead: what a search has to look at is the holder, and who waits for something else besides.
 #[test]
 fn a_search_follows_no_call_whose_owner_waits_for_nothing_else() {

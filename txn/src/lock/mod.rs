@@ -92,8 +92,10 @@
 //! call of the owner is searched for again.
 //!
 //! Searches that are due together share what their walks have explored without finding anything: owners from which no
-//! way leads to an owner outside. All of these calls had joined when the first walk began, so a way that is there only
-//! since then is for the search of the call that made it, which comes with the next ones and starts afresh.
+//! way leads to an owner outside, and which of these lead to no cycle at all, so that their calls need no walk. So in
+//! whatever order the calls come, an edge is read once, unless it leads to a deadlock. All of these calls had joined when
+//! the first walk began, so a way that is there only since then is for the search of the call that made it, which comes
+//! with the next ones and starts afresh.
 //!
 //! The walk reads one key after another, so what it found may be gone. Under one mutex for all searches, each edge is
 //! read again before the victim is chosen. A waiting call never returns to waiting, and a blocker that left cannot come

@@ -16,6 +16,9 @@ use super::shards::{Shards, Slot};
 use super::waiter::Waiter;
 use crate::mutant::planted;
 
+/// As many edges of a walk are kept at most, to see who leads to no cycle.
+const EDGES: usize = 1 << 20;
+
 /// The waiting calls of one owner.
 #[derive(Debug, Default)]
 struct Calls(SmallVec<[Arc<Waiter>; 1]>);
@@ -55,6 +58,8 @@ pub(super) enum Walk {
 #[derive(Debug, Default)]
 pub(super) struct Explored {
     owners: HashSet<OwnerId>,
+    /// Those of them from which a way may lead to a cycle. The calls of the others need no walk.
+    tangled: HashSet<OwnerId>,
     /// The last list of blockers on a key, all of them in `owners`: few keys have most of the calls.
     lists: HashMap<Bytes, Vec<OwnerId>>,
 }
@@ -134,9 +139,15 @@ impl WaitGraph {
         most: usize,
     ) -> Walk {
         let is_outside = !explored.owners.contains(&start.owner);
-        let leads_nowhere = |owner: &OwnerId| is_outside && explored.owners.contains(owner);
+        if explored.leads_to_no_cycle(&start.owner) {
+            return Walk::Nothing;
+        }
+        let leads_nowhere = |owner: &OwnerId| {
+            is_outside && explored.owners.contains(owner) || explored.leads_to_no_cycle(owner)
+        };
         // An owner on the way, and the call by which it was reached.
         let mut reached: HashMap<OwnerId, Arc<Waiter>> = HashMap::new();
+        let mut edges = Vec::new();
         let mut next = VecDeque::new();
         let mut passed = Vec::new();
         let mut blockers = |call: &Arc<Waiter>| {
@@ -166,6 +177,9 @@ impl WaitGraph {
                     if holder == start.owner {
                         return Walk::Found(Cycle::back_from(Edge { call, holder }, &reached));
                     }
+                    if edges.len() < EDGES && !explored.leads_to_no_cycle(&holder) {
+                        edges.push((owner, holder));
+                    }
                     if leads_nowhere(&holder) {
                         continue;
                     }
@@ -185,11 +199,57 @@ impl WaitGraph {
         if !planted("passed-call-trusted") && !passed.iter().all(stood) {
             return Walk::Moved;
         }
-        explored.owners.extend(reached.into_keys());
+        explored.add(reached.into_keys().collect(), &edges);
         if !is_known {
             explored.lists.insert(start.key.clone(), first);
         }
         Walk::Nothing
+    }
+}
+
+impl Explored {
+    /// Whether walks have found that all ways from here end.
+    pub(super) fn leads_to_no_cycle(&self, owner: &OwnerId) -> bool {
+        self.owners.contains(owner) && !self.tangled.contains(owner)
+    }
+
+    /// Adds what a walk has reached, by all edges from there that may lead to a cycle.
+    fn add(&mut self, reached: HashSet<OwnerId>, edges: &[(OwnerId, OwnerId)]) {
+        for owner in &reached {
+            self.tangled.remove(owner);
+        }
+        self.owners.extend(&reached);
+        let mut tangled = reached;
+        if edges.len() < EDGES {
+            untangle(&mut tangled, edges);
+        }
+        self.tangled.extend(tangled);
+    }
+}
+
+/// Takes out whoever leads to no cycle: who has no edge, and then who has none but to those that were taken out.
+///
+/// Who leads to a cycle may be on one, also where nothing leads back to it here: a walk does not follow those ahead of a
+/// call that leads to the same.
+fn untangle(owners: &mut HashSet<OwnerId>, edges: &[(OwnerId, OwnerId)]) {
+    let mut outgoing: HashMap<OwnerId, usize> = HashMap::new();
+    let mut incoming: HashMap<OwnerId, Vec<OwnerId>> = HashMap::new();
+    for (from, to) in edges.iter().copied() {
+        *outgoing.entry(from).or_default() += 1;
+        incoming.entry(to).or_default().push(from);
+    }
+    let is_end = |owner: &&OwnerId| !outgoing.contains_key(owner);
+    let mut ends: Vec<OwnerId> = owners.iter().filter(is_end).copied().collect();
+    while let Some(end) = ends.pop() {
+        owners.remove(&end);
+        for from in incoming.remove(&end).into_iter().flatten() {
+            if let Some(left) = outgoing.get_mut(&from) {
+                *left -= 1;
+                if *left == 0 {
+                    ends.push(from);
+                }
+            }
+        }
     }
 }
 
