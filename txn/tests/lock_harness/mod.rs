@@ -143,16 +143,18 @@ pub fn until_waiting(table: &LockTable, calls: usize) {
 /// found by the same thread. It goes round so many owners that none of their calls finds it itself.
 pub fn until_searched(table: &LockTable) {
     const RING: u64 = 40;
+    // Owners that no test has.
+    const FIRST: u64 = 1 << 32;
     let held = |owner| format!("searched {owner}");
     for owner in 0..RING {
-        take(table, 1000 + owner, &held(owner), Exclusive);
+        take(table, FIRST + owner, &held(owner), Exclusive);
     }
-    let waiting = |owner| Task::waiting(table, 1000 + owner, &held(owner + 1), Exclusive);
+    let waiting = |owner| Task::waiting(table, FIRST + owner, &held(owner + 1), Exclusive);
     let _ring: Vec<Task> = (0..RING - 1).map(waiting).collect();
-    let closing = table.acquire(1000 + RING - 1, &key(&held(0)), Exclusive, &forever(0));
+    let closing = table.acquire(FIRST + RING - 1, &key(&held(0)), Exclusive, &forever(0));
     assert!(matches!(block_on(closing), Err(LockError::Deadlock { .. })));
     for owner in 0..RING {
-        table.release(1000 + owner, held(owner).as_bytes(), 0);
+        table.release(FIRST + owner, held(owner).as_bytes(), 0);
     }
 }
 
