@@ -101,14 +101,15 @@
 //!
 //! # In an LSM
 //!
-//! A [`MemtableSet`] (a [`SequencedSet`] under an engine's own numbers) is one table that takes writes and those that were frozen before it, read as one. A table that took its share of
+//! A [`MemtableSet`] is one table that takes writes and those that were frozen before it, read as one. A table that took its share of
 //! the [`Limits`] is frozen and another takes its place; threads that flush take the frozen ones, write their
 //! [`shards`](Memtable::shards) in parallel and [complete](Flush::complete) them, whereupon they leave the set in order of age. Bytes
 //! are reserved before they are allocated, so the hard limit is one: over it writes are refused, or wait for room. Each write
 //! answers the number of the table that took it, so that a log is kept only for what is not in files.
 //! The tables should be small against the limits, a quarter or less, so that one can be flushed while the next is filled; the
 //! soft limit should leave as much room as is written while a table is flushed. A table that is too small costs more files. The
-//! example `lsm_flush` is all of that; `leaderboard` and `snapshot_backup` show a table alone.
+//! example `lsm_flush` is all of that; `leaderboard` and `snapshot_backup` show a table alone. A [`SequencedSet`] is the same under an
+//! engine's own numbers, but that one thread writes a table.
 //!
 //! # How it works
 //!

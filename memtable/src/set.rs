@@ -26,9 +26,10 @@
 //!   table took, then a fence, and looks at the flag. So one of the two sees the other, and a write that was on its way leaves its
 //!   table frozen. Who takes flushed tables off the list wakes those who wait, for nothing may be frozen any more. The flag falls
 //!   whenever those are woken who wait, who raise it again if need be.
-//! * T9: where an engine numbers the writes, who writes raises the table's highest number to his own before he publishes. A freeze
-//!   waits for him and comes before the table is behind another one (T1). So of a table that is behind the first of a list, no version has a
-//!   number above that, and it never changes.
+//! * T9: where an engine numbers the writes, who writes raises the table's highest number to his own before he claims a stripe of it. Who
+//!   knows that the table is frozen, from the list or since he was refused, has a fence between that and the list or the number, as
+//!   the writer has one between his claim and his look at the view (F1). So of a table that is behind the first of a list, no version that
+//!   took effect has a number above that.
 
 mod batch;
 mod budget;

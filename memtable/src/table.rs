@@ -9,6 +9,7 @@ use crate::entry::{self, EntryRef, EntrySlot};
 use crate::held::Held;
 use crate::item::{Item, Kind};
 use crate::lanes::Lanes;
+use crate::mutant::planted;
 use crate::reclaim::Guard;
 use crate::run::{MAX_LEN, Run, RunRef, Slot};
 use crate::sync::const_fn;
@@ -89,12 +90,23 @@ impl Table {
         alike: usize,
         guard: &'g Guard,
     ) -> impl Iterator<Item = EntryRef<'g>> {
-        let run = self.leaves().find(key, Side::At, guard).1;
-        let first = run.and_then(|run| Some((run, run.first_alike(run.slots(), key, alike)?)));
-        let runs = std::iter::successors(first.map(|(run, _)| run), |run| run.next(guard));
-        let slots = runs.flat_map(|run| run.slots());
+        let first = self.leaves().find(key, Side::At, guard).1.and_then(|run| {
+            // A place is one in these, and may be behind them (E4).
+            let slots = run.slots();
+            let at = run.first_alike(slots, key, alike)?;
+            let slots = match planted("place-in-a-later-tail") {
+                true => run.slots(),
+                false => slots,
+            };
+            Some((run, slots.get(at..).unwrap_or_default()))
+        });
+        let (mut run, slots) = first.map_or((None, &[][..]), |(run, slots)| (Some(run), slots));
+        let others = std::iter::from_fn(move || {
+            run = run?.next(guard);
+            run
+        });
+        let slots = slots.iter().chain(others.flat_map(|run| run.slots()));
         slots
-            .skip(first.map_or(0, |(_, at)| at))
             // SAFETY: from a run that was loaded under the guard (I4).
             .map(|slot| unsafe { slot.under(guard) })
             .take_while(move |entry| entry.key().starts_with(&key[..alike]))

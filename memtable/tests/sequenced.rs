@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use untorn_memtable::{
     Error, Frozen, Kind, MAX_SEQUENCED_KEY_LEN, Memtable, Pruner, SequencedMemtable, Version,
@@ -276,6 +276,32 @@ fn a_pinned_table_lends_keys_and_values_and_copies_a_key_with_a_zero_byte() {
         format!("{:?}", rows[2]),
         r#"VersionItem { sequence: 1, key: "plain", kind: Value, value_len: 1 }"#
     );
+}
+
+/// Versions of one key that come in where a leaf ends, each before those that were there: whoever reads meanwhile sees none above his number.
+#[test]
+fn a_number_sees_nothing_of_what_is_written_above_it_meanwhile() {
+    const LAST: u64 = 100_000;
+    let table = SequencedMemtable::new();
+    table.insert_at(1, "k", "settled").unwrap();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let pinned = table.pin();
+            while !is_over.load(Ordering::Relaxed) {
+                assert_eq!(pinned.version_at(0, "k").unwrap(), None);
+                let seen = pinned.version_at(1, "k").unwrap().unwrap();
+                assert_eq!(seen.sequence, 1);
+                assert_eq!(pinned.version_at(2, "l").unwrap(), None);
+            }
+        });
+        for sequence in (3..LAST).rev() {
+            table.insert_at(sequence, "l", "later").unwrap();
+            table.insert_at(LAST + 3 - sequence, "k", "newer").unwrap();
+        }
+        is_over.store(true, Ordering::Relaxed);
+        reader.join().unwrap();
+    });
 }
 
 /// Writers that finish their numbers in order, pruning behind them, and readers at numbers that are done: each reads the

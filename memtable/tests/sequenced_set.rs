@@ -11,7 +11,7 @@ use std::sync::{Mutex, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 use untorn_memtable::{
-    Error, Kind, Limits, MAX_SEQUENCED_KEY_LEN, Room, SequencedFlush, SequencedSet, SequencedView,
+    Error, Kind, Limits, MAX_SEQUENCED_KEY_LEN, SequencedFlush, SequencedSet, SequencedView,
     SequencedViewRange, Version, WriteBatch,
 };
 
@@ -266,7 +266,7 @@ fn what_is_refused_changes_nothing() {
     assert_eq!(set.apply_at(2, &batch), full);
     let now = Instant::now();
     assert_eq!(
-        set.wait_for_room(&batch, now),
+        set.wait_for_room(SequencedSet::batch_room(&batch), now),
         Err(Error::MemoryLimit { limit: 1000 })
     );
 
@@ -277,9 +277,36 @@ fn what_is_refused_changes_nothing() {
         ..limits
     });
     assert_eq!(set.limits().hard, 2000);
-    set.wait_for_room(Room::from(&batch), now).unwrap();
+    set.wait_for_room(SequencedSet::batch_room(&batch), now)
+        .unwrap();
     set.apply_at(2, &batch).unwrap();
     assert_eq!(set.get_at(2, "k").unwrap().len(), 800);
+}
+
+/// Each byte of such a key is stored as two.
+#[test]
+fn what_a_write_takes_is_what_its_key_takes_where_it_is_stored() {
+    let key = [0; 60_000];
+    let room = SequencedSet::room(key, "v").bytes();
+    assert!(room > 120_000);
+    let limits = Limits {
+        table: 1 << 30,
+        soft: 1 << 30,
+        hard: 3 * room,
+    };
+    let (single, batches) = (SequencedSet::new(limits), SequencedSet::new(limits));
+    let mut batch = WriteBatch::new();
+    batch.put(key, "v");
+    assert_eq!(SequencedSet::batch_room(&batch).bytes(), room);
+    for sequence in 1..=3 {
+        single.insert_at(sequence, key, "v").unwrap();
+        batches.apply_at(sequence, &batch).unwrap();
+    }
+    let full = Err(Error::MemoryLimit { limit: 3 * room });
+    assert_eq!(single.delete_at(4, key), full);
+    assert_eq!(batches.apply_at(4, &batch), full);
+    assert_eq!(single.reserved_bytes(), 3 * room);
+    assert_eq!(batches.reserved_bytes(), 3 * room);
 }
 
 #[test]
@@ -391,7 +418,8 @@ fn what_is_done_is_seen_in_a_table_or_a_file() {
         };
         while let Err(error) = write() {
             assert!(matches!(error, Error::MemoryLimit { .. }), "{error}");
-            set.wait_for_room(64, deadline).unwrap();
+            set.wait_for_room(SequencedSet::room([0], [0; 8]), deadline)
+                .unwrap();
         }
         done.add(number);
     };

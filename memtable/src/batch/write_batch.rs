@@ -5,7 +5,8 @@ use crate::error::{Error, MAX_KEY_LEN, MAX_VALUE_LEN};
 use crate::sync::Arc;
 
 /// Writes that are to take effect at one instant, for [`Memtable::apply`](crate::Memtable::apply),
-/// [`MemtableSet::apply`](crate::MemtableSet::apply) and [`SequencedMemtable::apply_at`](crate::SequencedMemtable::apply_at).
+/// [`MemtableSet::apply`](crate::MemtableSet::apply), [`SequencedMemtable::apply_at`](crate::SequencedMemtable::apply_at) and
+/// [`SequencedSet::apply_at`](crate::SequencedSet::apply_at).
 ///
 /// Of several writes of one key the last one counts, but for a tag, which goes with the content that was written before or after.
 /// Applying does not change it: it may be applied again, or [cleared](WriteBatch::clear) and filled anew.

@@ -21,6 +21,12 @@ const ZERO: [u8; 2] = [0, 0xFF];
 /// Room for the end, the number and a few zeros.
 const SPARE: usize = 16;
 
+/// How long a key is as it is stored.
+pub(super) fn stored_len(key: &[u8]) -> usize {
+    let zeros = key.iter().filter(|&&byte| byte == 0).count();
+    key.len() + zeros + END.len() + size_of::<u64>()
+}
+
 /// The key under which a version is stored. One that is too long is not stored, but may be a bound.
 pub(super) fn encode(key: &[u8], sequence: u64) -> Vec<u8> {
     let mut encoded = Vec::with_capacity(key.len() + SPARE);
@@ -142,6 +148,7 @@ mod tests {
         ) {
             let expected = a.cmp(&b).then(n.cmp(&m));
             let stored = encode(&a, m);
+            prop_assert_eq!(stored.len(), stored_len(&a));
             prop_assert_eq!(stored.cmp(&encode(&b, n)), expected);
             prop_assert_eq!(&decode(&stored)[..], &a[..]);
             prop_assert_eq!(split(&encode(&b, n)).1, n);

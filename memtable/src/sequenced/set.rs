@@ -92,7 +92,7 @@ impl SequencedSet {
         encoding::check(key)?;
         let stored = encode(key, sequence);
         self.set.write(
-            stored.len() + value.len(),
+            Self::room(key, value),
             numbered(sequence, |table| table.insert(&stored, value)),
         )
     }
@@ -107,7 +107,7 @@ impl SequencedSet {
         encoding::check(key)?;
         let stored = encode(key, sequence);
         self.set.write(
-            stored.len(),
+            Self::room(key, ""),
             numbered(sequence, |table| table.delete(&stored)),
         )
     }
@@ -121,11 +121,16 @@ impl SequencedSet {
     /// the process under a batch of several writes. Nothing is changed then.
     pub fn apply_at(&self, sequence: u64, batch: &WriteBatch) -> Result<SetWritten, Error> {
         check(batch)?;
+        if batch.is_empty() {
+            // No version has the number.
+            return self.set.apply(batch);
+        }
         let apply = numbered(sequence, |table| apply(table, sequence, batch));
-        self.set.write_batch(batch, apply)
+        self.set.write_batch(Self::batch_room(batch), apply)
     }
 
-    /// The value that the number sees; `None` if no table has one or it was deleted.
+    /// The value that the number sees; `None` if no table has one or it was deleted. Beside files
+    /// [`SequencedSet::version_at`] tells more.
     pub fn get_at(&self, sequence: u64, key: impl AsRef<[u8]>) -> Option<Bytes> {
         let tables = self.set.tables();
         let pinned = PinnedSequencedView::new(&tables);
@@ -181,7 +186,7 @@ impl SequencedSet {
     }
 }
 
-/// A write under a number, which the table learns of before it is published (T9).
+/// A write under a number, which the table learns of before it begins (T9).
 fn numbered(
     sequence: u64,
     write: impl Fn(&Member) -> Result<Written, Error>,

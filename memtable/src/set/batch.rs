@@ -20,28 +20,27 @@ impl MemtableSet {
     pub fn apply(&self, batch: &WriteBatch) -> Result<SetWritten, Error> {
         batch.check()?;
         batch.check_content()?;
-        self.write_batch(batch, |table| table.apply(batch))
+        self.write_batch(batch.into(), |table| table.apply(batch))
     }
 
-    /// Writes a batch to the active table, or makes it one of its own.
+    /// Writes a batch that takes so much to the active table, or makes it one of its own.
     pub(crate) fn write_batch(
         &self,
-        batch: &WriteBatch,
+        room: Room,
         apply: impl FnMut(&Member) -> Result<Written, Error>,
     ) -> Result<SetWritten, Error> {
-        match self.shared.budget.fills_half_a_table(batch.into()) {
-            false => self.write(batch, apply),
-            true => self.put_in_front(batch, apply),
+        match self.shared.budget.fills_half_a_table(room) {
+            false => self.write(room, apply),
+            true => self.put_in_front(room, apply),
         }
     }
 
     /// Makes the batch a table of its own (T6).
     fn put_in_front(
         &self,
-        batch: &WriteBatch,
+        room: Room,
         mut apply: impl FnMut(&Member) -> Result<Written, Error>,
     ) -> Result<SetWritten, Error> {
-        let room = Room::from(batch);
         self.reserve(room)?;
         let member = Member::new(self.shared.budget.clone());
         member.take_over(room);

@@ -49,7 +49,7 @@ impl Member {
         self.0.reserved.fetch_add(room.bytes(), Ordering::Relaxed) + room.bytes()
     }
 
-    /// A write under that number is about to be published (T9).
+    /// A write under that number is about to begin (T9).
     pub(crate) fn raise(&self, sequence: u64) {
         let largest = &self.0.largest;
         if largest.load(Ordering::Relaxed) < sequence {
@@ -57,7 +57,7 @@ impl Member {
         }
     }
 
-    /// No version has a higher number, if the table was frozen when the list came by (T9).
+    /// No version has a higher number, if the table is behind another one in a list (T9).
     pub(crate) fn largest(&self) -> u64 {
         self.0.largest.load(Ordering::Relaxed)
     }

@@ -23,7 +23,7 @@ const OVERHEAD: u64 = 128;
 pub struct Room(u64);
 
 impl Room {
-    fn of(writes: usize, bytes: usize) -> Room {
+    pub(crate) fn of(writes: usize, bytes: usize) -> Room {
         let overhead = OVERHEAD.saturating_mul(writes as u64);
         Room(overhead.saturating_add(bytes as u64))
     }

@@ -23,6 +23,22 @@ fn read_beside_prune() {
     });
 }
 
+/// A version comes into the tail of a leaf while its key is looked for there, at a number that does not see it (E4).
+#[test]
+fn read_beside_a_write_above_it() {
+    model("read_beside_a_write_above_it", 9, 70, || {
+        let table = Arc::new(SequencedMemtable::new());
+        for key in ["a", "b", "c"] {
+            table.insert_at(9, key, "nine").unwrap();
+        }
+        let there = Arc::clone(&table);
+        let writer = spawn(move || there.insert_at(9, "d", "nine").unwrap());
+        assert_eq!(table.version_at(5, "d"), Ok(None));
+        writer.join().unwrap();
+        assert!(table.get_at(9, "d").unwrap().is_some());
+    });
+}
+
 #[test]
 fn write_beside_prune() {
     model("write_beside_prune", 5, 2500, || {

@@ -35,7 +35,8 @@ impl SequencedFlush {
         self.flush.stats()
     }
 
-    /// No version has a higher sequence number than this, so that a read that found this or more need not look into the file.
+    /// No version has a higher sequence number than this, so that a read that found this or more need not look into the file. It may
+    /// be that of a write that was refused.
     pub fn largest(&self) -> u64 {
         self.flush.member().largest()
     }

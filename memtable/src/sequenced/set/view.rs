@@ -17,7 +17,7 @@ use std::ops::RangeBounds;
 ///
 /// Writes go on in the table that was active, as long as it is in the set; they are seen here, too, and those in later tables are
 /// not. So a number sees the same for as long as the view lives, if all writes up to it were done when it was taken. Who reads files as
-/// well takes the list of files, then the view, then the list again, until both lists are the same.
+/// well takes the view first and then the files: what had left the set is in them.
 ///
 /// It keeps the tables alive, and so their bytes reserved, also after they were flushed. A clone shows the same tables. Cheap to take.
 #[derive(Clone)]
