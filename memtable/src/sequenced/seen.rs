@@ -1,4 +1,5 @@
-//! What a number sees of a range of one table's keys, from either end: of each key one version, found in O(log n) steps however many it has.
+//! What a number sees of a range of one table's keys, from either end: of each key one version, found in O(log n) steps however many
+//! it has.
 //!
 //! The versions of a key lie side by side, from the newest to the oldest. Those that the number does not see are passed one by one
 //! while they are few; then the walk jumps, to the number or over the key.

@@ -36,6 +36,10 @@ impl Flush {
         })
     }
 
+    pub(crate) fn member(&self) -> &Member {
+        &self.member
+    }
+
     /// The table's number, one more than that of the table before: of two files of this set, the one with the higher number holds the
     /// newer values. See [`SetWritten::table`](crate::SetWritten::table).
     pub fn number(&self) -> u64 {
@@ -54,12 +58,6 @@ impl Flush {
         set.drop_flushed();
         drop(self);
         set.shared.budget.free_retired();
-    }
-}
-
-impl Flush {
-    pub(crate) fn member(&self) -> &Member {
-        &self.member
     }
 }
 

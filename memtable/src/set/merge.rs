@@ -1,4 +1,4 @@
-//! Merging the ranges of several tables: of a key that several have, what the newest table has is shown, or what has the highest rank.
+//! Merging the ranges of several tables: of a key that several have, what has the highest rank is shown, or what the newest table has.
 
 use super::Member;
 use crate::item::{Entry, Item};

@@ -54,7 +54,7 @@ impl<'v> PinnedSequencedView<'v> {
         let mut found: Option<Live<'_>> = None;
         for member in self.tables.iter() {
             let least = found.as_ref().map(Seen::rank);
-            // Final: where something was found this is no more the first table (T9).
+            // Where something was found this table is behind the first (T9).
             if least.is_some_and(|least| member.largest() <= least) {
                 continue;
             }
