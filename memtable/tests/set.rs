@@ -201,7 +201,7 @@ fn rotation_under_writers_loses_nothing_and_tears_no_snapshot() {
         });
         let reader = scope.spawn(|| {
             let mut rounds = 0u64;
-            while writing.load(Ordering::Acquire) {
+            while writing.load(Ordering::Acquire) || rounds == 0 {
                 let files_before = files.lock().unwrap().len();
                 let snapshot = set.snapshot();
                 for writer in 0..WRITERS {

@@ -168,7 +168,7 @@ fn a_process_that_is_about_to_end_waits_for_what_was_decided() {
 
 #[test]
 fn a_database_that_is_closed_has_waited_for_what_was_decided() {
-    for (wait, delay, is_idle) in [(Duration::ZERO, 1_000, false), (IN_TIME, 100, true)] {
+    for (wait, delay, is_idle) in [(Duration::ZERO, 5_000, false), (IN_TIME, 100, true)] {
         let (cluster, db) = opened(TikvOptions::default());
         for _ in 0..2 {
             cluster.inject("KvCommit", Fault::Delay(Duration::from_millis(delay)));

@@ -33,7 +33,7 @@ fn is_prolonged(cluster: &Cluster, key: &str, times: usize) {
 
 fn short_lived() -> BeginOptions {
     BeginOptions {
-        lock_ttl: Duration::from_millis(1_200),
+        lock_ttl: Duration::from_secs(4),
         ..BeginOptions::default()
     }
 }

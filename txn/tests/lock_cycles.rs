@@ -259,9 +259,8 @@ fn depth_is_no_deadlock_and_a_deep_cycle_is_one() {
     until_searched(&table);
     chain.iter_mut().for_each(Task::still_waits);
     // The last one closes it.
-    let mut last = ask(n - 1);
-    assert_eq!(last.poll(), None);
-    let Some(Err(LockError::Deadlock { cycle, .. })) = last.woken() else {
+    let closing = block_on(table.acquire(n as u64, &ring_key(0), Exclusive, &forever(0)));
+    let Err(LockError::Deadlock { cycle, .. }) = closing else {
         panic!()
     };
     check_shape(&cycle, n as u64);

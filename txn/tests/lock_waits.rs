@@ -261,16 +261,18 @@ fn the_last_handle_may_be_dropped_by_the_timer_thread_itself() {
     take(&table, 1, "k", Exclusive);
     let (sender, receiver) = mpsc::channel();
     let owner = Arc::new(Owner(std::sync::Mutex::new(None), sender));
-    let mut call = Box::pin(table.acquire(2, &key("k"), Exclusive, &within(30, 0)));
     let waker = std::task::Waker::from(owner.clone());
-    assert!(
-        call.as_mut()
-            .poll(&mut std::task::Context::from_waker(&waker))
-            .is_pending()
-    );
-    if let Ok(mut owned) = owner.0.lock() {
-        *owned = Some(Box::new((call, table)));
-    }
+    let mut owned = owner.0.lock().unwrap();
+    // Until it waits, and its task owns the table: its time may be over before.
+    let call = loop {
+        let mut call = Box::pin(table.acquire(2, &key("k"), Exclusive, &within(30, 0)));
+        let mut context = std::task::Context::from_waker(&waker);
+        if call.as_mut().poll(&mut context).is_pending() {
+            break call;
+        }
+    };
+    *owned = Some(Box::new((call, table)));
+    drop(owned);
     assert_eq!(receiver.recv(), Ok(()));
 }
 

@@ -97,7 +97,7 @@ fn readers_always_see_the_same_total() {
         for n in 0..3_u32 {
             let (db, done, sums) = (&db, &done, &sums);
             scope.spawn(move || {
-                while !done.load(Ordering::Acquire) {
+                while !done.load(Ordering::Acquire) || sums.load(Ordering::Relaxed) == 0 {
                     let txn = begin(db);
                     let mut sum = 0;
                     if n == 0 {

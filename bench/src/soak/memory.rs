@@ -104,10 +104,17 @@ mod tests {
         while oldest_guard_age() >= STILL.start {
             std::thread::yield_now();
         }
-        let ((), peak) = watched(&counted, 10, || {
-            held.store(20, Ordering::Relaxed);
-            looked_at(2);
-        });
-        assert_eq!(peak, 20);
+        // A guard of another test excuses it.
+        let until = Instant::now() + Duration::from_secs(60);
+        let is_told = || {
+            let ((), peak) = watched(&counted, 10, || {
+                held.store(20, Ordering::Relaxed);
+                looked_at(2);
+            });
+            peak == 20
+        };
+        while !is_told() {
+            assert!(Instant::now() < until, "never told");
+        }
     }
 }

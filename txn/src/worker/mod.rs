@@ -244,6 +244,10 @@ mod tests {
         let worker = Worker::default();
         let (tell, told) = mpsc::channel();
         let now = Instant::now();
+        // Until all are set the worker is at something else.
+        let (all_set, until_set) = mpsc::channel::<()>();
+        let wait = move || assert!(until_set.recv().is_err());
+        let _first = worker.run_at(now, wait).unwrap();
         let set = |millis: u64, name: &'static str| {
             let tell = tell.clone();
             let when = now + Duration::from_millis(millis);
@@ -257,6 +261,7 @@ mod tests {
         let dropped = set(10, "dropped");
         let _early = set(20, "early");
         drop(dropped);
+        drop(all_set);
         assert_eq!(told.recv().unwrap(), "early");
         assert_eq!(told.recv().unwrap(), "late");
     }
