@@ -185,7 +185,10 @@ fn each_lock_of_the_dead_is_released_as_of_its_own_timestamp() {
         }
         (start, second)
     });
-    cluster.inject("KVPessimisticRollback", Fault::Delay(2 * BUDGET));
+    cluster.inject(
+        "KVPessimisticRollback",
+        Fault::Delay(Duration::from_secs(4)),
+    );
     let writer = std::thread::spawn(move || {
         runtime().block_on(async {
             let put = |key: &'static str| Mutation::new(key.into(), MutationOp::Put("v".into()));

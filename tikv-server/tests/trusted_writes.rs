@@ -89,7 +89,7 @@ fn a_trusted_write_is_put_down_over_a_commit_that_came_while_it_was_on_its_way()
     let db = Db::new(another(&cluster));
     let begin = store.begin(Begin::default());
     let start = runtime().block_on(begin).unwrap();
-    cluster.inject("KvPrewrite", Fault::Delay(Duration::from_secs(1)));
+    cluster.inject("KvPrewrite", Fault::Delay(Duration::from_secs(4)));
     let request = Prewrite::new(vec![trusted("a"), trusted("b")]);
     let prewritten = std::thread::scope(|scope| {
         let prewriting = scope.spawn(|| runtime().block_on(store.prewrite(start, &request)));
