@@ -79,9 +79,10 @@ pub const PROPERTIES: &[Property] = &[
         "batches above two keys",
     ),
     modelled(
-        "Versions under the engine's numbers: a read, write or batch beside a prune is right or refused",
+        "Versions under the engine's numbers: a read, write or batch beside a prune is right or refused; a number sees nothing above it that comes meanwhile",
         &[
             "read_beside_prune",
+            "read_beside_a_write_above_it",
             "write_beside_prune",
             "batch_beside_prune",
         ],
