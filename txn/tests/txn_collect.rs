@@ -128,6 +128,8 @@ fn updates_alone_keep_the_history_within_what_is_held_back_and_little_more() {
     for round in 0..8 {
         write_rows(&db, 0..ROWS, 10, Some("y"));
         // What the thread that collects has just in hand is not there for the commits.
+        let stats = store.stats();
+        assert!(stats.old_versions <= ROWS + 20 + STEP, "{round}: {stats:?}");
         let until = Instant::now() + Duration::from_secs(60);
         while store.stats().old_versions > ROWS + 20 {
             assert!(Instant::now() < until, "{round}: {:?}", store.stats());

@@ -309,7 +309,7 @@ fn a_decision_that_nobody_answers_is_undetermined_and_its_outcome_may_be_asked()
 #[test]
 fn signs_of_life_are_given_from_the_first_flush_on() {
     let (store, db) = faulty(MemStore::new(), FaultPlan::new(1));
-    (0..2).for_each(|_| store.inject(Request::Heartbeat, Fault::Delay));
+    (0..3).for_each(|_| store.inject(Request::Heartbeat, Fault::Delay));
     // One is due every two seconds, and may be late by as much.
     let terms = Terms {
         lock_ttl: Duration::from_secs(4),
@@ -319,7 +319,7 @@ fn signs_of_life_are_given_from_the_first_flush_on() {
     txn.blocking().put("k", "v").unwrap();
     txn.blocking().flush().unwrap();
     let until = Instant::now() + Duration::from_secs(60);
-    while store.happened(Fault::Delay) < 2 {
+    while store.happened(Fault::Delay) < 3 {
         assert!(Instant::now() < until, "no heartbeat");
         thread::yield_now();
     }
