@@ -5,7 +5,7 @@ use crate::memtable::Memtable;
 use crate::reclaim;
 use crate::snapshot::Snapshot;
 use crate::visible::Current;
-use crate::walk::{Direction, Edge, Walk};
+use crate::walk::{Direction, Walk};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::ops::{Bound, Deref};
@@ -191,8 +191,7 @@ fn next_live(
     let guard = reclaim::pin();
     let table = table.table();
     let mask = table.persistent_mask;
-    let (lower, upper) = (lower.map(Edge::Shared), upper.map(Edge::Shared));
-    let mut walk = Walk::new(table, lower, upper, &guard);
+    let mut walk = Walk::between(table, lower, upper, &guard);
     loop {
         let entry = walk.step(direction)?;
         let shown = Current::read(entry, &table.clock, mask, &guard)

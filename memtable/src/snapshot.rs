@@ -10,7 +10,7 @@ use crate::reclaim;
 use crate::sync::Arc;
 use crate::table::item;
 use crate::visible;
-use crate::walk::{Direction, Edge, Walk};
+use crate::walk::{Direction, Walk};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::ops::{Bound, Deref, RangeBounds};
@@ -156,8 +156,7 @@ impl<T: Deref<Target = Memtable>> Snapshot<T> {
     ) {
         let guard = reclaim::pin();
         let table = self.held.table.table();
-        let edge = |bound: &Bound<Bytes>| bound.clone().map(Edge::Shared);
-        let mut walk = Walk::new(table, edge(lower), edge(upper), &guard);
+        let mut walk = Walk::between(table, lower.clone(), upper.clone(), &guard);
         let segment = self.held.instant.segment;
         while read.len() < up_to
             && let Some(entry) = walk.step(direction)

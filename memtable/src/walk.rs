@@ -101,6 +101,21 @@ impl<'g> Walk<'g> {
         }
     }
 
+    /// Between bounds that are owned.
+    pub(crate) fn between(
+        table: &'g Table,
+        lower: Bound<Bytes>,
+        upper: Bound<Bytes>,
+        guard: &'g Guard,
+    ) -> Walk<'g> {
+        Walk::new(
+            table,
+            lower.map(Edge::Shared),
+            upper.map(Edge::Shared),
+            guard,
+        )
+    }
+
     /// As [`Walk::next`], if that is a matter of two slots that are at hand; else the walk stays where it is.
     #[inline(always)]
     pub(crate) fn next_at_hand(&mut self) -> Option<EntryRef<'g>> {

@@ -2,22 +2,20 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod numbered;
+
+use numbered::{Map, Row, batch_of, bound, every, key, row, seen};
 use proptest::prelude::*;
 use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use untorn_memtable::{
-    Error, Frozen, Kind, MAX_SEQUENCED_KEY_LEN, Memtable, Pruner, SequencedMemtable, Version,
-    VersionItem, WriteBatch,
+    Error, Frozen, Kind, MAX_SEQUENCED_KEY_LEN, Memtable, Pruner, SequencedMemtable, VersionItem,
+    WriteBatch,
 };
-
-/// Versions by key and from the newest to the oldest; no value is a tombstone.
-type Map = BTreeMap<(Vec<u8>, Reverse<u64>), Option<Vec<u8>>>;
-type Row = (Vec<u8>, u64, Option<Vec<u8>>);
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -26,24 +24,6 @@ enum Op {
     Batch(u64, Vec<(Vec<u8>, Option<u8>)>),
     Prune(u64, Option<usize>),
     Range(u64, Bound<Vec<u8>>, Bound<Vec<u8>>, Vec<bool>),
-}
-
-/// Short ones, and such as differ before, in and behind what a leaf looks at first.
-fn key() -> impl Strategy<Value = Vec<u8>> {
-    const LONG: &[u8] = b"0123456789";
-    let part = || prop::collection::vec(0..3u8, 0..3);
-    prop_oneof![
-        2 => part(),
-        1 => (part(), part()).prop_map(|(a, b)| [&a[..], LONG, &b[..]].concat()),
-    ]
-}
-
-fn bound() -> impl Strategy<Value = Bound<Vec<u8>>> {
-    prop_oneof![
-        Just(Bound::Unbounded),
-        key().prop_map(Bound::Included),
-        key().prop_map(Bound::Excluded),
-    ]
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -59,38 +39,9 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn row(version: Version) -> Row {
-    let entry = version.entry;
-    let value = (entry.kind == Kind::Value).then(|| entry.value.to_vec());
-    (entry.key.to_vec(), version.sequence, value)
-}
-
-/// The same of what is lent.
+/// What is lent, as a row.
 fn lent(item: VersionItem<'_>) -> Row {
     row(item.to_version())
-}
-
-/// What the number sees.
-fn seen(map: &Map, at: u64) -> Vec<Row> {
-    let mut rows: Vec<Row> = Vec::new();
-    for ((key, Reverse(sequence)), value) in map {
-        if *sequence <= at && rows.last().is_none_or(|(last, ..)| last != key) {
-            rows.push((key.clone(), *sequence, value.clone()));
-        }
-    }
-    rows
-}
-
-fn is_within(key: &Vec<u8>, lower: &Bound<Vec<u8>>, upper: &Bound<Vec<u8>>) -> bool {
-    (match lower {
-        Bound::Unbounded => true,
-        Bound::Included(lower) => key >= lower,
-        Bound::Excluded(lower) => key > lower,
-    }) && match upper {
-        Bound::Unbounded => true,
-        Bound::Included(upper) => key <= upper,
-        Bound::Excluded(upper) => key < upper,
-    }
 }
 
 proptest! {
@@ -108,13 +59,7 @@ proptest! {
                     prop_assert_eq!(table.delete_at(at, key), Err(Error::Pruned { oldest }));
                 }
                 Op::Batch(at, writes) => {
-                    let mut batch = WriteBatch::new();
-                    for (key, value) in &writes {
-                        match value {
-                            Some(value) => batch.put(key, [*value]),
-                            None => batch.delete(key),
-                        };
-                    }
+                    let batch = batch_of(&writes);
                     if at < oldest {
                         prop_assert_eq!(table.apply_at(at, &batch), Err(Error::Pruned { oldest }));
                         continue;
@@ -151,10 +96,11 @@ proptest! {
                 }
                 Op::Range(at, lower, upper, ends) => {
                     let mut left = seen(&map, at);
-                    left.retain(|(key, ..)| is_within(key, &lower, &upper));
+                    let bounds = (lower, upper);
+                    left.retain(|(key, ..)| bounds.contains(key));
                     let pinned = table.pin();
-                    let mut lending = pinned.range_at(at, (lower.clone(), upper.clone()));
-                    let mut range = table.range_at(at, (lower, upper));
+                    let mut lending = pinned.range_at(at, bounds.clone());
+                    let mut range = table.range_at(at, bounds);
                     for front in ends {
                         let shown = if front { range.next() } else { range.next_back() };
                         let shown_lent = if front { lending.next() } else { lending.next_back() };
@@ -176,8 +122,7 @@ proptest! {
                 }
             }
         }
-        let stored = map.iter().map(|((key, Reverse(sequence)), value)| (key.clone(), *sequence, value.clone()));
-        let all: Vec<_> = stored.collect();
+        let all = every(&map);
         prop_assert_eq!(table.versions::<&[u8]>(..).map(|version| row(version.unwrap())).collect::<Vec<_>>(), all.clone());
         let mut back: Vec<_> = table.versions::<&[u8]>(..).rev().map(|version| row(version.unwrap())).collect();
         back.reverse();
@@ -231,10 +176,11 @@ proptest! {
         for (at, lower, upper, ends) in readers {
             let at = at.max(oldest);
             let mut left = seen(&map, at);
-            left.retain(|(key, ..)| is_within(key, &lower, &upper));
+            let bounds = (lower, upper);
+            left.retain(|(key, ..)| bounds.contains(key));
             let pinned = table.pin();
-            let mut lending = pinned.range_at(at, (lower.clone(), upper.clone()));
-            let mut range = table.range_at(at, (lower, upper));
+            let mut lending = pinned.range_at(at, bounds.clone());
+            let mut range = table.range_at(at, bounds);
             for front in ends {
                 let (shown, shown_lent, expected) = match front {
                     _ if left.is_empty() => (range.next(), lending.next(), None),

@@ -2,22 +2,22 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod numbered;
+
+use numbered::{Map, Row, batch_of, bound, every, key, row, seen};
 use proptest::prelude::*;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 use untorn_memtable::{
-    Error, Kind, Limits, MAX_SEQUENCED_KEY_LEN, SequencedFlush, SequencedSet, SequencedView,
+    Error, Limits, MAX_SEQUENCED_KEY_LEN, SequencedFlush, SequencedSet, SequencedView,
     SequencedViewRange, Version, WriteBatch,
 };
 
-/// Versions by key and from the newest to the oldest; no value is a tombstone.
-type Map = BTreeMap<(Vec<u8>, Reverse<u64>), Option<Vec<u8>>>;
-type Row = (Vec<u8>, u64, Option<Vec<u8>>);
 type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
 #[derive(Debug, Clone)]
@@ -28,24 +28,6 @@ enum Op {
     Flush,
     Get(u64, Vec<u8>),
     Range(Option<u64>, Bounds, Vec<bool>),
-}
-
-/// Short ones, and such as differ before, in and behind what a leaf looks at first.
-fn key() -> impl Strategy<Value = Vec<u8>> {
-    const LONG: &[u8] = b"0123456789";
-    let part = || prop::collection::vec(0..3u8, 0..3);
-    prop_oneof![
-        2 => part(),
-        1 => (part(), part()).prop_map(|(a, b)| [&a[..], LONG, &b[..]].concat()),
-    ]
-}
-
-fn bound() -> impl Strategy<Value = Bound<Vec<u8>>> {
-    prop_oneof![
-        Just(Bound::Unbounded),
-        key().prop_map(Bound::Included),
-        key().prop_map(Bound::Excluded),
-    ]
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -61,23 +43,6 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (prop::option::of(at), (bound(), bound()), prop::collection::vec(any::<bool>(), 0..30))
             .prop_map(|(at, bounds, ends)| Op::Range(at, bounds, ends)),
     ]
-}
-
-fn row(version: Version) -> Row {
-    let entry = version.entry;
-    let value = (entry.kind == Kind::Value).then(|| entry.value.to_vec());
-    (entry.key.to_vec(), version.sequence, value)
-}
-
-fn batch_of(writes: &[(Vec<u8>, Option<u8>)]) -> WriteBatch {
-    let mut batch = WriteBatch::new();
-    for (key, value) in writes {
-        match value {
-            Some(value) => batch.put(key, [*value]),
-            None => batch.delete(key),
-        };
-    }
-    batch
 }
 
 /// What the set is to hold: its tables by number.
@@ -100,27 +65,13 @@ impl Model {
     }
 
     fn rows(&self, at: Option<u64>, bounds: &Bounds) -> Vec<Row> {
-        let mut rows: Vec<Row> = Vec::new();
-        for ((key, Reverse(number)), value) in self.versions() {
-            let is_seen = at
-                .is_none_or(|at| number <= at && rows.last().is_none_or(|(last, ..)| *last != key));
-            if is_seen && is_within(&key, bounds) {
-                rows.push((key, number, value));
-            }
-        }
+        let versions = self.versions();
+        let mut rows = match at {
+            Some(at) => seen(&versions, at),
+            None => every(&versions),
+        };
+        rows.retain(|(key, ..)| bounds.contains(key));
         rows
-    }
-}
-
-fn is_within(key: &Vec<u8>, (lower, upper): &Bounds) -> bool {
-    (match lower {
-        Bound::Unbounded => true,
-        Bound::Included(lower) => key >= lower,
-        Bound::Excluded(lower) => key > lower,
-    }) && match upper {
-        Bound::Unbounded => true,
-        Bound::Included(upper) => key <= upper,
-        Bound::Excluded(upper) => key < upper,
     }
 }
 

@@ -5,7 +5,7 @@ use super::seen::Live;
 use crate::reclaim::Guard;
 use crate::table::Table;
 use crate::visible::newest;
-use crate::walk::{Edge, Walk};
+use crate::walk::{Direction, Walk};
 
 /// A walk over all versions between two stored keys.
 pub(super) struct Every<'g> {
@@ -15,17 +15,21 @@ pub(super) struct Every<'g> {
 }
 
 impl<'g> Every<'g> {
-    pub(super) fn new(table: &'g Table, bounds: Stored, guard: &'g Guard) -> Every<'g> {
-        let (lower, upper) = bounds;
+    pub(super) fn new(table: &'g Table, (lower, upper): Stored, guard: &'g Guard) -> Every<'g> {
         Every {
             table,
             guard,
-            walk: Walk::new(
-                table,
-                lower.map(Edge::Shared),
-                upper.map(Edge::Shared),
-                guard,
-            ),
+            walk: Walk::between(table, lower, upper, guard),
+        }
+    }
+
+    #[inline]
+    fn step(&mut self, direction: Direction) -> Option<Live<'g>> {
+        loop {
+            let entry = self.walk.step(direction)?;
+            if let Some(version) = newest(entry, &self.table.clock, self.guard) {
+                return Some((entry, version));
+            }
         }
     }
 }
@@ -35,23 +39,13 @@ impl<'g> Iterator for Every<'g> {
 
     #[inline]
     fn next(&mut self) -> Option<Live<'g>> {
-        loop {
-            let entry = self.walk.next()?;
-            if let Some(version) = newest(entry, &self.table.clock, self.guard) {
-                return Some((entry, version));
-            }
-        }
+        self.step(Direction::Forward)
     }
 }
 
 impl DoubleEndedIterator for Every<'_> {
     #[inline]
     fn next_back(&mut self) -> Option<Self::Item> {
-        loop {
-            let entry = self.walk.next_back()?;
-            if let Some(version) = newest(entry, &self.table.clock, self.guard) {
-                return Some((entry, version));
-            }
-        }
+        self.step(Direction::Backward)
     }
 }

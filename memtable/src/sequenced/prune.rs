@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::mutant::planted;
 use crate::reclaim;
 use crate::visible::newest;
-use crate::walk::{Edge, Walk};
+use crate::walk::Walk;
 use bytes::Bytes;
 use std::ops::{Bound, Deref};
 
@@ -97,8 +97,7 @@ impl<T: Deref<Target = SequencedMemtable>> Pruner<T> {
         let guard = reclaim::pin();
         let table = &self.table.table;
         let core = table.table();
-        let from = self.from.clone().map(Edge::Shared);
-        let mut walk = Walk::new(core, from, Bound::Unbounded, &guard);
+        let mut walk = Walk::between(core, self.from.clone(), Bound::Unbounded, &guard);
         let mut looked_at = 0;
         let mut last = None;
         for entry in std::iter::from_fn(|| walk.next()).take(entries) {

@@ -47,18 +47,17 @@ pub(super) struct Seen<'g> {
 }
 
 impl<'g> Seen<'g> {
-    /// `bounds` are those of that number.
-    pub(super) fn new(table: &'g Table, bounds: Stored, at: u64, guard: &'g Guard) -> Seen<'g> {
-        let (lower, upper) = bounds;
+    /// The bounds are those of that number.
+    pub(super) fn new(
+        table: &'g Table,
+        (lower, upper): Stored,
+        at: u64,
+        guard: &'g Guard,
+    ) -> Seen<'g> {
         Seen {
             table,
             guard,
-            walk: Walk::new(
-                table,
-                lower.map(Edge::Shared),
-                upper.map(Edge::Shared),
-                guard,
-            ),
+            walk: Walk::between(table, lower, upper, guard),
             at,
             direction: Direction::Forward,
             last: None,

@@ -92,7 +92,7 @@ impl SequencedSet {
         encoding::check(key)?;
         let stored = encode(key, sequence);
         self.set.write(
-            Self::room(key, value),
+            stored.len() + value.len(),
             numbered(sequence, |table| table.insert(&stored, value)),
         )
     }
@@ -107,7 +107,7 @@ impl SequencedSet {
         encoding::check(key)?;
         let stored = encode(key, sequence);
         self.set.write(
-            Self::room(key, ""),
+            stored.len(),
             numbered(sequence, |table| table.delete(&stored)),
         )
     }
