@@ -104,7 +104,7 @@ impl EntrySlot {
 }
 
 impl Slot for EntrySlot {
-    const LINES: [usize; 2] = [6, 3];
+    const LINES: [usize; 2] = [6, 5];
 
     /// The inline value too, if key and value are short.
     #[inline]

@@ -66,6 +66,7 @@ struct Laid {
 impl Holes {
     pub(crate) const NONE: Holes = Holes(None);
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
     }

@@ -35,8 +35,8 @@ use std::ptr::{self, NonNull};
 pub(crate) use blocks::free_kept;
 pub(crate) use builder::{MAX_LEN, NewRun};
 pub(crate) use copies::Split;
-use heads::Heads;
 pub(crate) use heads::head;
+use heads::{Heads, narrow_head};
 pub(crate) use memory::{allocation, destroy, destroy_with_fence};
 use shape::Shape;
 pub(crate) use tail::Appended;
@@ -263,16 +263,27 @@ impl<'g, S: Slot> RunRef<'g, S> {
     /// As [`RunRef::search`], among the slots that there were at a moment.
     #[inline(always)]
     pub(crate) fn search_in(&self, slots: &'g [S], key: &[u8]) -> Result<usize, usize> {
-        let at = self.candidate_in(slots.len(), key)?;
-        slots[at].prefetch();
-        self.search_from(slots, at, key)
+        match self.seek_plain(slots.len(), key) {
+            Some((at, false)) => Err(at),
+            Some((at, true)) => self.search_from(slots, at, key),
+            None => self.search_beyond_plain(slots, key),
+        }
+    }
+
+    #[inline(never)]
+    fn search_beyond_plain(&self, slots: &'g [S], key: &[u8]) -> Result<usize, usize> {
+        self.search_from(slots, self.candidate_beyond_plain(slots.len(), key)?, key)
     }
 
     /// What `key` leads to.
     #[inline(always)]
     pub(crate) fn find(&self, key: &[u8]) -> Option<S> {
         let slots = self.slots();
-        let at = self.candidate_in(slots.len(), key).ok()?;
+        let at = match self.seek_plain(slots.len(), key) {
+            Some((_, false)) => return None,
+            Some((at, true)) => at,
+            None => self.candidate_beyond_plain(slots.len(), key).ok()?,
+        };
         let slot = slots[at];
         slot.prefetch();
         // SAFETY: the slots are this run's, which is alive for `'g`.
@@ -290,14 +301,35 @@ impl<'g, S: Slot> RunRef<'g, S> {
 
     #[inline(always)]
     fn candidate_in(&self, len: usize, key: &[u8]) -> Result<usize, usize> {
+        match self.seek_plain(len, key) {
+            Some(place) => found(place),
+            None => self.candidate_beyond_plain(len, key),
+        }
+    }
+
+    /// Where the first of `len` heads is that is not below that of `key`, and whether it is the same; if the run is plain.
+    #[inline(always)]
+    fn seek_plain(&self, len: usize, key: &[u8]) -> Option<(usize, bool)> {
+        let run = self.get();
+        if run.shape.has(Shape::UNLIKE_PLAIN) {
+            return None;
+        }
+        // SAFETY: as for `heads_of`, and they are narrow.
+        let heads = unsafe { std::slice::from_raw_parts(self.heads_start().cast(), len) };
+        Some(heads::seek_narrow(
+            heads,
+            narrow_head(key, usize::from(run.prefix)),
+        ))
+    }
+
+    /// As [`RunRef::candidate_in`], of a run that is not plain.
+    #[inline(never)]
+    fn candidate_beyond_plain(&self, len: usize, key: &[u8]) -> Result<usize, usize> {
         if self.get().shape.has(Shape::OWN_PREFIX) && !self.has_prefix(key) {
             return Err(self.outside(len, key));
         }
         let head = head(key, usize::from(self.get().prefix));
-        match self.heads_of(len).seek(head) {
-            (at, true) => Ok(at),
-            (at, false) => Err(at),
-        }
+        found(self.heads_of(len).seek(head))
     }
 
     /// Where the first of the slots is whose key is not below `key`. `None` if the heads tell that none of them begins with the
@@ -321,6 +353,7 @@ impl<'g, S: Slot> RunRef<'g, S> {
         at: usize,
         key: &[u8],
     ) -> Result<usize, usize> {
+        slots[at].prefetch();
         // SAFETY: the slots are this run's, which is alive for `'g`.
         match is_same(unsafe { slots[at].key() }, key) {
             true => Ok(at),
@@ -372,6 +405,13 @@ impl<'g, S: Slot> RunRef<'g, S> {
             return Err(self.len());
         }
         self.search(key)
+    }
+}
+
+fn found((at, is_there): (usize, bool)) -> Result<usize, usize> {
+    match is_there {
+        true => Ok(at),
+        false => Err(at),
     }
 }
 

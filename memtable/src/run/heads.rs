@@ -6,7 +6,10 @@
 //! Which, is settled when a run is made by a split or a merge; a copy keeps it, but that narrow ones are looked at again whenever
 //! their number has doubled.
 
+mod window;
+
 use std::hint::select_unpredictable;
+use window::{WINDOW, count_below};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Width {
@@ -17,14 +20,14 @@ pub(super) enum Width {
 /// The heads of a run.
 #[derive(Clone, Copy)]
 pub(super) enum Heads<'g> {
-    Narrow(&'g [u32]),
+    Narrow(&'g [i32]),
     Wide(&'g [u64]),
 }
 
 impl Width {
     pub(super) fn bytes(self) -> usize {
         match self {
-            Width::Narrow => size_of::<u32>(),
+            Width::Narrow => size_of::<i32>(),
             Width::Wide => size_of::<u64>(),
         }
     }
@@ -54,7 +57,7 @@ pub(super) unsafe fn write(start: *mut u8, width: Width, at: usize, head: u64) {
     // SAFETY: by the contract.
     unsafe {
         match width {
-            Width::Narrow => start.cast::<u32>().add(at).write(narrow(head)),
+            Width::Narrow => start.cast::<i32>().add(at).write(narrow(head)),
             Width::Wide => start.cast::<u64>().add(at).write(head),
         }
     }
@@ -82,10 +85,25 @@ fn short(key: &[u8]) -> u64 {
     u64::from_be_bytes(bytes)
 }
 
+/// The narrow head of `key` behind `prefix` bytes.
+#[inline(always)]
+pub(super) fn narrow_head(key: &[u8], prefix: usize) -> i32 {
+    match key.get(prefix..).and_then(|rest| rest.first_chunk()) {
+        Some(first) => signed(u32::from_be_bytes(*first)),
+        None => narrow(head(key, prefix)),
+    }
+}
+
 /// The narrow head of which `head` is the wide one.
 #[inline]
-fn narrow(head: u64) -> u32 {
-    (head >> 32) as u32
+fn narrow(head: u64) -> i32 {
+    signed((head >> 32) as u32)
+}
+
+/// In the same order, as that is how processors compare many at once.
+#[inline(always)]
+fn signed(head: u32) -> i32 {
+    (head ^ 1 << 31) as i32
 }
 
 impl Heads<'_> {
@@ -101,8 +119,8 @@ impl Heads<'_> {
     #[inline(always)]
     pub(super) fn seek(self, head: u64) -> (usize, bool) {
         match self {
-            Heads::Narrow(heads) => seek(heads, narrow(head)),
-            Heads::Wide(heads) => seek(heads, head),
+            Heads::Narrow(heads) => seek_narrow(heads, narrow(head)),
+            Heads::Wide(heads) => seek_wide(heads, head),
         }
     }
 
@@ -146,30 +164,55 @@ impl Heads<'_> {
     }
 }
 
+/// Index of the first that is not below `head`, and whether it is the same.
+#[inline(always)]
+pub(super) fn seek_narrow(heads: &[i32], head: i32) -> (usize, bool) {
+    let (before, window) = halved(heads, head, WINDOW);
+    let below = match window.first_chunk::<WINDOW>() {
+        Some(window) => count_below(window, head),
+        None => lower_bound(window, head),
+    };
+    let at = before + below;
+    (at, heads.get(at) == Some(&head))
+}
+
+/// As [`seek_narrow`].
 #[inline]
-fn seek<H: Copy + Ord>(heads: &[H], head: H) -> (usize, bool) {
+fn seek_wide(heads: &[u64], head: u64) -> (usize, bool) {
     let at = lower_bound(heads, head);
     (at, heads.get(at) == Some(&head))
 }
 
-/// Index of the first head that is not below `head`. Without branches: which way a step goes is a coin's throw. It begins in the
-/// middle, which lies in a line that was asked for with the run.
+/// Index of the first head that is not below `head`.
 #[inline(always)]
 fn lower_bound<H: Copy + Ord>(heads: &[H], head: H) -> usize {
-    let mut base = heads.as_ptr();
-    let mut len = heads.len();
-    if len == 0 {
-        return 0;
+    let (before, last) = halved(heads, head, 1);
+    before + last.iter().filter(|last| **last < head).count()
+}
+
+/// All heads if there are no more than `to`, a power of two, or so many of them with how many come before: the first that is not below
+/// `head` is one of these or the next. Without branches: which way a step goes is a coin's throw. After the first step a power of
+/// two is left, of which each takes a half (Knuth, TAOCP 6.2.1, "uniform binary search"). That step looks at the first heads
+/// rather than the last, as those lie in lines that were asked for with the run.
+#[inline(always)]
+fn halved<H: Copy + Ord>(heads: &[H], head: H, to: usize) -> (usize, &[H]) {
+    if heads.len() <= to {
+        return (0, heads);
     }
-    // SAFETY: `base` and the `len` elements from it on stay inside of `heads`: each step goes on with one of its halves.
+    let most = 1 << heads.len().ilog2();
+    let mut base = heads.as_ptr();
+    // SAFETY: the `most` elements from `base` on lie inside of `heads`, the first or the last ones, and then a half of those before.
     unsafe {
-        while len > 1 {
-            let half = len / 2;
+        let last = base.add(heads.len() - most);
+        base = select_unpredictable(*last < head, last, base);
+        let mut half = most / 2;
+        while half >= to {
             let middle = base.add(half);
             base = select_unpredictable(*middle.sub(1) < head, middle, base);
-            len -= half;
+            half /= 2;
         }
-        base.offset_from_unsigned(heads.as_ptr()) + usize::from(*base < head)
+        let before = base.offset_from_unsigned(heads.as_ptr());
+        (before, std::slice::from_raw_parts(base, to))
     }
 }
 
@@ -179,29 +222,47 @@ mod tests {
 
     #[test]
     fn heads_are_ordered_as_their_keys() {
-        let keys: [&[u8]; 7] = [b"", b"a", b"ab", b"abc", b"abcdefgh", b"abcdefghi", b"b"];
+        let keys: [&[u8]; 8] = [
+            b"",
+            b"a",
+            b"ab",
+            b"abc",
+            b"abcdefgh",
+            b"abcdefghi",
+            b"b",
+            b"\xff",
+        ];
         for pair in keys.windows(2) {
             assert!(head(pair[0], 0) <= head(pair[1], 0));
+            assert!(narrow_head(pair[0], 0) <= narrow_head(pair[1], 0));
         }
         assert_eq!(head(b"abcdefghi", 1), u64::from_be_bytes(*b"bcdefghi"));
         assert_eq!(head(b"abcdefgh", 3), u64::from_be_bytes(*b"defgh\0\0\0"));
         assert_eq!(head(b"abcdefgh", 8), 0);
         assert_eq!(head(b"abc", 5), 0);
-        assert_eq!(narrow(head(b"abcdefgh", 2)), u32::from_be_bytes(*b"cdef"));
+        assert_eq!(head(b"abcdefgh", 2) >> 32, 0x63_64_65_66);
+        for (key, prefix) in keys.iter().flat_map(|key| [(key, 0), (key, 1), (key, 3)]) {
+            assert_eq!(narrow_head(key, prefix), narrow(head(key, prefix)));
+        }
     }
 
     #[test]
-    fn equal_heads_are_found_wherever_they_are() {
-        let heads: Vec<u32> = (0..50).map(|n| n / 3 * 2).collect();
-        for len in 0..heads.len() {
-            let heads = &heads[..len];
-            for head in 0..40 {
-                let below = heads.iter().filter(|&&other| other < head).count();
-                let alike = heads.iter().filter(|&&other| other == head).count();
-                let (at, equal) = Heads::Narrow(heads).seek(u64::from(head) << 32 | 7);
-                assert_eq!((at, equal), (below, alike > 0));
-                if equal {
-                    assert_eq!(Heads::Narrow(heads).end_of_alike(at), below + alike);
+    fn heads_are_found_wherever_they_are_and_where_they_would_be() {
+        // Over the whole range.
+        let head = |n: u64| (n * 15_000_000) << 32;
+        let all: Vec<u64> = (0..400).map(|n| head(n / 3 * 2)).collect();
+        let narrow: Vec<i32> = all.iter().map(|head| narrow(*head)).collect();
+        for len in 0..=all.len() {
+            let (narrow, wide) = (Heads::Narrow(&narrow[..len]), Heads::Wide(&all[..len]));
+            for n in 0..270 {
+                let below = all[..len].iter().filter(|&&other| other < head(n)).count();
+                let alike = all[..len].iter().filter(|&&other| other == head(n)).count();
+                let place = (below, alike > 0);
+                assert_eq!(narrow.seek(head(n) | 7), place, "{n} among {len}");
+                assert_eq!(wide.seek(head(n)), place, "{n} among {len}");
+                if alike > 0 {
+                    assert_eq!(narrow.end_of_alike(below), below + alike);
+                    assert_eq!(wide.end_of_alike(below), below + alike);
                 }
             }
         }

@@ -18,6 +18,9 @@ impl Shape {
     /// The heads are wide.
     pub(super) const WIDE: Shape = Shape(8);
 
+    /// A search among its heads is not that of a plain run.
+    pub(super) const UNLIKE_PLAIN: Shape = Shape(4 | 8);
+
     pub(super) fn of(width: Width, grows: bool) -> Shape {
         let width = match width {
             Width::Narrow => Shape::PLAIN,
@@ -29,6 +32,7 @@ impl Shape {
         }
     }
 
+    /// Whether it has one of these.
     #[inline]
     pub(super) fn has(self, bit: Shape) -> bool {
         self.0 & bit.0 != 0
