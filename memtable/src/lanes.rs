@@ -11,7 +11,7 @@ use crate::fence::Fence;
 use crate::mutant::planted;
 use crate::prefetch::prefetch;
 use crate::reclaim::Guard;
-use crate::run::{RunRef, Slot};
+use crate::run::{Range, RunRef, Slot};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::const_fn;
 use std::ptr;
@@ -186,6 +186,25 @@ impl Lanes {
         guard: &Guard,
     ) -> Place {
         // SAFETY: slots above the lowest lane lead to cells of lanes (I3).
+        let hint = unsafe { from.hint(first) };
+        match step_by_heads(hint, key, side, guard) {
+            Some(place) => place,
+            None => self.step_by_keys(number, first, from, key, side, guard),
+        }
+    }
+
+    /// As [`step_by_heads`], where the hint leads elsewhere or keys have to be compared.
+    #[inline(never)]
+    fn step_by_keys(
+        &self,
+        number: usize,
+        first: &Cell<LaneSlot>,
+        from: Place,
+        key: &[u8],
+        side: Side,
+        guard: &Guard,
+    ) -> Place {
+        // SAFETY: slots above the lowest lane lead to cells of lanes (I3).
         let leaf = match walk(unsafe { from.hint(first) }, key, side, guard) {
             Ok(leaf) => leaf,
             Err(dead) => self.find_left_of(number + 1, first, dead, key, side, guard),
@@ -203,16 +222,13 @@ impl Lanes {
             (Side::At, Ok(at)) => at + 1,
             (_, Ok(at) | Err(at)) => at,
         };
-        let bounds = match planted("bound-added-meanwhile") {
-            true => run.slots(),
-            false => slots,
-        };
-        Place {
-            bound: bounds.get(next).map_or(run.range().high, |slot| slot.fence),
-            below: match next.checked_sub(1) {
-                Some(at) => slots[at].below,
-                None => self.last_item_before(number, run, guard),
+        let place = place_before(run, slots, next);
+        match next {
+            0 => Place {
+                below: self.last_item_before(number, run, guard),
+                ..place
             },
+            _ => place,
         }
     }
 
@@ -240,6 +256,34 @@ impl Lanes {
             run = left;
         }
         ptr::null()
+    }
+}
+
+/// The way of nearly every step: the hint leads to the item's run, and the heads alone tell which item it is.
+#[inline(always)]
+fn step_by_heads(hint: Hint<'_, LaneSlot>, key: &[u8], side: Side, guard: &Guard) -> Option<Place> {
+    let run = hint.cell.load(guard)?;
+    run.prefetch();
+    let (slots, next) = run.first_above(key)?;
+    let Range { low, high, .. } = run.range();
+    let is_inside = high.is_null() || high == hint.bound;
+    let is_behind_an_item = next > 0 || low.is_null();
+    (is_inside && is_behind_an_item && side != Side::Last).then(|| place_before(run, slots, next))
+}
+
+/// Where the item before number `next` leads to; to the first cell if the run has none.
+#[inline(always)]
+fn place_before(run: RunRef<'_, LaneSlot>, slots: &[LaneSlot], next: usize) -> Place {
+    let bounds = match planted("bound-added-meanwhile") {
+        true => run.slots(),
+        false => slots,
+    };
+    Place {
+        bound: bounds.get(next).map_or(run.range().high, |slot| slot.fence),
+        below: match next.checked_sub(1) {
+            Some(at) => slots[at].below,
+            None => ptr::null(),
+        },
     }
 }
 

@@ -20,6 +20,7 @@ mod builder;
 mod copies;
 mod heads;
 mod memory;
+mod search;
 mod shape;
 mod tail;
 
@@ -35,8 +36,8 @@ use std::ptr::{self, NonNull};
 pub(crate) use blocks::free_kept;
 pub(crate) use builder::{MAX_LEN, NewRun};
 pub(crate) use copies::Split;
+use heads::Heads;
 pub(crate) use heads::head;
-use heads::{Heads, narrow_head};
 pub(crate) use memory::{allocation, destroy, destroy_with_fence};
 use shape::Shape;
 pub(crate) use tail::Appended;
@@ -249,182 +250,13 @@ impl<'g, S: Slot> RunRef<'g, S> {
 
     #[inline]
     pub(crate) fn slots(&self) -> &'g [S] {
-        let len = self.len();
+        self.slots_of(self.len())
+    }
+
+    /// The first `len` slots, which there are.
+    #[inline]
+    fn slots_of(&self, len: usize) -> &'g [S] {
         // SAFETY: the slots come before the header in the same allocation and are initialised; the guard keeps them for `'g`.
         unsafe { std::slice::from_raw_parts(self.slots_start(), len) }
-    }
-
-    /// Where `key` is, or where it would have to be.
-    #[inline(always)]
-    pub(crate) fn search(&self, key: &[u8]) -> Result<usize, usize> {
-        self.search_in(self.slots(), key)
-    }
-
-    /// As [`RunRef::search`], among the slots that there were at a moment.
-    #[inline(always)]
-    pub(crate) fn search_in(&self, slots: &'g [S], key: &[u8]) -> Result<usize, usize> {
-        match self.seek_plain(slots.len(), key) {
-            Some((at, false)) => Err(at),
-            Some((at, true)) => self.search_from(slots, at, key),
-            None => self.search_beyond_plain(slots, key),
-        }
-    }
-
-    #[inline(never)]
-    fn search_beyond_plain(&self, slots: &'g [S], key: &[u8]) -> Result<usize, usize> {
-        self.search_from(slots, self.candidate_beyond_plain(slots.len(), key)?, key)
-    }
-
-    /// What `key` leads to.
-    #[inline(always)]
-    pub(crate) fn find(&self, key: &[u8]) -> Option<S> {
-        let slots = self.slots();
-        let at = match self.seek_plain(slots.len(), key) {
-            Some((_, false)) => return None,
-            Some((at, true)) => at,
-            None => self.candidate_beyond_plain(slots.len(), key).ok()?,
-        };
-        let slot = slots[at];
-        slot.prefetch();
-        // SAFETY: the slots are this run's, which is alive for `'g`.
-        if is_same(unsafe { slot.key() }, key) {
-            return Some(slot);
-        }
-        self.search_alike(at, key).ok().map(|at| self.slots()[at])
-    }
-
-    /// The slot with which a search for `key` begins to look at keys. `Err` if it need not, with where the key would have to be.
-    #[inline]
-    pub(crate) fn candidate(&self, key: &[u8]) -> Result<usize, usize> {
-        self.candidate_in(self.len(), key)
-    }
-
-    #[inline(always)]
-    fn candidate_in(&self, len: usize, key: &[u8]) -> Result<usize, usize> {
-        match self.seek_plain(len, key) {
-            Some(place) => found(place),
-            None => self.candidate_beyond_plain(len, key),
-        }
-    }
-
-    /// Where the first of `len` heads is that is not below that of `key`, and whether it is the same; if the run is plain.
-    #[inline(always)]
-    fn seek_plain(&self, len: usize, key: &[u8]) -> Option<(usize, bool)> {
-        let run = self.get();
-        if run.shape.has(Shape::UNLIKE_PLAIN) {
-            return None;
-        }
-        // SAFETY: as for `heads_of`, and they are narrow.
-        let heads = unsafe { std::slice::from_raw_parts(self.heads_start().cast(), len) };
-        Some(heads::seek_narrow(
-            heads,
-            narrow_head(key, usize::from(run.prefix)),
-        ))
-    }
-
-    /// As [`RunRef::candidate_in`], of a run that is not plain.
-    #[inline(never)]
-    fn candidate_beyond_plain(&self, len: usize, key: &[u8]) -> Result<usize, usize> {
-        if self.get().shape.has(Shape::OWN_PREFIX) && !self.has_prefix(key) {
-            return Err(self.outside(len, key));
-        }
-        let head = head(key, usize::from(self.get().prefix));
-        found(self.heads_of(len).seek(head))
-    }
-
-    /// Where the first of the slots is whose key is not below `key`. `None` if the heads tell that none of them begins with the
-    /// first `alike` bytes of it, and none behind the run.
-    #[inline]
-    pub(crate) fn first_alike(&self, slots: &'g [S], key: &[u8], alike: usize) -> Option<usize> {
-        let heads_end = usize::from(self.get().prefix) + self.get().shape.width().bytes();
-        match self.candidate_in(slots.len(), key) {
-            Ok(at) => Some(self.search_from(slots, at, key).unwrap_or_else(|at| at)),
-            // The next key differs in these bytes, and is in this run.
-            Err(at) if at < slots.len() && heads_end <= alike => None,
-            Err(at) => Some(at),
-        }
-    }
-
-    /// The rest of a search for `key`, from its candidate on.
-    #[inline(always)]
-    pub(crate) fn search_from(
-        &self,
-        slots: &'g [S],
-        at: usize,
-        key: &[u8],
-    ) -> Result<usize, usize> {
-        slots[at].prefetch();
-        // SAFETY: the slots are this run's, which is alive for `'g`.
-        match is_same(unsafe { slots[at].key() }, key) {
-            true => Ok(at),
-            false => self.search_alike(at, key),
-        }
-    }
-
-    /// Where a key is among those that have the head at `from`.
-    #[cold]
-    fn search_alike(&self, from: usize, key: &[u8]) -> Result<usize, usize> {
-        let to = self.heads().end_of_alike(from);
-        self.slots()[from..to]
-            // SAFETY: the slots are this run's, which is alive for `'g`.
-            .binary_search_by(|slot| unsafe { slot.key() }.cmp(key))
-            .map(|at| from + at)
-            .map_err(|at| from + at)
-    }
-
-    /// Whether `key` begins with the part that all keys of the run begin with.
-    #[inline(always)]
-    fn has_prefix(&self, key: &[u8]) -> bool {
-        let own = self.own_prefix();
-        key.get(..own.len())
-            .is_some_and(|start| is_same(start, own))
-    }
-
-    /// Where a key that does not begin with that part has to be: before or behind all of `len` slots.
-    #[cold]
-    fn outside(&self, len: usize, key: &[u8]) -> usize {
-        match key < self.own_prefix() {
-            true => 0,
-            false => len,
-        }
-    }
-
-    #[inline(always)]
-    fn own_prefix(&self) -> &'g [u8] {
-        // SAFETY: the slots are this run's, which is alive for `'g`. A run without any has no prefix of its own.
-        unsafe { &self.slots()[0].key()[..usize::from(self.get().prefix)] }
-    }
-
-    /// As [`RunRef::search`], for a key that may lie outside of the run's range.
-    pub(crate) fn seek(&self, key: &[u8]) -> Result<usize, usize> {
-        // Outside of the range the common part need not be there, and heads say nothing.
-        if self.low().is_some_and(|low| key < low) {
-            return Err(0);
-        }
-        if self.high().is_some_and(|high| key >= high) {
-            return Err(self.len());
-        }
-        self.search(key)
-    }
-}
-
-fn found((at, is_there): (usize, bool)) -> Result<usize, usize> {
-    match is_there {
-        true => Ok(at),
-        false => Err(at),
-    }
-}
-
-/// Whether two keys are the same; without a call for those of 8 to 16 bytes.
-#[inline(always)]
-fn is_same(left: &[u8], right: &[u8]) -> bool {
-    if left.len() != right.len() {
-        return false;
-    }
-    match (left.first_chunk::<8>(), left.last_chunk::<8>()) {
-        (Some(first), Some(last)) if left.len() <= 16 => {
-            right.first_chunk() == Some(first) && right.last_chunk() == Some(last)
-        }
-        _ => left == right,
     }
 }

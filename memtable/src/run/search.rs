@@ -1,0 +1,204 @@
+//! Where a key is in a run.
+//!
+//! The heads are searched, and if one is the same as the key's, the keys that have it. Nearly all runs are *plain*: nothing
+//! is special about their [shape](super::shape). The search in these is inlined where a lookup goes down the lanes to a leaf, since the
+//! instructions of one get are what keeps the processor from beginning the next while memory is waited for; that in others is not.
+
+use super::heads::{self, head, narrow_head};
+use super::shape::Shape;
+use super::{RunRef, Slot};
+
+/// The first head that is not below a key's, and whether it is the same.
+type Place = (usize, bool);
+
+impl<'g, S: Slot> RunRef<'g, S> {
+    /// Where `key` is, or where it would have to be.
+    #[inline(always)]
+    pub(crate) fn search(&self, key: &[u8]) -> Result<usize, usize> {
+        self.search_in(self.slots(), key)
+    }
+
+    /// As [`RunRef::search`], among the slots that there were at a moment.
+    #[inline(always)]
+    pub(crate) fn search_in(&self, slots: &'g [S], key: &[u8]) -> Result<usize, usize> {
+        match self.place_if_plain(slots.len(), key) {
+            Some((at, false)) => Err(at),
+            Some((at, true)) => self.search_from(slots, at, key),
+            None => self.search_beyond_plain(slots, key),
+        }
+    }
+
+    #[inline(never)]
+    fn search_beyond_plain(&self, slots: &'g [S], key: &[u8]) -> Result<usize, usize> {
+        match self.place_beyond_plain(slots.len(), key) {
+            (at, false) => Err(at),
+            (at, true) => self.search_from(slots, at, key),
+        }
+    }
+
+    /// As [`RunRef::search`], for a key that may lie outside of the run's range.
+    pub(crate) fn seek(&self, key: &[u8]) -> Result<usize, usize> {
+        // Outside of the range the common part need not be there, and heads say nothing.
+        if self.low().is_some_and(|low| key < low) {
+            return Err(0);
+        }
+        if self.high().is_some_and(|high| key >= high) {
+            return Err(self.len());
+        }
+        self.search(key)
+    }
+
+    /// What `key` leads to.
+    #[inline(always)]
+    pub(crate) fn find(&self, key: &[u8]) -> Option<S> {
+        let slots = self.slots();
+        let (at, true) = self.place(slots.len(), key) else {
+            return None;
+        };
+        let slot = slots[at];
+        slot.prefetch();
+        // SAFETY: the slots are this run's, which is alive for `'g`.
+        if is_same(unsafe { slot.key() }, key) {
+            return Some(slot);
+        }
+        self.search_alike(at, key).ok().map(|at| self.slots()[at])
+    }
+
+    /// The slots of a run that is not dead, and where the first is whose key is above `key`; if the heads tell it.
+    #[inline(always)]
+    pub(crate) fn first_above(&self, key: &[u8]) -> Option<(&'g [S], usize)> {
+        let run = self.get();
+        run.check.read();
+        if run.shape != Shape::PLAIN {
+            return self.first_above_beyond_plain(key);
+        }
+        let slots = self.slots_of(usize::from(run.room));
+        match self.place_if_plain(slots.len(), key)? {
+            (at, false) => Some((slots, at)),
+            (_, true) => None,
+        }
+    }
+
+    #[inline(never)]
+    fn first_above_beyond_plain(&self, key: &[u8]) -> Option<(&'g [S], usize)> {
+        if self.is_dead() {
+            return None;
+        }
+        let slots = self.slots();
+        match self.place(slots.len(), key) {
+            (at, false) => Some((slots, at)),
+            (_, true) => None,
+        }
+    }
+
+    /// The slot with which a search for `key` begins to look at keys. `Err` if it need not, with where the key would have to be.
+    #[inline]
+    pub(crate) fn candidate(&self, key: &[u8]) -> Result<usize, usize> {
+        match self.place(self.len(), key) {
+            (at, true) => Ok(at),
+            (at, false) => Err(at),
+        }
+    }
+
+    /// The rest of a search for `key`, from its candidate on.
+    #[inline(always)]
+    pub(crate) fn search_from(
+        &self,
+        slots: &'g [S],
+        at: usize,
+        key: &[u8],
+    ) -> Result<usize, usize> {
+        slots[at].prefetch();
+        // SAFETY: the slots are this run's, which is alive for `'g`.
+        match is_same(unsafe { slots[at].key() }, key) {
+            true => Ok(at),
+            false => self.search_alike(at, key),
+        }
+    }
+
+    /// Where a key is among those that have the head at `from`.
+    #[cold]
+    fn search_alike(&self, from: usize, key: &[u8]) -> Result<usize, usize> {
+        let to = self.heads().end_of_alike(from);
+        self.slots()[from..to]
+            // SAFETY: the slots are this run's, which is alive for `'g`.
+            .binary_search_by(|slot| unsafe { slot.key() }.cmp(key))
+            .map(|at| from + at)
+            .map_err(|at| from + at)
+    }
+
+    /// Where the first of the slots is whose key is not below `key`. `None` if the heads tell that none of them begins with the
+    /// first `alike` bytes of it, and none behind the run.
+    #[inline]
+    pub(crate) fn first_alike(&self, slots: &'g [S], key: &[u8], alike: usize) -> Option<usize> {
+        let heads_end = usize::from(self.get().prefix) + self.get().shape.width().bytes();
+        match self.place(slots.len(), key) {
+            (at, true) => Some(self.search_from(slots, at, key).unwrap_or_else(|at| at)),
+            // The next key differs in these bytes, and is in this run.
+            (at, false) if at < slots.len() && heads_end <= alike => None,
+            (at, false) => Some(at),
+        }
+    }
+
+    /// Where `key` is among the heads of the first `len` slots.
+    #[inline(always)]
+    fn place(&self, len: usize, key: &[u8]) -> Place {
+        match self.place_if_plain(len, key) {
+            Some(place) => place,
+            None => self.place_beyond_plain(len, key),
+        }
+    }
+
+    /// The same, if they are searched as those of a plain run.
+    #[inline(always)]
+    fn place_if_plain(&self, len: usize, key: &[u8]) -> Option<Place> {
+        let run = self.get();
+        if run.shape.has(Shape::UNLIKE_PLAIN) {
+            return None;
+        }
+        let head = narrow_head(key, usize::from(run.prefix));
+        // SAFETY: as for `heads_of`, and they are narrow.
+        let heads = unsafe { std::slice::from_raw_parts(self.heads_start().cast(), len) };
+        Some(heads::seek_narrow(heads, head))
+    }
+
+    #[inline(never)]
+    fn place_beyond_plain(&self, len: usize, key: &[u8]) -> Place {
+        if self.get().shape.has(Shape::OWN_PREFIX) && !self.has_prefix(key) {
+            return match key < self.own_prefix() {
+                true => (0, false),
+                false => (len, false),
+            };
+        }
+        let head = head(key, usize::from(self.get().prefix));
+        self.heads_of(len).seek(head)
+    }
+
+    /// Whether `key` begins with the part that all keys of the run begin with.
+    #[inline(always)]
+    pub(super) fn has_prefix(&self, key: &[u8]) -> bool {
+        let own = self.own_prefix();
+        key.get(..own.len())
+            .is_some_and(|start| is_same(start, own))
+    }
+
+    #[inline(always)]
+    fn own_prefix(&self) -> &'g [u8] {
+        // SAFETY: the slots are this run's, which is alive for `'g`. A run without any has no prefix of its own.
+        unsafe { &self.slots()[0].key()[..usize::from(self.get().prefix)] }
+    }
+}
+
+/// Whether two keys are the same; without a call for those of 8 to 16 bytes.
+#[inline(always)]
+fn is_same(left: &[u8], right: &[u8]) -> bool {
+    if left.len() != right.len() {
+        return false;
+    }
+    match (left.first_chunk::<8>(), left.last_chunk::<8>()) {
+        (Some(first), Some(last)) if left.len() <= 16 => {
+            right.first_chunk() == Some(first) && right.last_chunk() == Some(last)
+        }
+        _ => left == right,
+    }
+}
