@@ -222,14 +222,11 @@ impl Lanes {
             (Side::At, Ok(at)) => at + 1,
             (_, Ok(at) | Err(at)) => at,
         };
-        let place = place_before(run, slots, next);
-        match next {
-            0 => Place {
-                below: self.last_item_before(number, run, guard),
-                ..place
-            },
-            _ => place,
+        let mut place = place_before(run, slots, next);
+        if next == 0 {
+            place.below = self.last_item_before(number, run, guard);
         }
+        place
     }
 
     /// What the last item of a lane to the left of a run leads to; null if there is none. Only if the run's first item was taken out,
@@ -262,13 +259,16 @@ impl Lanes {
 /// The way of nearly every step: the hint leads to the item's run, and the heads alone tell which item it is.
 #[inline(always)]
 fn step_by_heads(hint: Hint<'_, LaneSlot>, key: &[u8], side: Side, guard: &Guard) -> Option<Place> {
+    if side == Side::Last {
+        return None;
+    }
     let run = hint.cell.load(guard)?;
     run.prefetch();
     let (slots, next) = run.first_above(key)?;
     let Range { low, high, .. } = run.range();
     let is_inside = high.is_null() || high == hint.bound;
     let is_behind_an_item = next > 0 || low.is_null();
-    (is_inside && is_behind_an_item && side != Side::Last).then(|| place_before(run, slots, next))
+    (is_inside && is_behind_an_item).then(|| place_before(run, slots, next))
 }
 
 /// Where the item before number `next` leads to; to the first cell if the run has none.

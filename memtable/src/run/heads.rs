@@ -1,6 +1,7 @@
 //! Heads: the first bytes of each key behind the run's prefix, searched before any key is touched.
 //!
-//! A head is a big-endian number, short keys padded with zeros, so it is ordered as its key is. Equal heads mean *unknown*: then
+//! A head is a big-endian number, short keys padded with zeros, so it is ordered as its key is (a narrow one as a signed number,
+//! its first bit the other way round). Equal heads mean *unknown*: then
 //! the keys themselves decide. Heads are *narrow*, 4 bytes, which is enough to tell the few dozen keys of a leaf apart and brings
 //! a leaf into fewer cache lines; or *wide*, 8 bytes, if narrow ones are alike for many of the run's keys and wide ones are not.
 //! Which, is settled when a run is made by a split or a merge; a copy keeps it, but that narrow ones are looked at again whenever
@@ -193,7 +194,7 @@ fn lower_bound<H: Copy + Ord>(heads: &[H], head: H) -> usize {
 /// All heads if there are no more than `to`, a power of two, or so many of them with how many come before: the first that is not below
 /// `head` is one of these or the next. Without branches: which way a step goes is a coin's throw. After the first step a power of
 /// two is left, of which each takes a half (Knuth, TAOCP 6.2.1, "uniform binary search"). That step looks at the first heads
-/// rather than the last, as those lie in lines that were asked for with the run.
+/// rather than the last, as those mostly lie in lines that were asked for with the run.
 #[inline(always)]
 fn halved<H: Copy + Ord>(heads: &[H], head: H, to: usize) -> (usize, &[H]) {
     if heads.len() <= to {

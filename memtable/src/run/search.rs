@@ -8,8 +8,8 @@ use super::heads::{self, head, narrow_head};
 use super::shape::Shape;
 use super::{RunRef, Slot};
 
-/// The first head that is not below a key's, and whether it is the same.
-type Place = (usize, bool);
+/// Where the first head is that is not below a key's, and whether it is the same.
+type AmongHeads = (usize, bool);
 
 impl<'g, S: Slot> RunRef<'g, S> {
     /// Where `key` is, or where it would have to be.
@@ -73,10 +73,8 @@ impl<'g, S: Slot> RunRef<'g, S> {
             return self.first_above_beyond_plain(key);
         }
         let slots = self.slots_of(usize::from(run.room));
-        match self.place_if_plain(slots.len(), key)? {
-            (at, false) => Some((slots, at)),
-            (_, true) => None,
-        }
+        let (at, is_same) = self.place_as_plain(slots.len(), key);
+        (!is_same).then_some((slots, at))
     }
 
     #[inline(never)]
@@ -85,10 +83,8 @@ impl<'g, S: Slot> RunRef<'g, S> {
             return None;
         }
         let slots = self.slots();
-        match self.place(slots.len(), key) {
-            (at, false) => Some((slots, at)),
-            (_, true) => None,
-        }
+        let (at, is_same) = self.place(slots.len(), key);
+        (!is_same).then_some((slots, at))
     }
 
     /// The slot with which a search for `key` begins to look at keys. `Err` if it need not, with where the key would have to be.
@@ -116,7 +112,8 @@ impl<'g, S: Slot> RunRef<'g, S> {
         }
     }
 
-    /// Where a key is among those that have the head at `from`.
+    /// Where a key is among those that have the head at `from`. They are as many in every later picture of a run that grows: what is put
+    /// behind all others by its head alone has another one (E4).
     #[cold]
     fn search_alike(&self, from: usize, key: &[u8]) -> Result<usize, usize> {
         let to = self.heads().end_of_alike(from);
@@ -142,7 +139,7 @@ impl<'g, S: Slot> RunRef<'g, S> {
 
     /// Where `key` is among the heads of the first `len` slots.
     #[inline(always)]
-    fn place(&self, len: usize, key: &[u8]) -> Place {
+    fn place(&self, len: usize, key: &[u8]) -> AmongHeads {
         match self.place_if_plain(len, key) {
             Some(place) => place,
             None => self.place_beyond_plain(len, key),
@@ -151,19 +148,23 @@ impl<'g, S: Slot> RunRef<'g, S> {
 
     /// The same, if they are searched as those of a plain run.
     #[inline(always)]
-    fn place_if_plain(&self, len: usize, key: &[u8]) -> Option<Place> {
+    fn place_if_plain(&self, len: usize, key: &[u8]) -> Option<AmongHeads> {
+        let is_plain = !self.get().shape.has(Shape::UNLIKE_PLAIN);
+        is_plain.then(|| self.place_as_plain(len, key))
+    }
+
+    /// The same, if they are known to be.
+    #[inline(always)]
+    fn place_as_plain(&self, len: usize, key: &[u8]) -> AmongHeads {
         let run = self.get();
-        if run.shape.has(Shape::UNLIKE_PLAIN) {
-            return None;
-        }
         let head = narrow_head(key, usize::from(run.prefix));
         // SAFETY: as for `heads_of`, and they are narrow.
         let heads = unsafe { std::slice::from_raw_parts(self.heads_start().cast(), len) };
-        Some(heads::seek_narrow(heads, head))
+        heads::seek_narrow(heads, head)
     }
 
     #[inline(never)]
-    fn place_beyond_plain(&self, len: usize, key: &[u8]) -> Place {
+    fn place_beyond_plain(&self, len: usize, key: &[u8]) -> AmongHeads {
         if self.get().shape.has(Shape::OWN_PREFIX) && !self.has_prefix(key) {
             return match key < self.own_prefix() {
                 true => (0, false),

@@ -34,8 +34,8 @@ impl Shape {
 
     /// Whether it has one of these.
     #[inline]
-    pub(super) fn has(self, bit: Shape) -> bool {
-        self.0 & bit.0 != 0
+    pub(super) fn has(self, bits: Shape) -> bool {
+        self.0 & bits.0 != 0
     }
 
     pub(super) fn with(self, bit: Shape) -> Shape {
