@@ -73,8 +73,10 @@ impl<'g, S: Slot> RunRef<'g, S> {
             return self.first_above_beyond_plain(key);
         }
         let slots = self.slots_of(usize::from(run.room));
-        let (at, is_same) = self.place_as_plain(slots.len(), key);
-        (!is_same).then_some((slots, at))
+        match self.place_if_plain(slots.len(), key)? {
+            (at, false) => Some((slots, at)),
+            (_, true) => None,
+        }
     }
 
     #[inline(never)]
@@ -83,8 +85,10 @@ impl<'g, S: Slot> RunRef<'g, S> {
             return None;
         }
         let slots = self.slots();
-        let (at, is_same) = self.place(slots.len(), key);
-        (!is_same).then_some((slots, at))
+        match self.place(slots.len(), key) {
+            (at, false) => Some((slots, at)),
+            (_, true) => None,
+        }
     }
 
     /// The slot with which a search for `key` begins to look at keys. `Err` if it need not, with where the key would have to be.
@@ -149,18 +153,14 @@ impl<'g, S: Slot> RunRef<'g, S> {
     /// The same, if they are searched as those of a plain run.
     #[inline(always)]
     fn place_if_plain(&self, len: usize, key: &[u8]) -> Option<AmongHeads> {
-        let is_plain = !self.get().shape.has(Shape::UNLIKE_PLAIN);
-        is_plain.then(|| self.place_as_plain(len, key))
-    }
-
-    /// The same, if they are known to be.
-    #[inline(always)]
-    fn place_as_plain(&self, len: usize, key: &[u8]) -> AmongHeads {
         let run = self.get();
+        if run.shape.has(Shape::UNLIKE_PLAIN) {
+            return None;
+        }
         let head = narrow_head(key, usize::from(run.prefix));
         // SAFETY: as for `heads_of`, and they are narrow.
         let heads = unsafe { std::slice::from_raw_parts(self.heads_start().cast(), len) };
-        heads::seek_narrow(heads, head)
+        Some(heads::seek_narrow(heads, head))
     }
 
     #[inline(never)]
