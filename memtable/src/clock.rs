@@ -77,7 +77,7 @@ impl View {
     /// Whether what is stamped with `segment` was rolled back.
     #[inline]
     pub(crate) fn discards(&self, segment: u64) -> bool {
-        !self.holes.is_empty() && self.holes.around(segment).is_some()
+        self.holes.around(segment).is_some()
     }
 
     /// Whether a snapshot at `snapshot` sees what is stamped with `segment`.

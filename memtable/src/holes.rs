@@ -63,10 +63,28 @@ struct Laid {
     reach: u64,
 }
 
+impl Chunks {
+    /// As [`Holes::reaching_into`], which answers without a call where there are none.
+    fn reaching_into(&self, first: u64, last: u64) -> Option<&Hole> {
+        let placed = &self.placed[..];
+        let ends_before = |laid: &Laid| laid.hole.last < first;
+        let all_before =
+            placed.partition_point(|placed| placed.chunk.last().is_none_or(ends_before));
+        let mut rest = placed[all_before..].iter();
+        loop {
+            let placed = rest.next().filter(|placed| placed.reach <= last)?;
+            let later = &placed.chunk[placed.chunk.partition_point(ends_before)..];
+            if later.first().is_some_and(|laid| laid.reach <= last) {
+                let mut holes = later.iter().map(|laid| &laid.hole);
+                return holes.find(|hole| hole.first <= last);
+            }
+        }
+    }
+}
+
 impl Holes {
     pub(crate) const NONE: Holes = Holes(None);
 
-    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
     }
@@ -118,19 +136,7 @@ impl Holes {
     /// The first that was cut of those that reach into a stretch of segments.
     #[inline]
     fn reaching_into(&self, first: u64, last: u64) -> Option<&Hole> {
-        let placed = &self.0.as_ref()?.placed[..];
-        let ends_before = |laid: &Laid| laid.hole.last < first;
-        let all_before =
-            placed.partition_point(|placed| placed.chunk.last().is_none_or(ends_before));
-        let mut rest = placed[all_before..].iter();
-        loop {
-            let placed = rest.next().filter(|placed| placed.reach <= last)?;
-            let later = &placed.chunk[placed.chunk.partition_point(ends_before)..];
-            if later.first().is_some_and(|laid| laid.reach <= last) {
-                let mut holes = later.iter().map(|laid| &laid.hole);
-                return holes.find(|hole| hole.first <= last);
-            }
-        }
+        self.0.as_ref()?.reaching_into(first, last)
     }
 
     /// With one that is cut now.

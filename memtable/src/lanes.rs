@@ -187,9 +187,9 @@ impl Lanes {
     ) -> Place {
         // SAFETY: slots above the lowest lane lead to cells of lanes (I3).
         let hint = unsafe { from.hint(first) };
-        match step_by_heads(hint, key, side, guard) {
+        match step_by_heads(&hint, key, side, guard) {
             Some(place) => place,
-            None => self.step_by_keys(number, first, from, key, side, guard),
+            None => self.step_by_keys(number, first, hint, key, side, guard),
         }
     }
 
@@ -199,21 +199,19 @@ impl Lanes {
         &self,
         number: usize,
         first: &Cell<LaneSlot>,
-        from: Place,
+        hint: Hint<'_, LaneSlot>,
         key: &[u8],
         side: Side,
         guard: &Guard,
     ) -> Place {
-        // SAFETY: slots above the lowest lane lead to cells of lanes (I3).
-        let leaf = match walk(unsafe { from.hint(first) }, key, side, guard) {
+        let bound = hint.bound;
+        let leaf = match walk(hint, key, side, guard) {
             Ok(leaf) => leaf,
             Err(dead) => self.find_left_of(number + 1, first, dead, key, side, guard),
         };
         let (_, Some(run)) = leaf else {
-            return Place {
-                below: ptr::null(),
-                ..from
-            };
+            let below = ptr::null();
+            return Place { below, bound };
         };
         // Of one moment: an item that is added meanwhile need not be above the key (E4).
         let slots = run.slots();
@@ -258,7 +256,12 @@ impl Lanes {
 
 /// The way of nearly every step: the hint leads to the item's run, and the heads alone tell which item it is.
 #[inline(always)]
-fn step_by_heads(hint: Hint<'_, LaneSlot>, key: &[u8], side: Side, guard: &Guard) -> Option<Place> {
+fn step_by_heads(
+    hint: &Hint<'_, LaneSlot>,
+    key: &[u8],
+    side: Side,
+    guard: &Guard,
+) -> Option<Place> {
     if side == Side::Last {
         return None;
     }

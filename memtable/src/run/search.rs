@@ -23,7 +23,7 @@ impl<'g, S: Slot> RunRef<'g, S> {
     pub(crate) fn search_in(&self, slots: &'g [S], key: &[u8]) -> Result<usize, usize> {
         match self.place_if_plain(slots.len(), key) {
             Some((at, false)) => Err(at),
-            Some((at, true)) => self.search_from(slots, at, key),
+            Some((at, true)) => self.search_asking(slots, at, key),
             None => self.search_beyond_plain(slots, key),
         }
     }
@@ -32,7 +32,7 @@ impl<'g, S: Slot> RunRef<'g, S> {
     fn search_beyond_plain(&self, slots: &'g [S], key: &[u8]) -> Result<usize, usize> {
         match self.place_beyond_plain(slots.len(), key) {
             (at, false) => Err(at),
-            (at, true) => self.search_from(slots, at, key),
+            (at, true) => self.search_asking(slots, at, key),
         }
     }
 
@@ -100,6 +100,13 @@ impl<'g, S: Slot> RunRef<'g, S> {
         }
     }
 
+    /// As [`RunRef::search_from`], where the candidate was not asked for yet.
+    #[inline(always)]
+    fn search_asking(&self, slots: &'g [S], at: usize, key: &[u8]) -> Result<usize, usize> {
+        slots[at].prefetch();
+        self.search_from(slots, at, key)
+    }
+
     /// The rest of a search for `key`, from its candidate on.
     #[inline(always)]
     pub(crate) fn search_from(
@@ -108,7 +115,6 @@ impl<'g, S: Slot> RunRef<'g, S> {
         at: usize,
         key: &[u8],
     ) -> Result<usize, usize> {
-        slots[at].prefetch();
         // SAFETY: the slots are this run's, which is alive for `'g`.
         match is_same(unsafe { slots[at].key() }, key) {
             true => Ok(at),

@@ -19,7 +19,7 @@ impl Shape {
     pub(super) const WIDE: Shape = Shape(8);
 
     /// A search among its heads is not that of a plain run.
-    pub(super) const UNLIKE_PLAIN: Shape = Shape(4 | 8);
+    pub(super) const UNLIKE_PLAIN: Shape = Shape::OWN_PREFIX.with(Shape::WIDE);
 
     pub(super) fn of(width: Width, grows: bool) -> Shape {
         let width = match width {
@@ -38,7 +38,7 @@ impl Shape {
         self.0 & bits.0 != 0
     }
 
-    pub(super) fn with(self, bit: Shape) -> Shape {
+    pub(super) const fn with(self, bit: Shape) -> Shape {
         Shape(self.0 | bit.0)
     }
 
