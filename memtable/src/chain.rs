@@ -88,7 +88,6 @@ pub(crate) fn walk<'t, 'g, S: Slot>(
     }
     loop {
         let Range { high, next, .. } = run.range();
-        // A fence compared above, by pointer, need not be read again: that would cost a cache miss.
         if high.is_null() || (high == hint.bound && side != Side::Last) {
             return Ok((cell, Some(run)));
         }
@@ -203,6 +202,21 @@ impl<'t, S: Slot> Level<'t, S> {
                 .lanes
                 .find_left_of(self.above, self.first, dead, key, side, guard),
         }
+    }
+
+    /// What `key` leads to.
+    #[inline]
+    pub(crate) fn get(&self, key: &[u8], guard: &Guard) -> Option<S> {
+        let hint = self.start(key, Side::At, guard);
+        // The way of nearly every lookup: the hint leads to the leaf itself, and the search there is a plain one.
+        let run = hint.cell.load(guard)?;
+        run.prefetch();
+        if run.ends_at(hint.bound)
+            && let Some(found) = run.find_if_like_plain(key)
+        {
+            return found;
+        }
+        self.find_from(hint, key, Side::At, guard).1?.find(key)
     }
 
     /// The runs from the one that covers `key` to the last.

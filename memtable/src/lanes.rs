@@ -11,7 +11,7 @@ use crate::fence::Fence;
 use crate::mutant::planted;
 use crate::prefetch::prefetch;
 use crate::reclaim::Guard;
-use crate::run::{Range, RunRef, Slot};
+use crate::run::{RunRef, Slot};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::const_fn;
 use std::ptr;
@@ -266,12 +266,9 @@ fn step_by_heads(
         return None;
     }
     let run = hint.cell.load(guard)?;
-    run.prefetch();
     let (slots, next) = run.first_above(key)?;
-    let Range { low, high, .. } = run.range();
-    let is_inside = high.is_null() || high == hint.bound;
-    let is_behind_an_item = next > 0 || low.is_null();
-    (is_inside && is_behind_an_item).then(|| place_before(run, slots, next))
+    let is_behind_an_item = next > 0 || run.range().low.is_null();
+    (run.ends_at(hint.bound) && is_behind_an_item).then(|| place_before(run, slots, next))
 }
 
 /// Where the item before number `next` leads to; to the first cell if the run has none.
@@ -283,10 +280,9 @@ fn place_before(run: RunRef<'_, LaneSlot>, slots: &[LaneSlot], next: usize) -> P
     };
     Place {
         bound: bounds.get(next).map_or(run.range().high, |slot| slot.fence),
-        below: match next.checked_sub(1) {
-            Some(at) => slots[at].below,
-            None => ptr::null(),
-        },
+        below: slots
+            .get(next.wrapping_sub(1))
+            .map_or(ptr::null(), |slot| slot.below),
     }
 }
 

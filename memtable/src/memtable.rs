@@ -236,6 +236,7 @@ impl Memtable {
     }
 
     /// A handle for reads without copying, bound to this thread.
+    #[inline]
     pub fn pin(&self) -> Pinned<'_> {
         Pinned::new(self)
     }

@@ -48,6 +48,7 @@ pub struct Pinned<'t> {
 }
 
 impl<'t> Pinned<'t> {
+    #[inline]
     pub(crate) fn new(table: &'t Memtable) -> Pinned<'t> {
         Pinned {
             table,

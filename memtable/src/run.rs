@@ -192,6 +192,11 @@ impl<'g, S: Slot> RunRef<'g, S> {
         }
     }
 
+    /// With so many bytes all of its keys begin.
+    pub(crate) fn prefix(&self) -> u16 {
+        self.get().prefix
+    }
+
     #[inline]
     pub(crate) fn is_dead(&self) -> bool {
         self.get().check.read();
@@ -201,6 +206,14 @@ impl<'g, S: Slot> RunRef<'g, S> {
     #[inline]
     pub(crate) fn range(&self) -> Range<S> {
         self.get().range
+    }
+
+    /// Whether no key below `bound` lies behind the run: it ends there, compared by pointer, or nowhere. A fence that was compared
+    /// above need not be read again: that would cost a cache miss.
+    #[inline]
+    pub(crate) fn ends_at(&self, bound: *const Fence) -> bool {
+        let high = self.get().range.high;
+        high.is_null() || high == bound
     }
 
     #[inline]

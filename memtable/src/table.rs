@@ -76,7 +76,7 @@ impl Table {
     /// The key's entry, if its leaf has one.
     #[inline]
     pub(crate) fn find<'g>(&self, key: &[u8], guard: &'g Guard) -> Option<EntryRef<'g>> {
-        let slot = self.leaves().find(key, Side::At, guard).1?.find(key)?;
+        let slot = self.leaves().get(key, guard)?;
         // SAFETY: from a run that was loaded under the guard (I4).
         Some(unsafe { slot.under(guard) })
     }

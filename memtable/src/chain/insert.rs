@@ -8,11 +8,14 @@ use crate::mutant::planted;
 use crate::reclaim::Guard;
 use crate::run::{Appended, NewRun, Range, RunRef, Slot, Split};
 use crate::sync;
+use std::ptr;
 
 /// A leaf that was split off, for the lane above.
 pub(crate) struct Offspring<'t, S> {
     fence: *const Fence,
     cell: &'t Cell<S>,
+    /// So many bytes began all keys of the run that was split; the one for which it was may begin otherwise.
+    alike: u16,
 }
 
 /// What became of an insert.
@@ -56,9 +59,7 @@ impl<'t, S: Slot> Level<'t, S> {
                 return Inserted::Unwanted;
             }
             let Some(run) = run else {
-                let new = NewRun::single(Range::EVERYTHING, key, slot);
-                if cell.install(std::ptr::null_mut(), new.as_ptr()) {
-                    new.published();
+                if install_first(cell, slot, 0) {
                     return Inserted::Done {
                         displaced: None,
                         offspring: None,
@@ -148,7 +149,11 @@ impl<'t, S: Slot> Level<'t, S> {
                 right.fill(right_run.as_ptr());
             }
             right_run.published();
-            return Some(Offspring { fence, cell: right });
+            return Some(Offspring {
+                fence,
+                cell: right,
+                alike: run.prefix(),
+            });
         }
         self.cells.give_back(right);
         // SAFETY: both halves that named it were not published; the left one is gone and the right one goes here.
@@ -160,7 +165,9 @@ impl<'t, S: Slot> Level<'t, S> {
     pub(crate) fn list(&self, leaf: Offspring<'t, S>, guard: &Guard) {
         let slot = LaneSlot::new(leaf.fence, leaf.cell);
         let lane = self.lanes.above(self.above);
-        let offspring = lane.as_ref().and_then(|lane| lane.enter(slot, guard));
+        let offspring = lane
+            .as_ref()
+            .and_then(|lane| lane.enter(slot, leaf.alike, guard));
         // SAFETY: the fence goes with its leaf, which does not die before.
         unsafe { Fence::set_listed(leaf.fence) };
         // Pairs with the one in `shrink`: who emptied the leaf sees that it is listed, or it is seen here to be empty.
@@ -176,9 +183,26 @@ impl<'t, S: Slot> Level<'t, S> {
     }
 }
 
+/// Puts a run of one slot into the first cell of an empty chain; `alike` as for [`NewRun::single`].
+fn install_first<S: Slot>(first: &Cell<S>, slot: S, alike: u16) -> bool {
+    // SAFETY: the slot is the caller's, and what it leads to outlives the call.
+    let key = unsafe { slot.key() };
+    let new = NewRun::single(Range::EVERYTHING, key, slot, alike);
+    let is_first = first.install(ptr::null_mut(), new.as_ptr());
+    if is_first {
+        new.published();
+    }
+    is_first
+}
+
 impl<'t> Level<'t, LaneSlot> {
     /// Enters an item. One of the same key that is there leads to a leaf that is dead, since a key begins one live leaf at most.
-    fn enter(&self, slot: LaneSlot, guard: &Guard) -> Option<Offspring<'t, LaneSlot>> {
+    /// If it is the first, so many bytes of its key are guessed to be `alike` in all that come.
+    fn enter(&self, slot: LaneSlot, alike: u16, guard: &Guard) -> Option<Offspring<'t, LaneSlot>> {
+        if self.first.load(guard).is_none() && install_first(self.first, slot, alike) {
+            self.lanes.raise(self.above);
+            return None;
+        }
         // SAFETY: the fence goes with its leaf, which is not listed yet and so does not die.
         let spot = self.seek(unsafe { slot.key() }, guard);
         let inserted = self.insert(spot, slot, |_| true, || true, guard);

@@ -16,9 +16,10 @@ use std::ptr::{self, NonNull};
 pub(crate) struct NewRun<S>(NonNull<Run<S>>);
 
 impl<S: Slot> NewRun<S> {
-    /// A run of one key.
-    pub(crate) fn single(range: Range<S>, key: &[u8], slot: S) -> NewRun<S> {
+    /// A run of one key, of which so many bytes are guessed to be `alike` in all that come.
+    pub(crate) fn single(range: Range<S>, key: &[u8], slot: S, alike: u16) -> NewRun<S> {
         let mut run = Builder::new(range, 1, 1);
+        run.prefix = alike.min(prefix_of(key.len()));
         run.push(key, slot);
         run.finish()
     }
@@ -268,7 +269,7 @@ impl<S: Slot> Builder<S> {
         let mut prefix = usize::from(self.prefix);
         match self.contents() {
             (_, []) => prefix = 0,
-            (_, [only]) => prefix = self.prefix_of_single(key(*only)),
+            (_, [only]) => prefix = prefix.max(self.prefix_of_single(key(*only))),
             (heads, [first, .., last]) if self.new_end => {
                 let common = common_prefix(key(*first), key(*last));
                 // Longer only if all heads are alike, for it takes a look at every key.
@@ -382,6 +383,29 @@ mod tests {
             ),
         ] {
             assert_eq!(width_of(run_of(keys), keys), width, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_guess_of_what_keys_have_in_common_may_be_wrong() {
+        let keys: [&[u8]; 4] = [b"", b"row_1", b"row_25", b"s"];
+        for (key, alike) in keys.iter().flat_map(|key| (0..8).map(move |n| (*key, n))) {
+            let one = NewRun::single(Range::EVERYTHING, key, key, alike);
+            let run = shown(&one);
+            assert!(usize::from(run.prefix()) <= key.len());
+            for other in keys {
+                let place = [key].binary_search(&other);
+                assert_eq!(run.search(other), place, "{alike} of {key:?}");
+                let Err(at) = place else {
+                    assert_eq!(run.find_if_like_plain(other), Some(Some(key)));
+                    continue;
+                };
+                assert_eq!(run.find(other), None);
+                let first_above = run.first_above(other);
+                assert!(first_above.is_none_or(|(_, above)| above == at));
+                let both = [key.min(other), key.max(other)];
+                width_of(run.inserted(at, other, other, 2), &both);
+            }
         }
     }
 

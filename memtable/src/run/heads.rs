@@ -89,9 +89,12 @@ fn short(key: &[u8]) -> u64 {
 /// The narrow head of `key` behind `prefix` bytes.
 #[inline(always)]
 pub(super) fn narrow_head(key: &[u8], prefix: usize) -> i32 {
-    match key.get(prefix..).and_then(|rest| rest.first_chunk()) {
-        Some(first) => signed(u32::from_be_bytes(*first)),
-        None => narrow(head(key, prefix)),
+    match key.len().checked_sub(4) {
+        // SAFETY: four bytes lie behind the first `last`, and so they do behind fewer.
+        Some(last) if prefix <= last => signed(u32::from_be(unsafe {
+            key.as_ptr().add(prefix).cast::<u32>().read_unaligned()
+        })),
+        _ => narrow(head(key, prefix)),
     }
 }
 
@@ -206,16 +209,36 @@ fn halved<H: Copy + Ord>(heads: &[H], head: H, to: usize) -> (usize, &[H]) {
     unsafe {
         let last = base.add(heads.len() - most);
         base = select_unpredictable(*last < head, last, base);
-        let mut half = most / 2;
-        while half >= to {
+        let step = |base: *const H, half: usize| {
             let middle = base.add(half);
-            base = select_unpredictable(*middle.sub(1) < head, middle, base);
-            half /= 2;
+            select_unpredictable(*middle.sub(1) < head, middle, base)
+        };
+        let mut left = most;
+        while left > LONG {
+            left /= 2;
+            base = step(base, left);
+        }
+        for half in [
+            LONG / 2,
+            LONG / 4,
+            LONG / 8,
+            LONG / 16,
+            LONG / 32,
+            LONG / 64,
+            LONG / 128,
+            LONG / 256,
+        ] {
+            if half >= to && half < left {
+                base = step(base, half);
+            }
         }
         let before = base.offset_from_unsigned(heads.as_ptr());
         (before, std::slice::from_raw_parts(base, to))
     }
 }
+
+/// Runs of up to twice as many heads are halved without a loop.
+const LONG: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -250,12 +273,12 @@ mod tests {
     #[test]
     fn heads_are_found_wherever_they_are_and_where_they_would_be() {
         // Over the whole range.
-        let head = |n: u64| (n * 15_000_000) << 32;
-        let all: Vec<u64> = (0..400).map(|n| head(n / 3 * 2)).collect();
+        let head = |n: u64| (n * 5_000_000) << 32;
+        let all: Vec<u64> = (0..1200).map(|n| head(n / 3 * 2)).collect();
         let narrow: Vec<i32> = all.iter().map(|head| narrow(*head)).collect();
-        for len in 0..=all.len() {
+        for len in (0..400).chain([511, 512, 513, 1023, 1024, 1025, 1200]) {
             let (narrow, wide) = (Heads::Narrow(&narrow[..len]), Heads::Wide(&all[..len]));
-            for n in 0..270 {
+            for n in 0..2 * len as u64 / 3 + 3 {
                 let below = all[..len].iter().filter(|&&other| other < head(n)).count();
                 let alike = all[..len].iter().filter(|&&other| other == head(n)).count();
                 let place = (below, alike > 0);

@@ -49,12 +49,24 @@ impl<'g, S: Slot> RunRef<'g, S> {
     }
 
     /// What `key` leads to.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn find(&self, key: &[u8]) -> Option<S> {
         let slots = self.slots();
-        let (at, true) = self.place(slots.len(), key) else {
+        self.follow(slots, self.place(slots.len(), key), key)
+    }
+
+    /// As [`RunRef::find`], of a run that is not dead and that `key` is searched in as in a plain one; `None` of others.
+    #[inline(always)]
+    pub(crate) fn find_if_like_plain(&self, key: &[u8]) -> Option<Option<S>> {
+        let len = self.len_if_like_plain(key)?;
+        Some(self.follow(self.slots_of(len), self.place_among_narrow(len, key), key))
+    }
+
+    #[inline(always)]
+    fn follow(&self, slots: &'g [S], (at, is_alike): AmongHeads, key: &[u8]) -> Option<S> {
+        if !is_alike {
             return None;
-        };
+        }
         let slot = slots[at];
         slot.prefetch();
         // SAFETY: the slots are this run's, which is alive for `'g`.
@@ -67,16 +79,32 @@ impl<'g, S: Slot> RunRef<'g, S> {
     /// The slots of a run that is not dead, and where the first is whose key is above `key`; if the heads tell it.
     #[inline(always)]
     pub(crate) fn first_above(&self, key: &[u8]) -> Option<(&'g [S], usize)> {
-        let run = self.get();
-        run.check.read();
-        if run.shape != Shape::PLAIN {
+        let Some(len) = self.len_if_like_plain(key) else {
             return self.first_above_beyond_plain(key);
-        }
-        let slots = self.slots_of(usize::from(run.room));
-        match self.place_if_plain(slots.len(), key)? {
-            (at, false) => Some((slots, at)),
+        };
+        match self.place_among_narrow(len, key) {
+            (at, false) => Some((self.slots_of(len), at)),
             (_, true) => None,
         }
+    }
+
+    /// How many slots there are, if it is not dead and `key` is searched as in a plain run.
+    #[inline(always)]
+    fn len_if_like_plain(&self, key: &[u8]) -> Option<usize> {
+        let run = self.get();
+        run.check.read();
+        match run.shape == Shape::PLAIN {
+            true => Some(usize::from(run.room)),
+            false => self.is_like_plain(key).then(|| self.len()),
+        }
+    }
+
+    /// Whether it is not dead, and `key` is searched as in a plain run.
+    #[inline(always)]
+    fn is_like_plain(self, key: &[u8]) -> bool {
+        let shape = self.get().shape;
+        !shape.has(Shape::DEAD.with(Shape::WIDE))
+            && (!shape.has(Shape::OWN_PREFIX) || self.has_prefix(key))
     }
 
     #[inline(never)]
@@ -159,14 +187,19 @@ impl<'g, S: Slot> RunRef<'g, S> {
     /// The same, if they are searched as those of a plain run.
     #[inline(always)]
     fn place_if_plain(&self, len: usize, key: &[u8]) -> Option<AmongHeads> {
-        let run = self.get();
-        if run.shape.has(Shape::UNLIKE_PLAIN) {
-            return None;
+        match self.get().shape.has(Shape::UNLIKE_PLAIN) {
+            true => None,
+            false => Some(self.place_among_narrow(len, key)),
         }
-        let head = narrow_head(key, usize::from(run.prefix));
+    }
+
+    /// The same, if the heads are narrow and `key` begins as all of the run do.
+    #[inline(always)]
+    fn place_among_narrow(&self, len: usize, key: &[u8]) -> AmongHeads {
+        let head = narrow_head(key, usize::from(self.get().prefix));
         // SAFETY: as for `heads_of`, and they are narrow.
         let heads = unsafe { std::slice::from_raw_parts(self.heads_start().cast(), len) };
-        Some(heads::seek_narrow(heads, head))
+        heads::seek_narrow(heads, head)
     }
 
     #[inline(never)]
@@ -191,8 +224,12 @@ impl<'g, S: Slot> RunRef<'g, S> {
 
     #[inline(always)]
     fn own_prefix(&self) -> &'g [u8] {
-        // SAFETY: the slots are this run's, which is alive for `'g`. A run without any has no prefix of its own.
-        unsafe { &self.slots()[0].key()[..usize::from(self.get().prefix)] }
+        // SAFETY: the slots are this run's, which is alive for `'g`. A run without any has no prefix of its own, and those that one has
+        // begin with it.
+        unsafe {
+            let first = self.slots_start().read().key();
+            first.get_unchecked(..usize::from(self.get().prefix))
+        }
     }
 }
 
@@ -206,6 +243,11 @@ fn is_same(left: &[u8], right: &[u8]) -> bool {
         (Some(first), Some(last)) if left.len() <= 16 => {
             right.first_chunk() == Some(first) && right.last_chunk() == Some(last)
         }
-        _ => left == right,
+        _ => is_same_byte_by_byte(left, right),
     }
+}
+
+#[cold]
+fn is_same_byte_by_byte(left: &[u8], right: &[u8]) -> bool {
+    left == right
 }
