@@ -233,6 +233,15 @@ impl Clock {
         ViewRef { word, view }
     }
 
+    /// Whether what is stamped with `segment` is rolled back by now.
+    #[inline(always)]
+    pub(crate) fn discards(&self, segment: u64, _guard: &Guard) -> bool {
+        // SAFETY: as for `now`.
+        let view = unsafe { self.view.load(Ordering::Acquire).as_ref() };
+        // In the beginning nothing is.
+        view.is_some_and(|view| view.discards(segment))
+    }
+
     /// Puts `next` in place of `seen`. False if the clock moved meanwhile.
     pub(crate) fn step(&self, seen: ViewRef<'_>, next: View, guard: &Guard) -> bool {
         let apart = seen.holes.bytes_apart(&next.holes);

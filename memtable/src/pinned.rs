@@ -111,7 +111,7 @@ impl<'t> Pinned<'t> {
     /// # Ok::<(), untorn_memtable::Error>(())
     /// ```
     pub fn range<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> Range<'_> {
-        Range(self.range_all(bounds))
+        Range(self.walk(bounds))
     }
 
     /// The first key with a value, and that. Tombstones and tags are passed over; the cost is that of [`Pinned::range`].
@@ -126,11 +126,12 @@ impl<'t> Pinned<'t> {
 
     /// As [`Pinned::range`], with every live key: tombstones and those with a tag alone too.
     pub fn range_all<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> RangeAll<'_> {
+        RangeAll(self.walk(bounds))
+    }
+
+    fn walk<K: AsRef<[u8]>>(&self, bounds: impl RangeBounds<K>) -> Walk<'_> {
         let (lower, upper) = (owned(bounds.start_bound()), owned(bounds.end_bound()));
-        RangeAll {
-            pinned: self,
-            walk: Walk::new(self.table.table(), lower, upper, &self.guard),
-        }
+        Walk::new(self.table.table(), lower, upper, &self.guard)
     }
 }
 
@@ -151,17 +152,14 @@ impl<'g> IntoIterator for &'g Pinned<'g> {
 }
 
 /// Every live key of a range, from [`Pinned::range_all`].
-pub struct RangeAll<'g> {
-    pinned: &'g Pinned<'g>,
-    walk: Walk<'g>,
-}
+pub struct RangeAll<'g>(Walk<'g>);
 
 impl<'g> RangeAll<'g> {
     #[inline]
     fn show(&self, entry: EntryRef<'g>) -> Option<Item<'g>> {
-        let table = self.pinned.table.table();
+        let Walk { table, guard, .. } = self.0;
         let mask = table.persistent_mask;
-        let current = Current::read(entry, &table.clock, mask, &self.pinned.guard)?;
+        let current = Current::read(entry, &table.clock, mask, guard)?;
         (!current.is_absent()).then(|| item(entry, current.live, current.tag(mask)))
     }
 }
@@ -172,7 +170,7 @@ impl<'g> Iterator for RangeAll<'g> {
     #[inline]
     fn next(&mut self) -> Option<Item<'g>> {
         loop {
-            let entry = self.walk.next()?;
+            let entry = self.0.next()?;
             if let Some(item) = self.show(entry) {
                 return Some(item);
             }
@@ -183,7 +181,7 @@ impl<'g> Iterator for RangeAll<'g> {
 impl DoubleEndedIterator for RangeAll<'_> {
     fn next_back(&mut self) -> Option<Self::Item> {
         loop {
-            let entry = self.walk.next_back()?;
+            let entry = self.0.next_back()?;
             if let Some(item) = self.show(entry) {
                 return Some(item);
             }
@@ -200,13 +198,12 @@ impl std::fmt::Debug for RangeAll<'_> {
 }
 
 /// The keys and values of a range, from [`Pinned::range`].
-pub struct Range<'g>(RangeAll<'g>);
+pub struct Range<'g>(Walk<'g>);
 
 impl<'g> Range<'g> {
     #[inline]
     fn show(&self, entry: EntryRef<'g>) -> Option<(&'g [u8], &'g [u8])> {
-        let pinned = self.0.pinned;
-        let version = newest(entry, &pinned.table.table().clock, &pinned.guard)?;
+        let version = newest(entry, &self.0.table.clock, self.0.guard)?;
         shown(entry, version)
     }
 
@@ -217,7 +214,7 @@ impl<'g> Range<'g> {
         loop {
             let entry = match at.take() {
                 Some(entry) => entry,
-                None => self.0.walk.next()?,
+                None => self.0.next()?,
             };
             if let Some(shown) = self.show(entry) {
                 return Some(shown);
@@ -236,10 +233,9 @@ impl<'g> Iterator for Range<'g> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let at = self.0.walk.next_at_hand();
+        let at = self.0.next_at_hand();
         if let Some(entry) = at {
-            let pinned = self.0.pinned;
-            let plain = plainly_newest(entry, &pinned.table.table().clock, &pinned.guard);
+            let plain = plainly_newest(entry, &self.0.table.clock, self.0.guard);
             if let Some(shown) = plain.and_then(|version| shown(entry, version)) {
                 return Some(shown);
             }
@@ -251,7 +247,7 @@ impl<'g> Iterator for Range<'g> {
 impl DoubleEndedIterator for Range<'_> {
     fn next_back(&mut self) -> Option<Self::Item> {
         loop {
-            let entry = self.0.walk.next_back()?;
+            let entry = self.0.next_back()?;
             if let Some(shown) = self.show(entry) {
                 return Some(shown);
             }

@@ -115,7 +115,7 @@ pub(crate) fn plainly_newest<'g>(
 ) -> Option<VersionRef<'g>> {
     match entry.head() {
         Head::Live(head) => match head.stamp() {
-            Stamp::At(segment) if !clock.now(guard).discards(segment) => Some(head),
+            Stamp::At(segment) if !clock.discards(segment, guard) => Some(head),
             _ => None,
         },
         Head::Dead => None,

@@ -52,22 +52,21 @@ pub(crate) enum Direction {
 /// A walk over the entries between two bounds. It stands in one run, for the end that moved last; when the other end moves, its
 /// place becomes a bound.
 pub(crate) struct Walk<'g> {
-    table: &'g Table,
-    guard: &'g Guard,
+    pub(crate) table: &'g Table,
+    pub(crate) guard: &'g Guard,
     lower: Bound<Edge<'g>>,
     upper: Bound<Edge<'g>>,
     end: End,
-    /// The run in which the walk stands, and those of its slots that are still to be yielded.
+    /// The run in which the walk stands, those of its slots that are between the bounds, and those that are still to be yielded.
     run: Option<RunRef<'g, EntrySlot>>,
+    all: &'g [EntrySlot],
     slots: &'g [EntrySlot],
-    /// The slots to ask for, so many ahead of those; of the run `beyond` when this one has no more.
+    /// The slots to ask for, so many ahead of those; of the run `beyond` when this one has no more. None for a walk from the back.
     ahead: &'g [EntrySlot],
     /// How many these are to be.
     wanted: usize,
     /// The run on the right, as it was when that was asked for.
     beyond: Option<RunRef<'g, EntrySlot>>,
-    /// The slot that was yielded last, if it came from `run`.
-    yielded: Option<EntrySlot>,
     /// Nothing is to be yielded beyond `run`.
     last: bool,
     done: bool,
@@ -92,11 +91,11 @@ impl<'g> Walk<'g> {
             upper,
             end: End::Front,
             run: None,
+            all: &[],
             slots: &[],
             ahead: &[],
             wanted: 0,
             beyond: None,
-            yielded: None,
             last: false,
         }
     }
@@ -119,13 +118,10 @@ impl<'g> Walk<'g> {
     /// As [`Walk::next`], if that is a matter of two slots that are at hand; else the walk stays where it is.
     #[inline(always)]
     pub(crate) fn next_at_hand(&mut self) -> Option<EntryRef<'g>> {
-        if self.end != End::Front {
-            return None;
-        }
         let (&slot, slots) = self.slots.split_first()?;
         let (to_come, ahead) = self.ahead.split_first()?;
         to_come.prefetch();
-        (self.slots, self.ahead, self.yielded) = (slots, ahead, Some(slot));
+        (self.slots, self.ahead) = (slots, ahead);
         // SAFETY: from a run that was loaded under the guard (I4).
         Some(unsafe { slot.under(self.guard) })
     }
@@ -137,7 +133,6 @@ impl<'g> Walk<'g> {
         }
         let (&slot, rest) = self.slots.split_first()?;
         self.slots = rest;
-        self.yielded = Some(slot);
         if self.ahead.is_empty() {
             self.look_beyond();
         }
@@ -156,7 +151,6 @@ impl<'g> Walk<'g> {
         }
         let (&slot, rest) = self.slots.split_last()?;
         self.slots = rest;
-        self.yielded = Some(slot);
         if let Some(slot) = rest.len().checked_sub(AHEAD_AT_FIRST).map(|at| rest[at]) {
             slot.prefetch();
         }
@@ -252,7 +246,7 @@ impl<'g> Walk<'g> {
 
     /// Leaves its place, which becomes a bound.
     fn turn(&mut self, end: End) {
-        if let Some(slot) = self.yielded.take() {
+        if let Some(slot) = self.yielded() {
             // SAFETY: from a run that was loaded under the guard (I4).
             let edge = Bound::Excluded(Edge::Yielded(unsafe { slot.key() }));
             match self.end {
@@ -262,8 +256,20 @@ impl<'g> Walk<'g> {
         }
         self.end = end;
         self.run = None;
+        self.all = &[];
         self.slots = &[];
+        self.ahead = &[];
         self.beyond = None;
+    }
+
+    /// The slot that was yielded last, if it came from `run`.
+    fn yielded(&self) -> Option<EntrySlot> {
+        let yielded = self.all.len() - self.slots.len();
+        let at = match self.end {
+            End::Front => yielded.checked_sub(1)?,
+            End::Back => self.slots.len(),
+        };
+        self.all.get(at).copied()
     }
 
     fn load(&self, key: &[u8], side: Side) -> Option<RunRef<'g, EntrySlot>> {
@@ -289,14 +295,14 @@ impl<'g> Walk<'g> {
             End::Front => (0, ends_here),
             End::Back => self.lower_end(run),
         };
-        self.slots = run.slots().get(from..to).unwrap_or_default();
+        self.all = run.slots().get(from..to).unwrap_or_default();
+        self.slots = self.all;
         // Fewer than are to be, behind a run that has fewer.
         let asked = match self.beyond.take() == Some(run) {
             true => self.slots.len().saturating_sub(self.ahead.len()),
             false => 0,
         };
         self.run = Some(run);
-        self.yielded = None;
         self.last = last;
         if self.end == End::Front {
             if !self.last

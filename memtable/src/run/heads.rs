@@ -194,6 +194,9 @@ fn lower_bound<H: Copy + Ord>(heads: &[H], head: H) -> usize {
     before + last.iter().filter(|last| **last < head).count()
 }
 
+/// The last steps of a search, of known lengths, so that nothing has to count them; nearly all runs need no others.
+const HALVES: [usize; 8] = [128, 64, 32, 16, 8, 4, 2, 1];
+
 /// All heads if there are no more than `to`, a power of two, or so many of them with how many come before: the first that is not below
 /// `head` is one of these or the next. Without branches: which way a step goes is a coin's throw. After the first step a power of
 /// two is left, of which each takes a half (Knuth, TAOCP 6.2.1, "uniform binary search"). That step looks at the first heads
@@ -214,20 +217,11 @@ fn halved<H: Copy + Ord>(heads: &[H], head: H, to: usize) -> (usize, &[H]) {
             select_unpredictable(*middle.sub(1) < head, middle, base)
         };
         let mut left = most;
-        while left > LONG {
+        while left > 2 * HALVES[0] {
             left /= 2;
             base = step(base, left);
         }
-        for half in [
-            LONG / 2,
-            LONG / 4,
-            LONG / 8,
-            LONG / 16,
-            LONG / 32,
-            LONG / 64,
-            LONG / 128,
-            LONG / 256,
-        ] {
+        for half in HALVES {
             if half >= to && half < left {
                 base = step(base, half);
             }
@@ -236,9 +230,6 @@ fn halved<H: Copy + Ord>(heads: &[H], head: H, to: usize) -> (usize, &[H]) {
         (before, std::slice::from_raw_parts(base, to))
     }
 }
-
-/// Runs of up to twice as many heads are halved without a loop.
-const LONG: usize = 256;
 
 #[cfg(test)]
 mod tests {
