@@ -205,18 +205,17 @@ impl<'t, S: Slot> Level<'t, S> {
     }
 
     /// What `key` leads to.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get(&self, key: &[u8], guard: &Guard) -> Option<S> {
         let hint = self.start(key, Side::At, guard);
         // The way of nearly every lookup: the hint leads to the leaf itself, and the search there is a plain one.
         let run = hint.cell.load(guard)?;
         run.prefetch();
-        if run.ends_at(hint.bound)
-            && let Some(found) = run.find_if_like_plain(key)
-        {
-            return found;
+        match run.find_if_like_plain(key) {
+            Some(Some(slot)) => Some(slot),
+            Some(None) if run.ends_at(hint.bound) => None,
+            _ => self.find_from(hint, key, Side::At, guard).1?.find(key),
         }
-        self.find_from(hint, key, Side::At, guard).1?.find(key)
     }
 
     /// The runs from the one that covers `key` to the last.

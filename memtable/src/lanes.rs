@@ -267,12 +267,19 @@ fn step_by_heads(
     }
     let run = hint.cell.load(guard)?;
     let (slots, next) = run.first_above(key)?;
-    let is_behind_an_item = next > 0 || run.range().low.is_null();
-    (run.ends_at(hint.bound) && is_behind_an_item).then(|| place_before(run, slots, next))
+    if !run.ends_at(hint.bound) || (next == 0 && !run.range().low.is_null()) {
+        return None;
+    }
+    match (slots.get(next.wrapping_sub(1)), slots.get(next)) {
+        (Some(before), Some(above)) => Some(Place {
+            below: before.below,
+            bound: above.fence,
+        }),
+        _ => Some(place_before(run, slots, next)),
+    }
 }
 
 /// Where the item before number `next` leads to; to the first cell if the run has none.
-#[inline(always)]
 fn place_before(run: RunRef<'_, LaneSlot>, slots: &[LaneSlot], next: usize) -> Place {
     let bounds = match planted("bound-added-meanwhile") {
         true => run.slots(),
@@ -280,9 +287,10 @@ fn place_before(run: RunRef<'_, LaneSlot>, slots: &[LaneSlot], next: usize) -> P
     };
     Place {
         bound: bounds.get(next).map_or(run.range().high, |slot| slot.fence),
-        below: slots
-            .get(next.wrapping_sub(1))
-            .map_or(ptr::null(), |slot| slot.below),
+        below: match next.checked_sub(1) {
+            Some(at) => slots[at].below,
+            None => ptr::null(),
+        },
     }
 }
 

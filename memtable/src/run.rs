@@ -208,8 +208,8 @@ impl<'g, S: Slot> RunRef<'g, S> {
         self.get().range
     }
 
-    /// Whether no key below `bound` lies behind the run: it ends there, compared by pointer, or nowhere. A fence that was compared
-    /// above need not be read again: that would cost a cache miss.
+    /// Whether it is known that no key below `bound` lies behind the run (null: no bound is known). A fence that was compared above is
+    /// not read again, which would cost a cache miss: it is the same one by pointer.
     #[inline]
     pub(crate) fn ends_at(&self, bound: *const Fence) -> bool {
         let high = self.get().range.high;

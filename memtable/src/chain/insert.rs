@@ -6,7 +6,7 @@ use crate::fence::Fence;
 use crate::lanes::LaneSlot;
 use crate::mutant::planted;
 use crate::reclaim::Guard;
-use crate::run::{Appended, NewRun, Range, RunRef, Slot, Split};
+use crate::run::{Appended, NewRun, RunRef, Slot, Split};
 use crate::sync;
 use std::ptr;
 
@@ -14,7 +14,7 @@ use std::ptr;
 pub(crate) struct Offspring<'t, S> {
     fence: *const Fence,
     cell: &'t Cell<S>,
-    /// So many bytes began all keys of the run that was split; the one for which it was may begin otherwise.
+    /// A guess with how many bytes of the fence the keys of the chain begin: the prefix of the run that was split.
     alike: u16,
 }
 
@@ -187,7 +187,7 @@ impl<'t, S: Slot> Level<'t, S> {
 fn install_first<S: Slot>(first: &Cell<S>, slot: S, alike: u16) -> bool {
     // SAFETY: the slot is the caller's, and what it leads to outlives the call.
     let key = unsafe { slot.key() };
-    let new = NewRun::single(Range::EVERYTHING, key, slot, alike);
+    let new = NewRun::single(key, slot, alike);
     let is_first = first.install(ptr::null_mut(), new.as_ptr());
     if is_first {
         new.published();

@@ -16,9 +16,9 @@ use std::ptr::{self, NonNull};
 pub(crate) struct NewRun<S>(NonNull<Run<S>>);
 
 impl<S: Slot> NewRun<S> {
-    /// A run of one key, of which so many bytes are guessed to be `alike` in all that come.
-    pub(crate) fn single(range: Range<S>, key: &[u8], slot: S, alike: u16) -> NewRun<S> {
-        let mut run = Builder::new(range, 1, 1);
+    /// A chain's first run, of one key, of which so many bytes are guessed to be `alike` in all that come.
+    pub(crate) fn single(key: &[u8], slot: S, alike: u16) -> NewRun<S> {
+        let mut run = Builder::new(Range::EVERYTHING, 1, 1);
         run.prefix = alike.min(prefix_of(key.len()));
         run.push(key, slot);
         run.finish()
@@ -44,7 +44,8 @@ impl<S> Drop for NewRun<S> {
 }
 
 /// Most slots of a run.
-pub(crate) const MAX_LEN: usize = tail::LEN as usize;
+pub(crate) const MAX_LEN: usize = heads::MOST;
+const _: () = assert!(MAX_LEN <= tail::LEN as usize);
 
 pub(super) struct Builder<S> {
     run: NonNull<Run<S>>,
@@ -390,7 +391,7 @@ mod tests {
     fn a_guess_of_what_keys_have_in_common_may_be_wrong() {
         let keys: [&[u8]; 4] = [b"", b"row_1", b"row_25", b"s"];
         for (key, alike) in keys.iter().flat_map(|key| (0..8).map(move |n| (*key, n))) {
-            let one = NewRun::single(Range::EVERYTHING, key, key, alike);
+            let one = NewRun::single(key, key, alike);
             let run = shown(&one);
             assert!(usize::from(run.prefix()) <= key.len());
             for other in keys {
@@ -428,5 +429,11 @@ mod tests {
         let dying = shown(&narrow).dying();
         assert!(shown(&dying).is_dead());
         assert_eq!(width_of(dying, &IN_PAIRS), Width::Wide);
+        let plain = run_of(&APART);
+        assert!(shown(&plain).find_if_like_plain(APART[0]).is_some());
+        assert!(shown(&plain).first_above(b"b").is_some());
+        let dying = shown(&plain).dying();
+        assert!(shown(&dying).find_if_like_plain(APART[0]).is_none());
+        assert!(shown(&dying).first_above(b"b").is_none());
     }
 }

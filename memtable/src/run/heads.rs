@@ -89,12 +89,18 @@ fn short(key: &[u8]) -> u64 {
 /// The narrow head of `key` behind `prefix` bytes.
 #[inline(always)]
 pub(super) fn narrow_head(key: &[u8], prefix: usize) -> i32 {
+    // SAFETY: where it is called four bytes lie behind the first `from`.
+    let four =
+        |from| u32::from_be(unsafe { key.as_ptr().add(from).cast::<u32>().read_unaligned() });
+    if prefix + 4 <= key.len() {
+        return signed(four(prefix));
+    }
     match key.len().checked_sub(4) {
-        // SAFETY: four bytes lie behind the first `last`, and so they do behind fewer.
-        Some(last) if prefix <= last => signed(u32::from_be(unsafe {
-            key.as_ptr().add(prefix).cast::<u32>().read_unaligned()
-        })),
-        _ => narrow(head(key, prefix)),
+        // Shifts out what comes before; all of it, if nothing is left.
+        Some(last) => {
+            signed(u64::from(four(last)).unbounded_shl(8 * (prefix - last) as u32) as u32)
+        }
+        None => narrow(head(key, prefix)),
     }
 }
 
@@ -194,8 +200,10 @@ fn lower_bound<H: Copy + Ord>(heads: &[H], head: H) -> usize {
     before + last.iter().filter(|last| **last < head).count()
 }
 
-/// The last steps of a search, of known lengths, so that nothing has to count them; nearly all runs need no others.
+/// The steps of a search after the first one: of known lengths, so that nothing has to count them.
 const HALVES: [usize; 8] = [128, 64, 32, 16, 8, 4, 2, 1];
+/// So many heads can be searched.
+pub(super) const MOST: usize = 4 * HALVES[0] - 1;
 
 /// All heads if there are no more than `to`, a power of two, or so many of them with how many come before: the first that is not below
 /// `head` is one of these or the next. Without branches: which way a step goes is a coin's throw. After the first step a power of
@@ -206,6 +214,7 @@ fn halved<H: Copy + Ord>(heads: &[H], head: H, to: usize) -> (usize, &[H]) {
     if heads.len() <= to {
         return (0, heads);
     }
+    debug_assert!(heads.len() <= MOST);
     let most = 1 << heads.len().ilog2();
     let mut base = heads.as_ptr();
     // SAFETY: the `most` elements from `base` on lie inside of `heads`, the first or the last ones, and then a half of those before.
@@ -216,13 +225,8 @@ fn halved<H: Copy + Ord>(heads: &[H], head: H, to: usize) -> (usize, &[H]) {
             let middle = base.add(half);
             select_unpredictable(*middle.sub(1) < head, middle, base)
         };
-        let mut left = most;
-        while left > 2 * HALVES[0] {
-            left /= 2;
-            base = step(base, left);
-        }
         for half in HALVES {
-            if half >= to && half < left {
+            if half >= to && half < most {
                 base = step(base, half);
             }
         }
@@ -264,10 +268,10 @@ mod tests {
     #[test]
     fn heads_are_found_wherever_they_are_and_where_they_would_be() {
         // Over the whole range.
-        let head = |n: u64| (n * 5_000_000) << 32;
-        let all: Vec<u64> = (0..1200).map(|n| head(n / 3 * 2)).collect();
+        let head = |n: u64| (n * 12_000_000) << 32;
+        let all: Vec<u64> = (0..MOST as u64).map(|n| head(n / 3 * 2)).collect();
         let narrow: Vec<i32> = all.iter().map(|head| narrow(*head)).collect();
-        for len in (0..400).chain([511, 512, 513, 1023, 1024, 1025, 1200]) {
+        for len in 0..=MOST {
             let (narrow, wide) = (Heads::Narrow(&narrow[..len]), Heads::Wide(&all[..len]));
             for n in 0..2 * len as u64 / 3 + 3 {
                 let below = all[..len].iter().filter(|&&other| other < head(n)).count();

@@ -1,12 +1,14 @@
 //! Where a key is in a run.
 //!
 //! The heads are searched, and if one is the same as the key's, the keys that have it. Nearly all runs are *plain*: nothing
-//! is special about their [shape](super::shape). The search in these is inlined where a lookup goes down the lanes to a leaf, since the
-//! instructions of one get are what keeps the processor from beginning the next while memory is waited for; that in others is not.
+//! is special about their [shape](super::shape). The search in these is inlined where a lookup goes down the lanes to a leaf, and
+//! so it is in runs that grow or have a prefix of their own with which the key begins, since the instructions of one get are what
+//! keeps the processor from beginning the next while memory is waited for. That in others is not.
 
 use super::heads::{self, head, narrow_head};
 use super::shape::Shape;
 use super::{RunRef, Slot};
+use crate::mutant::planted;
 
 /// Where the first head is that is not below a key's, and whether it is the same.
 type AmongHeads = (usize, bool);
@@ -29,7 +31,7 @@ impl<'g, S: Slot> RunRef<'g, S> {
     }
 
     #[inline(never)]
-    fn search_beyond_plain(&self, slots: &'g [S], key: &[u8]) -> Result<usize, usize> {
+    fn search_beyond_plain(self, slots: &'g [S], key: &[u8]) -> Result<usize, usize> {
         match self.place_beyond_plain(slots.len(), key) {
             (at, false) => Err(at),
             (at, true) => self.search_asking(slots, at, key),
@@ -103,12 +105,13 @@ impl<'g, S: Slot> RunRef<'g, S> {
     #[inline(always)]
     fn is_like_plain(self, key: &[u8]) -> bool {
         let shape = self.get().shape;
-        !shape.has(Shape::DEAD.with(Shape::WIDE))
+        !shape.has(Shape::WIDE)
+            && (!shape.has(Shape::DEAD) || planted("dead-run-as-a-plain-one"))
             && (!shape.has(Shape::OWN_PREFIX) || self.has_prefix(key))
     }
 
     #[inline(never)]
-    fn first_above_beyond_plain(&self, key: &[u8]) -> Option<(&'g [S], usize)> {
+    fn first_above_beyond_plain(self, key: &[u8]) -> Option<(&'g [S], usize)> {
         if self.is_dead() {
             return None;
         }
@@ -153,7 +156,7 @@ impl<'g, S: Slot> RunRef<'g, S> {
     /// Where a key is among those that have the head at `from`. They are as many in every later picture of a run that grows: what is put
     /// behind all others by its head alone has another one (E4).
     #[cold]
-    fn search_alike(&self, from: usize, key: &[u8]) -> Result<usize, usize> {
+    fn search_alike(self, from: usize, key: &[u8]) -> Result<usize, usize> {
         let to = self.heads().end_of_alike(from);
         self.slots()[from..to]
             // SAFETY: the slots are this run's, which is alive for `'g`.
@@ -203,7 +206,7 @@ impl<'g, S: Slot> RunRef<'g, S> {
     }
 
     #[inline(never)]
-    fn place_beyond_plain(&self, len: usize, key: &[u8]) -> AmongHeads {
+    fn place_beyond_plain(self, len: usize, key: &[u8]) -> AmongHeads {
         if self.get().shape.has(Shape::OWN_PREFIX) && !self.has_prefix(key) {
             return match key < self.own_prefix() {
                 true => (0, false),
@@ -224,6 +227,7 @@ impl<'g, S: Slot> RunRef<'g, S> {
 
     #[inline(always)]
     fn own_prefix(&self) -> &'g [u8] {
+        debug_assert!(self.get().shape.has(Shape::OWN_PREFIX));
         // SAFETY: the slots are this run's, which is alive for `'g`. A run without any has no prefix of its own, and those that one has
         // begin with it.
         unsafe {
@@ -236,18 +240,20 @@ impl<'g, S: Slot> RunRef<'g, S> {
 /// Whether two keys are the same; without a call for those of 8 to 16 bytes.
 #[inline(always)]
 fn is_same(left: &[u8], right: &[u8]) -> bool {
-    if left.len() != right.len() {
+    let len = right.len();
+    if left.len() != len {
         return false;
     }
-    match (left.first_chunk::<8>(), left.last_chunk::<8>()) {
-        (Some(first), Some(last)) if left.len() <= 16 => {
-            right.first_chunk() == Some(first) && right.last_chunk() == Some(last)
-        }
-        _ => is_same_byte_by_byte(left, right),
+    if !(8..=16).contains(&len) {
+        return is_same_by_call(left, right);
     }
+    // SAFETY: both have eight bytes from there on.
+    let word = |key: &[u8], from| unsafe { key.as_ptr().add(from).cast::<u64>().read_unaligned() };
+    word(left, 0) == word(right, 0) && word(left, len - 8) == word(right, len - 8)
 }
 
+/// Called cold so that lookups of others keep their registers.
 #[cold]
-fn is_same_byte_by_byte(left: &[u8], right: &[u8]) -> bool {
+fn is_same_by_call(left: &[u8], right: &[u8]) -> bool {
     left == right
 }

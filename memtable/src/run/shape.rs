@@ -18,7 +18,7 @@ impl Shape {
     /// The heads are wide.
     pub(super) const WIDE: Shape = Shape(8);
 
-    /// A search among its heads is not that of a plain run.
+    /// A search among its heads is not that of a plain run, unless the key begins with the prefix.
     pub(super) const UNLIKE_PLAIN: Shape = Shape::OWN_PREFIX.with(Shape::WIDE);
 
     pub(super) fn of(width: Width, grows: bool) -> Shape {

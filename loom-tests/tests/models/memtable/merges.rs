@@ -23,6 +23,22 @@ fn s25_merge_with_insert_and_get() {
     });
 }
 
+/// S25. As before, where the leaf on the left has room for the key: no other leaf begins with it, so that the lane leads to the dead one
+/// until its item is taken out.
+#[test]
+fn s25_get_turns_round_at_a_dead_leaf() {
+    model("s25_get_turns_round_at_a_dead_leaf", 4, 6500, || {
+        let table = table(&ABC);
+        assert!(table.remove("b").unwrap().is_some());
+        let there = Arc::clone(&table);
+        let remover = spawn(move || there.remove("c").unwrap().is_some());
+        table.insert("d", "4").unwrap();
+        assert_eq!(table.get("d").as_deref(), Some(&b"4"[..]));
+        assert!(remover.join().unwrap());
+        assert_exact(&table, &[("a", "1"), ("d", "4")]);
+    });
+}
+
 fn merge_under(scan: impl Fn(&Memtable) -> Vec<(String, String)>) {
     let table = table(&ABC);
     let there = Arc::clone(&table);
