@@ -53,23 +53,26 @@ const RECORD_PREFIX: &[u8; 11] = b"t\x80\0\0\0\0\0\0\x2a_r";
 const SKEW: f64 = 0.99;
 
 /// Byte strings in the order of their use, back to back in memory.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct KeyList {
     bytes: Vec<u8>,
-    ends: Vec<usize>,
+    /// Where each begins, and where the last one ends.
+    bounds: Vec<usize>,
 }
 
 impl KeyList {
     fn with_capacity(keys: usize) -> Self {
+        let mut bounds = Vec::with_capacity(keys + 1);
+        bounds.push(0);
         Self {
             bytes: Vec::with_capacity(keys * 16),
-            ends: Vec::with_capacity(keys),
+            bounds,
         }
     }
 
     fn push(&mut self, key: &[u8]) {
         self.bytes.extend_from_slice(key);
-        self.ends.push(self.bytes.len());
+        self.bounds.push(self.bytes.len());
     }
 
     fn picked(&self, order: impl ExactSizeIterator<Item = usize>) -> Self {
@@ -83,18 +86,18 @@ impl KeyList {
     /// Key number `at`.
     #[inline]
     pub fn get(&self, at: usize) -> &[u8] {
-        let start = if at == 0 { 0 } else { self.ends[at - 1] };
-        &self.bytes[start..self.ends[at]]
+        let end = self.bounds[at + 1];
+        &self.bytes[self.bounds[at]..end]
     }
 
     /// How many keys there are.
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.bounds.len() - 1
     }
 
     /// There are none.
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.len() == 0
     }
 }
 

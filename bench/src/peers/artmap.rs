@@ -28,7 +28,7 @@ impl<K: Owned + AsBytes + Borrow<[u8]>, V: Owned> Peer for ArtPeer<K, V> {
             .insert_with_guard(K::copied(key), V::copied(value), &guard);
     }
 
-    #[inline]
+    #[inline(always)]
     fn get<R>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         self.0.with_value(key, |value: &V| read(value.content()))
     }
@@ -73,7 +73,7 @@ impl<K: Owned + AsBytes + Borrow<[u8]>, V: Owned> Peer for ArenaPeer<K, V> {
         self.0.insert(K::copied(key), V::copied(value));
     }
 
-    #[inline]
+    #[inline(always)]
     fn get<R>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         self.0
             .get_entry(key)

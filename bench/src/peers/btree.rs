@@ -48,7 +48,7 @@ impl Peer for BTreePeer {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn get<R>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         let map = self.0.read().unwrap_or_else(PoisonError::into_inner);
         map.get(key).map(|value| read(value))

@@ -57,7 +57,7 @@ impl Peer for ClientBufferPeer {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn get<R>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         self.lock()
             .get(key)

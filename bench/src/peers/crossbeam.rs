@@ -23,7 +23,7 @@ impl<K: Owned + Borrow<[u8]>, V: Owned> Peer for SkipMapPeer<K, V> {
         self.0.insert(K::copied(key), V::copied(value));
     }
 
-    #[inline]
+    #[inline(always)]
     fn get<R>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         self.0
             .get::<[u8]>(key)

@@ -21,7 +21,7 @@ impl Peer for DashPeer {
         self.0.insert(key.into(), value.into());
     }
 
-    #[inline]
+    #[inline(always)]
     fn get<R>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         self.0.view(key, |_, value| read(value))
     }

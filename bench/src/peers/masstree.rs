@@ -21,7 +21,7 @@ impl Peer for MasstreePeer {
         self.0.insert_with_guard(key, value.into(), &guard);
     }
 
-    #[inline]
+    #[inline(always)]
     fn get<R>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         let guard = self.0.guard();
         self.0.get_ref(key, &guard).map(|value| read(&value))

@@ -40,7 +40,7 @@ impl Peer for MemBufferPeer {
             .expect("benchmark keys and values are far below the limits");
     }
 
-    #[inline]
+    #[inline(always)]
     fn get<R>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         match self.0.get(key) {
             Some(Entry::Value(value)) => Some(read(&value)),

@@ -21,7 +21,7 @@ impl Peer for TreeIndexPeer {
         self.0.upsert_sync(key.into(), value.into());
     }
 
-    #[inline]
+    #[inline(always)]
     fn get<R>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         let guard = Guard::new();
         self.0

@@ -32,7 +32,7 @@ impl Peer for UntornPeer {
             .expect("benchmark keys and values are far below the limits");
     }
 
-    #[inline]
+    #[inline(always)]
     fn get<R>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         self.0.pin().get(key).map(read)
     }
