@@ -214,7 +214,7 @@ impl<'t, S: Slot> Level<'t, S> {
         match run.find_if_like_plain(key) {
             Some(Some(slot)) => Some(slot),
             Some(None) if run.ends_at(hint.bound) => None,
-            _ => self.find_from(hint, key, Side::At, guard).1?.find(key),
+            _ => Spot::within(self.find_from(hint, key, Side::At, guard), key).slot(),
         }
     }
 

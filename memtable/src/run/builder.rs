@@ -401,7 +401,7 @@ mod tests {
                     assert_eq!(run.find_if_like_plain(other), Some(Some(key)));
                     continue;
                 };
-                assert_eq!(run.find(other), None);
+                assert_eq!(run.find_if_like_plain(other).flatten(), None);
                 let first_above = run.first_above(other);
                 assert!(first_above.is_none_or(|(_, above)| above == at));
                 let both = [key.min(other), key.max(other)];

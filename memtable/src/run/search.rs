@@ -50,32 +50,20 @@ impl<'g, S: Slot> RunRef<'g, S> {
         self.search(key)
     }
 
-    /// What `key` leads to.
-    #[inline(never)]
-    pub(crate) fn find(&self, key: &[u8]) -> Option<S> {
-        let slots = self.slots();
-        self.follow(slots, self.place(slots.len(), key), key)
-    }
-
-    /// As [`RunRef::find`], of a run that is not dead and that `key` is searched in as in a plain one; `None` of others.
+    /// What `key` leads to, in a run that is not dead and that it is searched in as in a plain one; `None` of others.
     #[inline(always)]
     pub(crate) fn find_if_like_plain(&self, key: &[u8]) -> Option<Option<S>> {
         let len = self.len_if_like_plain(key)?;
-        Some(self.follow(self.slots_of(len), self.place_among_narrow(len, key), key))
-    }
-
-    #[inline(always)]
-    fn follow(&self, slots: &'g [S], (at, is_alike): AmongHeads, key: &[u8]) -> Option<S> {
-        if !is_alike {
-            return None;
-        }
-        let slot = slots[at];
+        let (at, true) = self.place_among_narrow(len, key) else {
+            return Some(None);
+        };
+        let slot = self.slots_of(len)[at];
         slot.prefetch();
         // SAFETY: the slots are this run's, which is alive for `'g`.
         if is_same(unsafe { slot.key() }, key) {
-            return Some(slot);
+            return Some(Some(slot));
         }
-        self.search_alike(at, key).ok().map(|at| self.slots()[at])
+        Some(self.search_alike(at, key).ok().map(|at| self.slots()[at]))
     }
 
     /// The slots of a run that is not dead, and where the first is whose key is above `key`; if the heads tell it.
@@ -116,7 +104,7 @@ impl<'g, S: Slot> RunRef<'g, S> {
             return None;
         }
         let slots = self.slots();
-        match self.place(slots.len(), key) {
+        match self.place_beyond_plain(slots.len(), key) {
             (at, false) => Some((slots, at)),
             (_, true) => None,
         }
